@@ -1,0 +1,54 @@
+# Everything a newcomer needs: `make demo` and `make test`. Each sets up its own environment in .venv on first use.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+PEER   := .venv-peer
+OUT    ?= demo-out
+
+.PHONY: demo test check lint types contract slow bench peers setup clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/cuvee demo --out $(OUT) --overwrite
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not peers"
+
+check: lint types contract test
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+contract: $(STAMP)
+	$(BIN)/lint-imports
+
+slow: $(STAMP)
+	$(BIN)/python -m pytest -m "slow and not peers"
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/run.py
+
+# The rival tool gets an environment of its own: it shares no package versions with us.
+$(PEER)/.installed: constraints.txt
+	$(PYTHON) -m venv $(PEER)
+	$(PEER)/bin/python -m pip install --quiet --upgrade pip
+	$(PEER)/bin/python -m pip install --quiet --constraint constraints.txt torch mergekit
+	touch $(PEER)/.installed
+
+peers: $(STAMP) $(PEER)/.installed
+	PEER_PYTHON=$(PEER)/bin/python $(BIN)/python -m pytest -m peers tests/peers
+
+clean:
+	rm -rf $(VENV) $(PEER) $(OUT) build dist

@@ -1,0 +1,89 @@
+"""Cuvee: combine trained models.
+
+The names below are loaded on first use, so that `import cuvee` costs next to nothing and imports no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cuvee import methods
+    from cuvee.api import (
+        MergeResult,
+        diff,
+        inspect,
+        load_recipe,
+        merge,
+        merge_state_dicts,
+        plan,
+        recipe_from,
+        verify,
+    )
+    from cuvee.errors import (
+        CheckFailed,
+        CuveeError,
+        Fault,
+        InputError,
+        OutputExists,
+        RecipeError,
+        ResourceError,
+        UsageError,
+    )
+    from cuvee.recipe import Recipe
+
+_HOME = {
+    "MergeResult": "cuvee.api",
+    "diff": "cuvee.api",
+    "inspect": "cuvee.api",
+    "load_recipe": "cuvee.api",
+    "merge": "cuvee.api",
+    "merge_state_dicts": "cuvee.api",
+    "plan": "cuvee.api",
+    "recipe_from": "cuvee.api",
+    "verify": "cuvee.api",
+    "CheckFailed": "cuvee.errors",
+    "CuveeError": "cuvee.errors",
+    "Fault": "cuvee.errors",
+    "InputError": "cuvee.errors",
+    "OutputExists": "cuvee.errors",
+    "RecipeError": "cuvee.errors",
+    "ResourceError": "cuvee.errors",
+    "UsageError": "cuvee.errors",
+    "Recipe": "cuvee.recipe",
+}
+
+__all__ = [
+    "CheckFailed",
+    "CuveeError",
+    "Fault",
+    "InputError",
+    "MergeResult",
+    "OutputExists",
+    "Recipe",
+    "RecipeError",
+    "ResourceError",
+    "UsageError",
+    "diff",
+    "inspect",
+    "load_recipe",
+    "merge",
+    "merge_state_dicts",
+    "methods",
+    "plan",
+    "recipe_from",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "methods":
+        return import_module("cuvee.methods")
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'cuvee' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

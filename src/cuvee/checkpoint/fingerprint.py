@@ -1,0 +1,32 @@
+"""Fingerprints of whole files: xxh3-128 for the record, SHA-256 where the world expects it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from cuvee.checkpoint.digest import digest_pieces
+from cuvee.checkpoint.flat import PIECE
+
+
+def digest_bytes(data: bytes) -> str:
+    """xxh3-128 (hex) of some bytes."""
+    return digest_pieces([data])
+
+
+def digest_file(path: Path) -> str:
+    """xxh3-128 (hex) of a file's bytes."""
+    return digest_pieces(_pieces(path))
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(PIECE):
+            yield piece

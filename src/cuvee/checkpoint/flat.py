@@ -1,0 +1,75 @@
+"""Any tensor as one row of elements, and one row of elements as bytes."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final, cast
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PIECE: Final = 8 << 20
+"""Bytes hashed or copied at a time: memory stays bounded for a tensor of any size."""
+
+_READ_ONLY: Final = 0x100  # PyBUF_READ
+# A prototype of our own: attributes set on ctypes.pythonapi would be shared with every other library.
+_view_memory = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int)(
+    ("PyMemoryView_FromMemory", ctypes.pythonapi)
+)
+
+
+def flat_slice(tensor: Tensor, start: int, stop: int) -> Tensor:
+    """Elements `start` to `stop` (not included) in row-major order, shape `[stop - start]`, on the CPU.
+
+    A view where the tensor is contiguous and on the CPU; otherwise a copy of these elements and no others, so that
+    reading a transposed tensor in tiles costs no more than reading it once.
+    """
+    tensor = tensor.detach()
+    if tensor.is_contiguous():
+        return tensor.reshape(-1)[start:stop].cpu().resolve_conj().resolve_neg()
+    out = tensor.new_empty(stop - start)
+    _fill(out, tensor, start, stop)
+    return out.cpu()
+
+
+def _fill(out: Tensor, source: Tensor, start: int, stop: int) -> None:
+    """Copy a run of elements that may begin and end inside a row: a part of a row, whole rows, a part of a row."""
+    if start == stop:
+        return
+    if source.dim() == 1:
+        out.copy_(source[start:stop])
+        return
+    width = source[0].numel()
+    first, last = -(-start // width), stop // width
+    if first > last:
+        _fill(out, source[last], start - last * width, stop - last * width)
+        return
+    head, whole = first * width - start, (last - first) * width
+    if head:
+        _fill(out[:head], source[first - 1], width - head, width)
+    out[head : head + whole].view(last - first, *source.shape[1:]).copy_(source[first:last])
+    if stop > last * width:
+        _fill(out[head + whole :], source[last], 0, stop - last * width)
+
+
+def tensor_bytes(values: Tensor) -> memoryview:
+    """The bytes of a contiguous CPU tensor, not copied: the caller keeps the tensor alive while the view is used."""
+    size = values.numel() * values.element_size()
+    if size == 0:
+        return memoryview(b"")
+    return cast(memoryview, _view_memory(values.data_ptr(), size, _READ_ONLY))
+
+
+def tensor_pieces(tensor: Tensor) -> Iterator[memoryview]:
+    """The row-major bytes of any tensor in pieces of at most `PIECE` bytes."""
+    step = PIECE // tensor.element_size()
+    for start in range(0, tensor.numel(), step):
+        piece = flat_slice(tensor, start, min(start + step, tensor.numel())).contiguous()
+        yield tensor_bytes(piece)
+
+
+def check_range(name: str, start: int, stop: int, numel: int) -> None:
+    """Refuse a run of elements that is not inside the tensor: a fault of the caller, not of the user."""
+    if not 0 <= start <= stop <= numel:
+        raise ValueError(f"elements {start} to {stop} of `{name}` are outside its {numel}")

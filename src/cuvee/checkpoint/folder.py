@@ -1,0 +1,196 @@
+"""From the model a recipe names to a checkpoint opened for reading: a folder, a file, or a hub id."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+from cuvee.checkpoint.config import Config, read_config
+from cuvee.checkpoint.contents import (
+    CONVERTED,
+    READABLE,
+    choose_weights,
+    kind_fault,
+    listed,
+    nested_weights,
+    no_weights_fault,
+    passed_over,
+)
+from cuvee.checkpoint.opened import Checkpoint
+from cuvee.checkpoint.protocol import Reader, SideFile
+from cuvee.checkpoint.sharded import ShardedWeights
+from cuvee.checkpoint.side_files import allowed_roots, find_side_files, link_fault
+from cuvee.checkpoint.weights import Weights, open_weights
+from cuvee.errors import Fault, InputError
+from cuvee.types import ModelRef
+
+T = TypeVar("T")
+
+_NAME: Final = r"[A-Za-z0-9_](?:[\w.-]{0,94}[A-Za-z0-9_])?"
+_HUB_ID: Final = re.compile(rf"(?:{_NAME}/)?{_NAME}", re.ASCII)
+
+
+def open_checkpoint(ref: ModelRef, root: Path | None = None, *, hub_download: bool = True) -> Reader:
+    """Open the model that a recipe names; headers are read, tensors are not.
+
+    A path that exists is taken as it is, as transformers does; anything else that can be a hub id is looked for in
+    the hub's cache and on the hub.
+
+    Args:
+        ref: the model as the recipe names it.
+        root: folder that relative paths start from; `None` is the working folder.
+        hub_download: whether weights of a hub model may be downloaded. Without, the headers alone are fetched where
+            the model is not in the cache, and reading tensors is an error.
+
+    Returns:
+        The checkpoint; its label is the model as the recipe wrote it.
+
+    Raises:
+        InputError: with every fault that was found: the model is missing, damaged, hostile, or of a kind that is not
+            read.
+    """
+    if ref.adapter is not None:
+        message = f"{ref}: a model with an adapter applied is understood, but not read by this version"
+        hint = "merge the adapter into its base first (peft: `merge_and_unload`) and name the result"
+        raise InputError(Fault("not-yet", message, subject=str(ref), hint=hint))
+    path = local_path(ref.path, root)
+    try:
+        if path.is_dir():
+            return open_folder(path, str(ref), _revision_note(ref))
+        if path.exists():
+            return open_file(path, str(ref), _revision_note(ref))
+        if not is_hub_id(ref.path):
+            raise InputError(_missing(ref, path))
+        return _open_hub(ref, path, hub_download)
+    except OSError as error:
+        message = f"{ref}: could not read {error.filename or path}: {error.strerror or error}"
+        raise InputError(Fault("io-error", message, subject=str(ref), hint="check the file and its rights")) from error
+
+
+def local_path(text: str, root: Path | None) -> Path:
+    """Where a model's path leads: `~` expanded, relative to `root`."""
+    if "\0" in text:
+        raise InputError(Fault("model-missing", f"a path cannot hold a zero byte: {text!r}", subject=text))
+    # absolute, because files are mapped when they are read; not normalised, because `..` after a link means the target
+    return ((root or Path()) / os.path.expanduser(text)).absolute()  # noqa: PTH111 - the Path method raises on `~nobody`
+
+
+def is_hub_id(text: str) -> bool:
+    """Whether a text can be a hub id: `name` or `organisation/name` in the hub's own letters."""
+    return bool(_HUB_ID.fullmatch(text)) and not any(bad in text for bad in ("--", "..")) and not text.endswith(".git")
+
+
+def open_folder(folder: Path, label: str, notes: tuple[str, ...] = ()) -> Checkpoint:
+    """Open a folder that holds a model.
+
+    Raises:
+        InputError: with the faults of weights, config and side files together.
+    """
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
+    faults: list[Fault] = []
+    weights, read_notes = _attempt(lambda: _open_weights(folder, names), faults) or (None, ())
+    config = _attempt(lambda: _find_config(folder), faults)
+    side_files, link_faults = _attempt(lambda: find_side_files(folder), faults) or ((), [])
+    faults.extend(link_faults)
+    if faults or weights is None:
+        if weights is not None:
+            weights.close()
+        raise InputError(faults)
+    notes = (*notes, *read_notes, *_carried(side_files))
+    return Checkpoint(label, weights, config, folder, side_files, notes)
+
+
+def open_file(path: Path, label: str, notes: tuple[str, ...] = ()) -> Checkpoint:
+    """Open a single weight file: a bare state dict, without config or side files."""
+    if not path.is_file() or not path.name.lower().endswith(READABLE):
+        message = f"{label}: a weight file ends in {', '.join(READABLE)}, found {path.name}"
+        hint = "name the model's folder, or one of its weight files"
+        if path.name.lower().endswith(CONVERTED):
+            hint = "this is another program's copy of the weights; name the model it was made from"
+        raise InputError(Fault("not-a-checkpoint", message, subject=label, hint=hint))
+    weights, read_notes = open_weights(path)
+    return Checkpoint(label, weights, notes=(*notes, *read_notes))
+
+
+def _attempt(step: Callable[[], T], faults: list[Fault]) -> T | None:
+    """The result of a step, or `None` with its faults added to those of the others."""
+    try:
+        return step()
+    except InputError as error:
+        faults.extend(error.faults)
+        return None
+
+
+def _open_weights(folder: Path, names: Sequence[str]) -> tuple[Weights, tuple[str, ...]]:
+    """The weights of a folder, found in the order in which transformers looks for them."""
+    if fault := kind_fault(names, str(folder)):
+        raise InputError(fault)
+    choice = choose_weights(names)
+    if choice is None:
+        raise InputError(no_weights_fault(names, str(folder)))
+    if choice.is_index:
+        sharded = ShardedWeights(folder / choice.file)
+        return sharded, (*choice.notes, *sharded.notes, *_left_out(names, (choice.file, *sharded.files)))
+    weights, notes = open_weights(folder / choice.file)
+    return weights, (*choice.notes, *notes, *_left_out(names, (choice.file,)))
+
+
+def _find_config(folder: Path) -> Config | None:
+    path = folder / "config.json"
+    if fault := link_fault(path, "config.json", allowed_roots(folder)):
+        raise InputError(fault)
+    return read_config(path) if path.is_file() else None
+
+
+def _left_out(names: Sequence[str], used: Sequence[str]) -> tuple[str, ...]:
+    over = passed_over(names, used)
+    return (f"passed over: {listed(over)}",) if over else ()
+
+
+def _carried(side_files: Sequence[SideFile]) -> tuple[str, ...]:
+    nested = nested_weights(side.name for side in side_files)
+    return (f"weights in sub-folders are carried over unmerged: {listed(nested)}",) if nested else ()
+
+
+def _revision_note(ref: ModelRef) -> tuple[str, ...]:
+    if ref.revision is None:
+        return ()
+    return (f"revision `{ref.revision}` means nothing for a local path; {ref.path} is read as it stands",)
+
+
+def _open_hub(ref: ModelRef, path: Path, download: bool) -> Reader:
+    from cuvee.checkpoint import hub
+
+    try:
+        folder = hub.resolve_hub(ref) if download else hub.find_cached(ref)
+        return hub.read_headers(ref) if folder is None else open_folder(folder, str(ref))
+    except InputError as error:
+        near = _nearest_sibling(path)
+        if near is None or error.code not in ("model-missing", "offline"):
+            raise
+        hint = f"if a folder is meant, did you mean `{near}`?"
+        raise InputError(_with_hint(fault, hint) for fault in error.faults) from None
+
+
+def _with_hint(fault: Fault, hint: str) -> Fault:
+    return Fault(fault.code, fault.message, fault.place, fault.subject, f"{fault.hint}; {hint}" if fault.hint else hint)
+
+
+def _missing(ref: ModelRef, path: Path) -> Fault:
+    near = _nearest_sibling(path)
+    hint = f"did you mean `{near}`?" if near else "paths are relative to the recipe's folder"
+    return Fault("model-missing", f"{ref.path}: no such model folder or file ({path})", subject=str(ref), hint=hint)
+
+
+def _nearest_sibling(path: Path) -> str | None:
+    """The name beside a missing path that is most like it."""
+    try:
+        names = [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        return None
+    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
+    return close[0] if close else None

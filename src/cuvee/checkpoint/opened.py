@@ -1,0 +1,83 @@
+"""A checkpoint opened for reading: weights, config, side files and notes in one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cuvee.checkpoint.config import Config
+from cuvee.checkpoint.protocol import SideFile
+from cuvee.checkpoint.weights import Weights
+from cuvee.types import TensorSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Checkpoint:
+    """A `Reader` over any weights; see the protocol for what each member promises."""
+
+    def __init__(
+        self,
+        label: str,
+        weights: Weights,
+        config: Config | None = None,
+        folder: Path | None = None,
+        side_files: tuple[SideFile, ...] = (),
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        self._label = label
+        self._weights = weights
+        self._specs = dict(weights.specs)
+        self._config = config
+        self._folder = folder
+        self._side_files = side_files
+        self._notes = notes
+
+    @property
+    def label(self) -> str:
+        """The model's name in messages."""
+        return self._label
+
+    @property
+    def specs(self) -> Mapping[str, TensorSpec]:
+        """Every tensor by on-disk name, in on-disk order."""
+        return self._specs
+
+    @property
+    def config(self) -> Mapping[str, Any] | None:
+        """The parsed `config.json`."""
+        return None if self._config is None else self._config.value
+
+    @property
+    def config_text(self) -> str | None:
+        """`config.json` as it stands on disk."""
+        return None if self._config is None else self._config.text
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder the checkpoint lies in."""
+        return self._folder
+
+    @property
+    def side_files(self) -> tuple[SideFile, ...]:
+        """The files to carry over."""
+        return self._side_files
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How the checkpoint was read."""
+        return self._notes
+
+    def read(self, name: str, start: int, stop: int) -> Tensor:
+        """Elements `start` to `stop` (not included) of a tensor."""
+        return self._weights.read(name, start, stop)
+
+    def digest(self, name: str) -> str:
+        """xxh3-128 (hex) of the tensor's bytes."""
+        return self._weights.digest(name)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._weights.close()

@@ -1,0 +1,172 @@
+"""Legacy weight files (`.bin`, `.pth`, `.pt`): pickles, read by torch's unpickler for tensors and nothing else."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from cuvee.checkpoint.digest import digest_tensor
+from cuvee.checkpoint.flat import check_range, flat_slice
+from cuvee.errors import Fault, InputError
+from cuvee.types import DTYPES, TensorSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+NESTING_KEYS: Final = ("state_dict", "model_state_dict", "model", "module")
+"""Keys under which training programs keep the state dict beside the optimizer, the epoch and the like."""
+
+_ZIP_MAGIC: Final = b"PK\x03\x04"
+_REFUSED: Final = re.compile(
+    r"GLOBAL (\S+) was not an allowed|unsupported GLOBAL (\S+) whose module|unrecognized function (.+?)(?: which|$)"
+    r"|allowlisted via `add_safe_globals`,? but got (.+?)$|(\S+) must be imported to load",
+    re.MULTILINE,
+)
+_SAFE_HINT: Final = (
+    "a weight file needs nothing but tensors; ask its author for a safetensors file, or convert it yourself "
+    "in a place where code that it may run can do no harm"
+)
+_DAMAGED_HINT: Final = "download or save the file again"
+_SHOWN: Final = 5
+
+
+class PickleFile:
+    """One legacy weight file; tensors lie in a memory map where the format allows it.
+
+    Raises `InputError`: `unsafe-pickle` for anything that is not a tensor, `bad-pickle` for what cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        loaded, notes = _load(path)
+        state, nesting = _find_state_dict(loaded, path)
+        _check_tensors(state, path)
+        self._tensors: dict[str, Tensor] = {name: tensor.detach() for name, tensor in state.items()}
+        self.notes: tuple[str, ...] = (*notes, *nesting)
+
+    @property
+    def specs(self) -> Mapping[str, TensorSpec]:
+        """Every tensor by name, in the order of the state dict."""
+        return {name: _spec(name, tensor) for name, tensor in self._tensors.items()}
+
+    def read(self, name: str, start: int, stop: int) -> Tensor:
+        """Elements `start` to `stop` (not included) in row-major order, whatever the tensor's strides."""
+        tensor = self._tensors[name]
+        check_range(name, start, stop, tensor.numel())
+        return flat_slice(tensor, start, stop)
+
+    def digest(self, name: str) -> str:
+        """xxh3-128 (hex) of the tensor's row-major bytes."""
+        return digest_tensor(self._tensors[name])
+
+    def close(self) -> None:
+        """Let go of the tensors."""
+        self._tensors = {}
+
+
+def _spec(name: str, tensor: Tensor) -> TensorSpec:
+    return TensorSpec(name, str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
+
+
+def _load(path: Path) -> tuple[Any, list[str]]:
+    """What the file holds, and a note when it had to be taken into memory whole."""
+    import torch
+
+    zipped = _is_zip(path)
+    if zipped:
+        _check_archive(path)
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+    except pickle.UnpicklingError as error:
+        raise InputError(_refusal(str(error), path)) from None
+    # torch's readers meet damaged bytes with almost any error there is, and none of them is a fault of ours.
+    except Exception as error:
+        raise InputError(_load_fault(error, path)) from None
+    return loaded, [] if zipped else [f"{path.name}: old format that cannot be mapped; it is held in memory"]
+
+
+def _is_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse compressed records before they are unpacked: torch writes none, a small file could fill the memory."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            packed = [info.filename for info in archive.infolist() if info.compress_type != zipfile.ZIP_STORED]
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
+        raise InputError(_bad(path, f"the archive is damaged or cut short ({error})")) from None
+    if packed:
+        raise InputError(_bad(path, f"records of a weight file are not compressed, `{packed[0]:.100}` is"))
+
+
+def _refusal(text: str, path: Path) -> Fault:
+    """What torch's unpickler would not read, in words that do not tell people to switch its safety off."""
+    match = _REFUSED.search(text)
+    if match is None:
+        return _bad(path, "it is not a pickle of tensors, or it is damaged")
+    refused = next(group for group in match.groups() if group is not None)
+    return _unsafe(path, f"holds more than tensors: torch refused `{refused}`")
+
+
+def _load_fault(error: Exception, path: Path) -> Fault:
+    if "TorchScript" in str(error):
+        return _unsafe(path, "is a TorchScript program, not a file of weights")
+    return _bad(path, f"torch cannot read it ({type(error).__name__}); it is damaged, cut short or of another kind")
+
+
+def _find_state_dict(loaded: Any, path: Path) -> tuple[Mapping[str, Tensor], list[str]]:
+    """The state dict itself, and a note where it was taken out of a training program's record."""
+    from torch import Tensor
+
+    if not isinstance(loaded, Mapping):
+        raise InputError(_bad(path, f"must hold a dictionary of tensors, found `{type(loaded).__name__}`"))
+    nested = [key for key in NESTING_KEYS if isinstance(loaded.get(key), Mapping)]
+    if not nested or any(isinstance(value, Tensor) for value in loaded.values()):
+        return loaded, []
+    if len(nested) > 1:
+        raise InputError(_bad(path, f"holds more than one state dict: {', '.join(nested)}"))
+    beside = [str(key) for key in loaded if key != nested[0]]
+    note = f"{path.name}: the state dict under `{nested[0]}` is read"
+    return loaded[nested[0]], [f"{note}, passed over: {_listed(beside)}" if beside else note]
+
+
+def _check_tensors(state: Mapping[Any, Any], path: Path) -> None:
+    """Refuse, by name, every entry that is not a plain tensor of a known dtype."""
+    from torch import Tensor
+
+    others = [str(name) for name, value in state.items() if not isinstance(value, Tensor) or not isinstance(name, str)]
+    faults = [_unsafe(path, f"holds entries that are no named tensors: {_listed(others)}")] if others else []
+    for name, tensor in state.items():
+        if isinstance(tensor, Tensor) and (reason := _unreadable(tensor)):
+            faults.append(_bad(path, f"tensor `{name}` {reason}", str(name)))
+    if faults:
+        raise InputError(faults)
+
+
+def _unreadable(tensor: Tensor) -> str | None:
+    """Why a tensor has no plain row of elements, or `None`."""
+    import torch
+
+    if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta:
+        return "is sparse, quantized or empty of data; only plain tensors can be read"
+    name = str(tensor.dtype).removeprefix("torch.")
+    return None if name in DTYPES else f"has dtype `{name}`, which is not one that can be read"
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(f"`{name:.100}`" for name in names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
+
+
+def _unsafe(path: Path, what: str) -> Fault:
+    return Fault("unsafe-pickle", f"{path}: {what}", subject=str(path), hint=_SAFE_HINT)
+
+
+def _bad(path: Path, what: str, subject: str | None = None) -> Fault:
+    return Fault("bad-pickle", f"{path}: {what}", subject=subject or str(path), hint=_DAMAGED_HINT)

@@ -1,0 +1,49 @@
+"""Weights of which only the headers are here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NoReturn
+
+from cuvee.errors import Fault, InputError
+from cuvee.types import TensorSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class RemoteHeaders:
+    """Weights of which only the headers have been fetched: enough to plan with, not to merge."""
+
+    def __init__(self, label: str, specs: Mapping[str, TensorSpec]) -> None:
+        self._label = label
+        self._specs = specs
+
+    @property
+    def specs(self) -> Mapping[str, TensorSpec]:
+        """Every tensor by name, file by file."""
+        return self._specs
+
+    def read(self, name: str, start: int, stop: int) -> Tensor:  # noqa: ARG002 - the protocol's arguments
+        """Refuse: nothing but headers is here.
+
+        Raises:
+            InputError: `offline`, always.
+        """
+        self._refuse(name)
+
+    def digest(self, name: str) -> str:
+        """Refuse: nothing but headers is here.
+
+        Raises:
+            InputError: `offline`, always.
+        """
+        self._refuse(name)
+
+    def close(self) -> None:
+        """Do nothing: no file is held."""
+
+    def _refuse(self, name: str) -> NoReturn:
+        message = f"{self._label}: tensor `{name}` has not been downloaded, only the headers were fetched"
+        hint = "open the model with downloading allowed"
+        raise InputError(Fault("offline", message, subject=self._label, hint=hint))

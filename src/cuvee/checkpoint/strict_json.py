@@ -1,0 +1,51 @@
+"""JSON as it comes from strangers: sizes capped, duplicate keys found, depth survived."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def read_capped(path: Path, limit: int) -> bytes:
+    """The bytes of a file of at most `limit` bytes.
+
+    Raises:
+        ValueError: the file is larger; no more than `limit` bytes have been read.
+    """
+    with path.open("rb") as file:
+        raw = file.read(limit + 1)
+    if len(raw) > limit:
+        raise ValueError(f"larger than {limit:,} bytes")
+    return raw
+
+
+def parse_json(raw: bytes) -> tuple[Any, tuple[str, ...]]:
+    """A JSON text's value and the keys that stand twice in one of its objects.
+
+    Raises:
+        ValueError: not UTF-8, not JSON, nested too deeply, or holding a number of thousands of digits.
+    """
+    repeated: list[str] = []
+
+    def keep(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) < len(pairs):
+            repeated.extend(_repeats(pairs))
+        return made
+
+    try:
+        value = json.loads(raw.decode("utf-8"), object_pairs_hook=keep)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return value, tuple(repeated)
+
+
+def _repeats(pairs: list[tuple[str, Any]]) -> list[str]:
+    seen: set[str] = set()
+    again: dict[str, None] = {}
+    for key, _ in pairs:
+        if key in seen:
+            again[key] = None
+        seen.add(key)
+    return list(again)

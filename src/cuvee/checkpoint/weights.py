@@ -1,0 +1,40 @@
+"""What holds tensors, whatever the file format: the part of a checkpoint that is not config and side files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from cuvee.types import TensorSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Weights(Protocol):
+    """Tensors by name, read a piece at a time; see `Reader` for what each method promises."""
+
+    @property
+    def specs(self) -> Mapping[str, TensorSpec]:
+        """Every tensor by name."""
+
+    def read(self, name: str, start: int, stop: int) -> Tensor:
+        """Elements `start` to `stop` (not included)."""
+
+    def digest(self, name: str) -> str:
+        """xxh3-128 (hex) of the tensor's bytes."""
+
+    def close(self) -> None:
+        """Let go of the files."""
+
+
+def open_weights(path: Path) -> tuple[Weights, tuple[str, ...]]:
+    """Open one weight file by its ending, with the notes on how it was read."""
+    from cuvee.checkpoint.mapped import SafetensorsFile
+    from cuvee.checkpoint.pickled import PickleFile
+
+    if path.suffix.lower() == ".safetensors":
+        return SafetensorsFile(path), ()
+    legacy = PickleFile(path)
+    return legacy, legacy.notes

@@ -1,0 +1,101 @@
+"""The demo's own models: the shipped base, and specialists fine-tuned from it side by side."""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from cuvee.demo.skills import lesson
+from cuvee.demo.train import Schedule, train
+from cuvee.families import pretrained
+
+BASE: Final = Path(__file__).parent / "base"
+"""The shipped base, an ordinary checkpoint folder; `tools/train_demo_base.py` makes it."""
+
+TAUGHT: Final = ("reverse", "sort", "next", "swap", "double")
+"""The skills of the specialists, one each."""
+
+FINE_TUNING: Final = Schedule(steps=100, batch=64, rate=3e-4, warm_up=10)
+"""Gentle on purpose: a larger rate learns the skill no better and forgets the others, and then merges suffer."""
+
+_TOKENIZER: Final = ("tokenizer.json", "tokenizer_config.json")
+
+
+class _Stopped(Exception):
+    """Ends a training thread after another part of the run has failed or was interrupted."""
+
+
+def workers() -> int:
+    """How many trainings or merges run side by side: two where there are two processors."""
+    return min(2, os.cpu_count() or 1)
+
+
+def save(model: Any, folder: Path) -> None:
+    """Write a model in bfloat16 with the base's tokenizer, as an ordinary checkpoint folder."""
+    folder.mkdir(parents=True)
+    pretrained.save(copy.deepcopy(model).to(torch.bfloat16), folder)
+    for name in _TOKENIZER:
+        shutil.copyfile(BASE / name, folder / name)
+
+
+def train_specialists(
+    base: Any,
+    words: Sequence[str],
+    schedule: Schedule,
+    seed: int,
+    step_done: Callable[[], None],
+) -> dict[str, Any]:
+    """Fine-tune one copy of the base per skill.
+
+    torch lets go of Python's lock while it computes, so that two threads train two models on two processors. Every
+    specialist has its own copy and its own random stream; how many are trained at once changes no weight.
+
+    Args:
+        base: the base model; it is not changed.
+        words: one skill per specialist.
+        schedule: steps, batch size and learning rate.
+        seed: of the lessons.
+        step_done: called after every step of every specialist, from any thread.
+
+    Returns:
+        The specialists by skill, rounded to bfloat16 as they will be on disk.
+    """
+    stop = threading.Event()
+
+    def after_step(_: int) -> None:
+        if stop.is_set():
+            raise _Stopped
+        step_done()
+
+    def specialist(word: str) -> Any:
+        model = train(copy.deepcopy(base), partial(lesson, (word,)), schedule, f"{seed}/{word}", after_step)
+        return model.to(torch.bfloat16).to(torch.float32)
+
+    with ThreadPoolExecutor(workers()) as pool:
+        try:
+            return dict(zip(words, pool.map(specialist, words), strict=True))
+        except BaseException:
+            stop.set()
+            raise
+
+
+def weights(model: Any) -> Mapping[str, torch.Tensor]:
+    """A model's weights in bfloat16 by the names they have on disk, tied ones once."""
+    return {name: value.detach().to(torch.bfloat16) for name, value in model.named_parameters()}
+
+
+def with_weights(model: Any, values: Mapping[str, torch.Tensor]) -> Any:
+    """The model with its weights replaced, in place; every weight must be given."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(values[name])
+    return model

@@ -1,0 +1,141 @@
+"""The demo's results as plain data (`results.json`), the rows of its table, and the lines that close it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from cuvee.demo.skills import SKILLS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cuvee.demo.merges import Trial
+
+Kind = Literal["base", "expert", "merge"]
+Results = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A model and its answers: hits per skill on the test draw and, for merges, its mean on the validation draw."""
+
+    name: str
+    kind: Kind
+    path: Path
+    hits: Mapping[str, tuple[bool, ...]]
+    validation: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the table: one text per column of `columns`, and whether this is the merge that won."""
+
+    kind: Kind
+    cells: tuple[str, ...]
+    best: bool
+
+
+def tally(models: Sequence[Judged], chosen: Mapping[str, Trial]) -> dict[str, Any]:
+    """All scores, the winner and its margins, ready for JSON.
+
+    The winner is the merge with the highest mean on the *validation* draw; its margins are on the test draw, against
+    every specialist, with the standard error of the paired difference.
+    """
+    from cuvee.demo.score import difference
+
+    winner = max((m for m in models if m.kind == "merge"), key=lambda m: m.validation or 0.0)
+    margins = {m.name: difference(winner.hits, m.hits) for m in models if m.kind == "expert"}
+    rival = min(margins, key=lambda name: margins[name][0])
+    return {
+        "models": [_model(m) for m in models],
+        "skills": {word: SKILLS[word].meaning for word in winner.hits},
+        "chosen": {name: {**trial.settings, "validation_mean": trial.mean} for name, trial in chosen.items()},
+        "best": {"merge": winner.name, "rival": rival, **_gap(*margins[rival])},
+        "margins": {name: _gap(*margin) for name, margin in margins.items()},
+    }
+
+
+def _model(judged: Judged) -> dict[str, Any]:
+    """One entry of `models`."""
+    from cuvee.demo.score import mean, mean_stderr, share, stderr
+
+    scores = {word: {"value": share(h), "stderr": stderr(h), "n": len(h)} for word, h in judged.hits.items()}
+    validation = {} if judged.validation is None else {"validation_mean": judged.validation}
+    return {
+        "name": judged.name,
+        "kind": judged.kind,
+        "scores": scores,
+        "mean": mean(judged.hits),
+        "mean_stderr": mean_stderr(judged.hits),
+        **validation,
+        "path": str(judged.path),
+    }
+
+
+def _gap(value: float, error: float) -> dict[str, float]:
+    """A paired difference and its standard error."""
+    return {"difference": value, "stderr": error}
+
+
+def columns(results: Results) -> tuple[str, ...]:
+    """Headings of the table."""
+    return ("model", *results["skills"], "mean")
+
+
+def summary(results: Results) -> tuple[Row, ...]:
+    """The table: base, specialists, merges, each score as `value ±standard error` in points of a hundred."""
+    best = results["best"]["merge"]
+    return tuple(Row(m["kind"], _cells(m), m["name"] == best) for m in results["models"])
+
+
+def _cells(model: Mapping[str, Any]) -> tuple[str, ...]:
+    """The texts of one line of the table."""
+    scores = (_points(score["value"], score["stderr"]) for score in model["scores"].values())
+    return (model["name"], *scores, _points(model["mean"], model["mean_stderr"]))
+
+
+def _points(value: float, error: float) -> str:
+    """A share and its standard error in points of a hundred."""
+    return f"{100 * value:.1f} ±{100 * error:.1f}"
+
+
+def closing_lines(results: Results) -> tuple[str, ...]:
+    """What happened, in a few sentences: which merge won, by how much, and what did not work."""
+    models = {m["name"]: m for m in results["models"]}
+    best = results["best"]
+    winner, rival = models[best["merge"]], models[best["rival"]]
+    stack = models["layer_stack"]["mean"]
+    return (
+        f"Best merge, chosen on the validation draw: {winner['name']}, {_mean(winner)} on the test draw. "
+        f"Best specialist: {rival['name']}, {_mean(rival)}.",
+        f"Difference {_points(best['difference'], best['stderr'])} points (± standard error of the paired difference): "
+        + _verdict(best["difference"], best["stderr"]),
+        f"Each at its own job, the specialists answer {_own(models, results['skills'])}; "
+        f"the merge answers {', '.join(_percent(winner['scores'][word]['value']) for word in results['skills'])}.",
+        f"The layer stack answers {_percent(stack)}: "
+        + ("layers that never worked together need training first." if stack < winner["mean"] / 2 else "it works."),
+    )
+
+
+def _own(models: Mapping[str, Mapping[str, Any]], words: Iterable[str]) -> str:
+    """What each specialist scores at its own skill, skill by skill."""
+    return ", ".join(f"{word} {_percent(models[word]['scores'][word]['value'])}" for word in words)
+
+
+def _verdict(difference: float, error: float) -> str:
+    """What a difference from the best specialist means."""
+    if difference > 2 * error:
+        return "the merge beats every specialist."
+    return "the merge does not clearly beat every specialist."
+
+
+def _mean(model: Mapping[str, Any]) -> str:
+    """A model's mean over the skills, with its standard error."""
+    return f"{_points(model['mean'], model['mean_stderr'])} %"
+
+
+def _percent(value: float) -> str:
+    """A share as a whole percentage."""
+    return f"{100 * value:.0f} %"

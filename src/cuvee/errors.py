@@ -1,0 +1,193 @@
+"""Every error Cuvee raises on purpose, and the reason codes tests and programs rely on.
+
+    CuveeError                  exit  1   never raised itself
+    ├── UsageError                    2   the command line or the call is wrong
+    ├── RecipeError                   3   the recipe is wrong, whatever the models hold
+    ├── InputError                    4   a model is missing, unreadable, hostile or does not fit the others
+    ├── ResourceError                 5   not enough disk or memory, or no right to write
+    ├── CheckFailed                   6   `verify` or a threshold said no
+    └── OutputExists                  7   the output is there already and `--overwrite` was not given
+
+Each error carries one or more `Fault`s, so that all faults of a recipe or of a set of models are told at once. A fault
+has a stable reason code (a key of `REASONS`), a text that says what should be and what was found, a place, and a hint.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+REASONS: Final[Mapping[str, str]] = {
+    # usage
+    "bad-argument": "an argument of a command or call has the wrong value",
+    "missing-extra": "an optional part of Cuvee is needed and not installed",
+    # recipe
+    "recipe-missing": "the recipe file is not there or cannot be read",
+    "recipe-syntax": "the recipe is not YAML",
+    "recipe-too-large": "the recipe is larger, deeper or more aliased than any real one",
+    "duplicate-key": "a key stands twice in one mapping",
+    "unknown-key": "a key the recipe format does not have",
+    "missing-key": "a key the recipe format needs",
+    "wrong-type": "a value of the wrong type",
+    "wrong-value": "a value of the right type that is not one of those allowed",
+    "unknown-method": "a merge method that does not exist",
+    "unknown-parameter": "a parameter the method does not have",
+    "missing-parameter": "a parameter the method needs, for at least one model or tensor",
+    "out-of-range": "a parameter outside its range",
+    "ill-placed-parameter": "a per-model or shared parameter in a place where it means nothing",
+    "wrong-number-of-models": "too few or too many models for the method",
+    "duplicate-model": "the same model listed twice",
+    "missing-base": "the method needs a base model",
+    "zero-weight-sum": "weights that sum to zero where the result is divided by their sum",
+    "bad-layer-range": "a layer range that is empty, reversed, or not as long as its neighbours",
+    "not-yet": "understood, but not carried out by this version",
+    # inputs
+    "model-missing": "a model folder, file or hub id that is not there",
+    "not-a-checkpoint": "a folder or file that holds no weights Cuvee can read",
+    "bad-header": "a weight file whose header is damaged, hostile or lies about the data",
+    "truncated": "a weight file shorter than its header says",
+    "bad-index": "a shard index that is damaged, incomplete or points outside its folder",
+    "unsafe-pickle": "a pickle that holds more than tensors",
+    "bad-pickle": "a legacy weight file that cannot be read",
+    "bad-config": "a config.json that cannot be read or used",
+    "unsafe-link": "a symbolic link that leads out of the model folder",
+    "offline": "a hub id that is not in the cache while the hub is out of reach",
+    "missing-tensor": "a tensor that not every model has",
+    "shape-mismatch": "a tensor whose shape differs between models",
+    "dtype-mismatch": "a tensor whose dtypes cannot be merged together",
+    "unmergeable-dtype": "a tensor of integers, booleans or packed numbers that differs between models",
+    "vocabulary-mismatch": "embeddings of different vocabulary sizes",
+    "layer-count-mismatch": "models with different numbers of layers",
+    "layers-out-of-range": "a layer range that the model does not have",
+    "layers-unrepresentable": "a layer pattern that the configuration format cannot express after stacking",
+    "no-layer-stack": "slices of a model in which no stack of layers, or more than one, was found",
+    "unknown-module": "a module name that matches no part of the model",
+    "tied-mismatch": "a tied tensor whose stored copy differs from the tensor it is tied to",
+    "non-finite": "a tensor that holds NaN or infinity",
+    "adapter-input": "an adapter folder where a whole model is needed",
+    # resources
+    "disk-full": "not enough space for the output",
+    "file-too-large": "the file system or a limit refuses files of this size",
+    "not-writable": "no right to write the output",
+    "memory": "not enough memory",
+    "io-error": "the operating system could not read or write",
+    "output-busy": "another run is writing the same output",
+    # checks, output
+    "check-failed": "a check of `verify` failed",
+    "output-exists": "the output is there already",
+    "unsafe-overwrite": "an existing folder that is no model output, or that holds an input, will not be replaced",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in a file, counted from 1 as editors do."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong.
+
+    Attributes:
+        code: a key of `REASONS`.
+        message: what should be and what was found.
+        place: where in a file, if it is in one.
+        subject: the model, tensor or key it is about.
+        hint: what to do next.
+    """
+
+    code: str
+    message: str
+    place: Place | None = None
+    subject: str | None = None
+    hint: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.code not in REASONS:
+            raise AssertionError(f"reason code {self.code!r} is not in cuvee.errors.REASONS")
+
+    def __str__(self) -> str:
+        start = f"{self.place}: " if self.place else ""
+        end = f"\n    {self.hint}" if self.hint else ""
+        return f"{start}{self.message}{end}"
+
+
+class CuveeError(Exception):
+    """Base of all errors Cuvee raises on purpose; `faults` lists everything that is wrong."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, faults: Fault | Iterable[Fault]) -> None:
+        self.faults: tuple[Fault, ...] = (faults,) if isinstance(faults, Fault) else tuple(faults)
+        super().__init__("\n".join(str(f) for f in self.faults))
+
+    @property
+    def code(self) -> str:
+        """Reason code of the first fault."""
+        return self.faults[0].code
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """Reason codes of all faults, in order."""
+        return tuple(f.code for f in self.faults)
+
+
+class UsageError(CuveeError):
+    """The command line or the call is wrong."""
+
+    exit_code = 2
+
+
+class RecipeError(CuveeError):
+    """The recipe is wrong, whatever the models hold."""
+
+    exit_code = 3
+
+
+class InputError(CuveeError):
+    """A model is missing, unreadable, hostile, or does not fit the others."""
+
+    exit_code = 4
+
+
+class ResourceError(CuveeError):
+    """Not enough disk or memory, or no right to write."""
+
+    exit_code = 5
+
+
+class CheckFailed(CuveeError):
+    """A check or a threshold said no."""
+
+    exit_code = 6
+
+
+class OutputExists(CuveeError):
+    """The output is there already."""
+
+    exit_code = 7
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint that names the nearest known word, or all of them when none is near.
+
+    Example:
+        >>> nearest("densty", ["density", "weight"])
+        'did you mean `density`?'
+        >>> nearest("zzz", ["density", "weight"])
+        'known: density, weight'
+    """
+    words = sorted(known)
+    close = difflib.get_close_matches(name, words, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean `{close[0]}`?"
+    return f"known: {', '.join(words)}" if words else "none are known"

@@ -1,0 +1,48 @@
+"""Everything of an output that is not weights: configuration, side files, the recipe and the record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from cuvee.checkpoint import FolderWriter
+from cuvee.checkpoint.fingerprint import digest_bytes, digest_file, sha256_file
+from cuvee.checkpoint.protocol import Layout, Reader
+from cuvee.execute.record import RECORD_NAME, as_text, record_of
+from cuvee.execute.run import Digests
+from cuvee.planning.model import Plan
+from cuvee.recipe import to_yaml
+from cuvee.types import MethodSpec
+
+RECIPE_NAME: Final = "cuvee_recipe.yml"
+
+
+def add_everything_else(
+    plan: Plan,
+    readers: Sequence[Reader],
+    writer: FolderWriter,
+    layout: Layout,
+    digests: Digests,
+    spec: MethodSpec,
+    *,
+    seed: int,
+    sha256: bool,
+) -> Mapping[str, Any]:
+    """Add configuration, side files, recipe and record to an output whose tensors are complete.
+
+    Returns:
+        The record.
+    """
+    texts = {RECIPE_NAME: to_yaml(plan.recipe)}
+    if plan.config_text is not None:
+        texts["config.json"] = plan.config_text
+    for name, text in texts.items():
+        writer.add_text(name, text)
+    for file in plan.side_files:
+        writer.add_file(file)
+    files = {name: digest_bytes(text.encode("utf-8")) for name, text in texts.items()}
+    files |= {file.name: digest_file(file.path) for file in plan.side_files}
+    sums = {shard.name: sha256_file(writer.staging / shard.name) for shard in layout.shards} if sha256 else None
+    record = record_of(plan, readers, digests, spec, seed=seed, files=files, sha256=sums)
+    writer.add_text(RECORD_NAME, as_text(record))
+    return record

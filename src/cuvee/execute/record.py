@@ -1,0 +1,110 @@
+"""The output's own record, `cuvee.json`: how it was made, from what, and what every tensor's bytes hash to.
+
+It holds no time and no machine: the same recipe on the same inputs gives the same record.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from cuvee.checkpoint import content_hash
+from cuvee.checkpoint.protocol import Reader
+from cuvee.execute.run import Digests
+from cuvee.planning.model import Plan
+from cuvee.recipe import recipe_hash, to_data
+from cuvee.types import MethodSpec
+
+RECORD_NAME: Final = "cuvee.json"
+RECORD_FORMAT: Final = 1
+
+
+def record_of(
+    plan: Plan,
+    readers: Sequence[Reader],
+    digests: Digests,
+    spec: MethodSpec,
+    *,
+    seed: int,
+    files: Mapping[str, str],
+    sha256: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Put the record together.
+
+    Args:
+        plan: what was done.
+        readers: the input models.
+        digests: hashes of the tensors read and written.
+        spec: the method, for its citations.
+        seed: seed of random masks.
+        files: xxh3-128 of every other file of the output, by name.
+        sha256: SHA-256 of the weight files by name, if asked for.
+    """
+    outputs = {step.out.name: (step.out, digests.outputs[step.out.name]) for step in plan.steps}
+    return {
+        "format": RECORD_FORMAT,
+        "recipe": to_data(plan.recipe),
+        "recipe_sha256": recipe_hash(plan.recipe),
+        "seed": seed,
+        "arithmetic": sorted({step.work for step in plan.steps if step.action == "merge"}),
+        "inputs": [_input(plan, readers, digests, i) for i in range(len(plan.models))],
+        "counts": {"merged": plan.merged, "copied": plan.copied, "tied": len(plan.tied), "lost": 0},
+        "copied": {step.out.name: step.reason for step in plan.steps if step.action == "copy"},
+        "tied": {tied.name: tied.same_as for tied in plan.tied},
+        "config_changes": dict(plan.config_changes),
+        "output": {
+            "content": content_hash(outputs),
+            "tensors": {
+                name: {"dtype": spec.dtype, "shape": list(spec.shape), "xxh3_128": digest}
+                for name, (spec, digest) in outputs.items()
+            },
+            "files": dict(sorted(files.items())),
+            **({"sha256": dict(sorted(sha256.items()))} if sha256 else {}),
+        },
+        "citations": [
+            {"text": c.text, **({"arxiv": c.arxiv} if c.arxiv else {}), **({"url": c.url} if c.url else {})}
+            for c in spec.cite
+        ],
+        "notes": list(plan.notes),
+        "versions": {
+            "cuvee": version("cuvee"),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    }
+
+
+def _input(plan: Plan, readers: Sequence[Reader], digests: Digests, i: int) -> dict[str, Any]:
+    """One input: what it is called, what was read of it, and what that hashes to."""
+    specs = readers[i].specs
+    read = {p.tensor: (specs[p.tensor], digest) for p, digest in digests.inputs.items() if p.model == i}
+    facts = plan.models[i]
+    sums = hub_sums(readers[i].folder)
+    return {
+        "model": str(facts.ref),
+        "base": facts.is_base,
+        "content": content_hash(read),
+        "tensors_read": len(read),
+        "tensors": facts.tensors,
+        "parameters": facts.parameters,
+        **({"sha256": sums} if sums else {}),
+    }
+
+
+def hub_sums(folder: Path | None) -> dict[str, str]:
+    """SHA-256 of weight files that lie in a hub cache, which names large files by it; nothing is read."""
+    if folder is None or folder.parent.name != "snapshots":
+        return {}
+    found = {path.name: path.resolve().name for path in folder.glob("*.safetensors")}
+    return {name: digest for name, digest in sorted(found.items()) if len(digest) == 64}
+
+
+def as_text(record: Mapping[str, Any]) -> str:
+    """The record as it stands in the file."""
+    return json.dumps(record, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,110 @@
+"""Carry out a plan: check, run, hash, record, publish."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from cuvee.checkpoint.protocol import Reader, Writer
+from cuvee.execute.plain import run_step
+from cuvee.execute.preflight import preflight
+from cuvee.execute.threaded import run_threaded
+from cuvee.execute.work import Bench
+from cuvee.methods import Method
+from cuvee.planning.model import Piece, Plan, Step
+
+DEFAULT_TILE = 1 << 17
+"""Elements per tile: four float32 rows of it fit the second-level cache of a core."""
+Runner = Literal["threaded", "plain"]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is: bytes of output complete, of how many, and the tensor just completed."""
+
+    done: int
+    total: int
+    tensor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """xxh3-128 of every input tensor read and of every output tensor written."""
+
+    inputs: Mapping[Piece, str] = field(default_factory=dict)
+    outputs: Mapping[str, str] = field(default_factory=dict)
+
+
+def default_threads() -> int:
+    """One worker per core this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def execute(
+    plan: Plan,
+    readers: Sequence[Reader],
+    writer: Writer,
+    method: Method,
+    *,
+    seed: int = 0,
+    threads: int | None = None,
+    tile: int | None = None,
+    allow_nonfinite: bool = False,
+    runner: Runner = "threaded",
+    progress: Callable[[Progress], None] | None = None,
+) -> Digests:
+    """Write every tensor of a plan and hash inputs and outputs while they are at hand; nothing is published.
+
+    Args:
+        plan: what to do.
+        readers: the input models, in the plan's order.
+        writer: where the output goes.
+        method: the recipe's method.
+        seed: seed of random masks.
+        threads: workers; one per core by default.
+        tile: elements per tile; changes memory and speed, never a byte.
+        allow_nonfinite: let NaN and infinity pass.
+        runner: `plain` takes tensors whole, one at a time: the definition of correct.
+        progress: called after every tensor, from any thread.
+
+    Raises:
+        InputError: a tensor that must be finite, or equal in all models, is not.
+    """
+    preflight(plan, readers)
+    bench = Bench(plan, readers, writer, method, seed, allow_nonfinite)
+    ledger = _Ledger(bench, progress)
+    if runner == "threaded":
+        run_threaded(bench, threads=threads or default_threads(), tile=tile or DEFAULT_TILE, finished=ledger.enter)
+    for step in plan.steps:
+        if runner == "plain" and step.out.numel:
+            run_step(bench, step)
+        if runner == "plain" or not step.out.numel:
+            ledger.enter(step)
+    return Digests(ledger.inputs, ledger.outputs)
+
+
+class _Ledger:
+    """Hashes what a completed step read and wrote, and tells how far the run is."""
+
+    def __init__(self, bench: Bench, progress: Callable[[Progress], None] | None) -> None:
+        self._bench = bench
+        self._progress = progress
+        self._total = sum(step.out.nbytes for step in bench.plan.steps)
+        self._done = 0
+        self._lock = threading.Lock()
+        self.inputs: dict[Piece, str] = {}
+        self.outputs: dict[str, str] = {}
+
+    def enter(self, step: Step) -> None:
+        """Take a completed step into account."""
+        for piece in (*step.pieces, *step.must_equal):
+            if piece not in self.inputs:
+                self.inputs[piece] = self._bench.readers[piece.model].digest(piece.tensor)
+        self.outputs[step.out.name] = self._bench.writer.digest(step.out.name)
+        with self._lock:
+            self._done += step.out.nbytes
+            if self._progress:
+                self._progress(Progress(self._done, self._total, step.out.name))

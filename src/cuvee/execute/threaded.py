@@ -1,0 +1,186 @@
+"""The threaded runner: tiles of several tensors at once, the same bytes as the plain one.
+
+A tensor passes through phases — one per round of its method, then the combination — and each phase is a set of tiles
+that any worker may take. The worker that finishes a phase's last tile adds up the partial statistics in the order of
+the tiles and opens the next phase. A new tensor is opened only when a worker would stand idle, so that memory stays
+within a few tiles per worker, whatever the size of the tensors.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
+from typing import Any
+
+import torch
+
+from cuvee.execute.work import Bench, copy_tile, job_of, merge_tile, read_tile
+from cuvee.methods import Job, Round
+from cuvee.methods.call import tile_ranges
+from cuvee.planning.model import Step
+
+Finished = Callable[[Step], None]
+"""Called from a worker when a step is complete."""
+_GLANCE = 0.2
+"""Seconds after which the waiting caller looks for an interrupt."""
+
+
+@dataclass
+class _Course:
+    """A step on its way through its phases."""
+
+    step: Step
+    job: Job
+    ranges: list[tuple[int, int]]
+    round: Round | None = None
+    known: Any = None
+    done: int = 0
+    partials: dict[int, Any] = field(default_factory=dict)
+    left: int = 0
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One tile of one phase."""
+
+    course: _Course
+    start: int
+    stop: int
+
+
+class _Board:
+    """What is to be done next; shared by the workers under one lock."""
+
+    def __init__(self, bench: Bench, tile: int, finished: Finished) -> None:
+        self.bench = bench
+        self.tile = tile
+        self.finished = finished
+        self.waiting: Iterator[Step] = iter([s for s in bench.plan.steps if s.out.numel])
+        self.ready: deque[_Task] = deque()
+        self.running = 0
+        self.exhausted = False
+        self.error: BaseException | None = None
+        self.changed = threading.Condition()
+
+    def take(self) -> _Task | None:
+        """The next tile, `None` when there is nothing left or a worker failed."""
+        with self.changed:
+            while self.error is None:
+                if self.ready:
+                    self.running += 1
+                    return self.ready.popleft()
+                if not self.exhausted:
+                    self._open_next()
+                elif self.running == 0:
+                    return None
+                else:
+                    self.changed.wait()
+            return None
+
+    def _open_next(self) -> None:
+        step = next(self.waiting, None)
+        if step is None:
+            self.exhausted = True
+            self.changed.notify_all()
+            return
+        job = Job({}, step.out.numel, torch.float32) if step.action == "copy" else job_of(self.bench, step)
+        course = _Course(step, job, tile_ranges(step.out.numel, self.tile))
+        if step.action == "merge":
+            course.round = self.bench.method.measure(job, 0, None)
+        self._enqueue(course)
+
+    def _enqueue(self, course: _Course) -> None:
+        """Put all tiles of the current phase first in the queue, so that open tensors are finished before new ones."""
+        course.left = len(course.ranges)
+        self.ready.extendleft(_Task(course, start, stop) for start, stop in reversed(course.ranges))
+        self.changed.notify_all()
+
+    def complete(self, task: _Task, partial: Any) -> None:
+        """Note that a tile is done; the last one of a phase opens the next."""
+        course = task.course
+        with self.changed:
+            course.partials[task.start] = partial
+            course.left -= 1
+            last = course.left == 0
+        over = last and not self._advance(course)
+        if over:
+            self.finished(course.step)
+        with self.changed:
+            self.running -= 1
+            self.changed.notify_all()
+
+    def _advance(self, course: _Course) -> bool:
+        """Conclude a round and open the next phase; `False` when the step is complete."""
+        if course.round is None:
+            return False
+        total = reduce(add, [course.partials[start] for start, _ in course.ranges])
+        course.known = course.round.conclude(total, course.job, course.known)
+        course.done += 1
+        course.partials = {}
+        course.round = self.bench.method.measure(course.job, course.done, course.known)
+        with self.changed:
+            self._enqueue(course)
+        return True
+
+    def fail(self, error: BaseException) -> None:
+        """Stop everybody; the first error is the one that is told."""
+        with self.changed:
+            self.error = self.error or error
+            self.changed.notify_all()
+
+
+def _do(bench: Bench, task: _Task) -> Any:
+    course = task.course
+    if course.step.action == "copy":
+        return copy_tile(bench, course.step, task.start, task.stop)
+    tile = read_tile(bench, course.step, task.start, task.stop, course.job)
+    if course.round is not None:
+        return course.round.observe(tile.stack, task.start, course.job, course.known)
+    return merge_tile(bench, course.step, tile, course.job, course.known)
+
+
+def _work(board: _Board) -> None:
+    """A worker: one tile after the other, each on one core."""
+    try:
+        torch.set_num_threads(1)  # tiles are the unit of parallel work; more threads inside them only contend
+        while (task := board.take()) is not None:
+            board.complete(task, _do(board.bench, task))
+    except BaseException as error:
+        board.fail(error)
+
+
+def run_threaded(bench: Bench, *, threads: int, tile: int, finished: Finished) -> None:
+    """Carry out every step of the plan with several workers.
+
+    Args:
+        bench: what to do.
+        threads: workers, at least 1.
+        tile: elements per tile, rounded up to whole blocks.
+        finished: told of every completed step, from the worker that completed it.
+
+    Raises:
+        Whatever a worker raised first; `KeyboardInterrupt` when the caller is interrupted. All workers have stopped.
+    """
+    board = _Board(bench, tile, finished)
+    before = torch.get_num_threads()
+    workers = [threading.Thread(target=_work, args=(board,), name=f"cuvee-{i}") for i in range(threads)]
+    try:
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            while worker.is_alive():
+                worker.join(_GLANCE)
+    except BaseException as interrupt:
+        board.fail(interrupt)
+        raise
+    finally:
+        for worker in workers:
+            if worker.ident is not None:
+                worker.join()
+        torch.set_num_threads(before)
+    if board.error is not None:
+        raise board.error

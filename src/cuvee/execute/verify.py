@@ -1,0 +1,152 @@
+"""Check a folder: readable, complete, finite, tied as it says, the bytes its record promises, and loadable."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from cuvee.checkpoint import open_checkpoint
+from cuvee.checkpoint.fingerprint import digest_file
+from cuvee.checkpoint.protocol import Reader
+from cuvee.errors import CuveeError, Fault, InputError, UsageError
+from cuvee.execute.record import RECORD_NAME
+from cuvee.families import Anatomy, study
+from cuvee.types import DTYPES, ModelRef
+
+Outcome = Literal["ok", "failed", "skipped"]
+_PIECE = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check: what was looked at, how it came out, and what was found."""
+
+    name: str
+    outcome: Outcome
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """All checks of a folder; `ok` when none failed."""
+
+    path: Path
+    checks: tuple[Check, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether no check failed."""
+        return all(check.outcome != "failed" for check in self.checks)
+
+
+def verify_folder(path: Path, progress: Callable[[int, int], None] | None = None) -> Verification:
+    """Run every check; a folder that cannot be opened fails the first one.
+
+    Args:
+        path: a model folder or weight file.
+        progress: called with tensors looked at and their number.
+
+    Raises:
+        InputError: there is nothing at `path`.
+    """
+    if not path.exists():
+        raise InputError(Fault("model-missing", f"{path}: no such file or folder", subject=str(path)))
+    try:
+        reader = open_checkpoint(ModelRef(str(path)), None)
+    except CuveeError as error:
+        return Verification(path, (Check("readable", "failed", str(error)),))
+    try:
+        return Verification(path, tuple(_checks(path, reader, progress)))
+    finally:
+        reader.close()
+
+
+def _checks(path: Path, reader: Reader, progress: Callable[[int, int], None] | None) -> Iterator[Check]:
+    anatomy = study(reader.specs, reader.config)
+    yield Check("readable", "ok", f"{len(reader.specs)} tensors; headers and index are complete")
+    yield _finite(reader, progress)
+    yield _tied(reader, anatomy)
+    yield from _recorded(path, reader)
+    yield _loads(path, reader)
+
+
+def _finite(reader: Reader, progress: Callable[[int, int], None] | None) -> Check:
+    bad = []
+    floats = [s for s in reader.specs.values() if DTYPES[s.dtype].kind == "float"]
+    for i, spec in enumerate(floats):
+        pieces = (reader.read(spec.name, a, min(a + _PIECE, spec.numel)) for a in range(0, spec.numel, _PIECE))
+        if not all(bool(torch.isfinite(piece).all()) for piece in pieces):
+            bad.append(spec.name)
+        if progress:
+            progress(i + 1, len(floats))
+    return _check("finite", bad, f"{len(floats)} tensors", "NaN or infinity in")
+
+
+def _check(name: str, bad: list[str], good: str, trouble: str) -> Check:
+    if not bad:
+        return Check(name, "ok", good)
+    more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
+    return Check(name, "failed", f"{trouble} {', '.join(bad[:5])}{more}")
+
+
+def _tied(reader: Reader, anatomy: Anatomy) -> Check:
+    """A tied tensor stored beside the one it is tied to must hold the same values."""
+    bad = []
+    for copy, original in anatomy.tied.items():
+        numel = reader.specs[copy].numel
+        if not torch.equal(reader.read(copy, 0, numel), reader.read(original, 0, numel)):
+            bad.append(copy)
+    return _check("tied", bad, "no tied tensor is stored with other values", "differs from what it is tied to:")
+
+
+def _recorded(path: Path, reader: Reader) -> Iterator[Check]:
+    """The hashes of `cuvee.json`, if there is one."""
+    file = path / RECORD_NAME
+    if not file.is_file():
+        yield Check("hashes", "skipped", f"no {RECORD_NAME}: the folder was not made by Cuvee")
+        return
+    try:
+        output = json.loads(file.read_text("utf-8"))["output"]
+        tensors, files = dict(output["tensors"]), dict(output["files"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        yield Check("hashes", "failed", f"{RECORD_NAME} cannot be read: {error!r}")
+        return
+    yield _tensor_hashes(reader, tensors)
+    bad = [name for name, digest in files.items() if not _file_is(path / name, digest)]
+    yield _check("files", bad, f"{len(files)} files as recorded", "changed or missing since the merge:")
+
+
+def _file_is(path: Path, digest: str) -> bool:
+    return path.is_file() and digest_file(path) == digest
+
+
+def _tensor_hashes(reader: Reader, recorded: Mapping[str, Mapping[str, Any]]) -> Check:
+    bad = sorted(recorded.keys() ^ reader.specs.keys())
+    for name in recorded.keys() & reader.specs.keys():
+        spec = reader.specs[name]
+        same_kind = recorded[name].get("dtype") == spec.dtype and recorded[name].get("shape") == list(spec.shape)
+        if not same_kind or recorded[name].get("xxh3_128") != reader.digest(name):
+            bad.append(name)
+    return _check("hashes", sorted(bad), f"{len(recorded)} tensors as recorded", "not as recorded:")
+
+
+def _loads(path: Path, reader: Reader) -> Check:
+    """Whether transformers, if it is installed and knows the class, finds exactly the tensors it expects."""
+    if reader.config is None or not reader.config.get("architectures"):
+        return Check("loads", "skipped", "config.json names no architecture")
+    from cuvee.families.pretrained import load_report
+
+    try:
+        report = load_report(path)
+    except UsageError as error:
+        return Check("loads", "skipped", error.faults[0].message)
+    except Exception as error:  # whatever a model class raises is the answer to the question
+        return Check("loads", "failed", f"transformers: {type(error).__name__}: {error}")
+    bad = [*(f"{n} (missing)" for n in report.missing), *(f"{n} (unexpected)" for n in report.unexpected)]
+    bad += [f"{n} (other shape)" for n in report.mismatched]
+    return _check("loads", bad, f"{report.architecture}: no missing, unexpected or mismatched tensors", "transformers:")

@@ -1,0 +1,111 @@
+"""One step of a plan turned into tiles: what to read, what to run on it, what to check."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cuvee import tensors
+from cuvee.checkpoint.protocol import Reader, Writer
+from cuvee.errors import Fault, InputError
+from cuvee.methods import Job, Method
+from cuvee.methods.call import combine_tile, stack_of
+from cuvee.planning.model import Piece, Plan, Step
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything the steps of one run share.
+
+    Attributes:
+        plan: what is done.
+        readers: the input models, in the plan's order.
+        writer: the output.
+        method: the method.
+        seed: seed of random masks.
+        allow_nonfinite: let NaN and infinity pass.
+    """
+
+    plan: Plan
+    readers: Sequence[Reader]
+    writer: Writer
+    method: Method
+    seed: int = 0
+    allow_nonfinite: bool = False
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One tile of a step, read and stacked."""
+
+    stack: Tensor
+    base: Tensor | None
+    start: int
+
+
+def job_of(bench: Bench, step: Step) -> Job:
+    """The method's view of a step."""
+    labels = [str(bench.plan.models[piece.model].ref) for piece in step.inputs]
+    return Job(
+        settings=_tensors(step.settings),
+        numel=step.out.numel,
+        dtype=getattr(torch, step.work),
+        keys=tuple(tensors.stream_key(bench.seed, label, step.out.name) for label in labels),
+    )
+
+
+def _tensors(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: torch.tensor(value, dtype=torch.float64) if isinstance(value, tuple) else value
+        for name, value in settings.items()
+    }
+
+
+def read_tile(bench: Bench, step: Step, start: int, stop: int, job: Job) -> Tile:
+    """Read one tile of every input and stack it for the method."""
+    values = [_read(bench, piece, start, stop) for piece in step.inputs]
+    base = None if step.base is None else _read(bench, step.base, start, stop)
+    return Tile(stack_of(bench.method, values, base, job.dtype), base, start)
+
+
+def _read(bench: Bench, piece: Piece, start: int, stop: int) -> Tensor:
+    values = bench.readers[piece.model].read(piece.tensor, start, stop)
+    if values.is_floating_point() and not bench.allow_nonfinite:
+        _check_finite(values, bench, piece, start)
+    return values
+
+
+def _check_finite(values: Tensor, bench: Bench, piece: Piece, start: int) -> None:
+    finite = torch.isfinite(values.float() if values.dtype.itemsize == 1 else values)
+    if bool(finite.all()):
+        return
+    at = start + int((~finite).nonzero()[0])
+    label = bench.plan.models[piece.model].label
+    message = f"{label}: tensor {piece.tensor} must be finite; entry {at} is {float(values[at - start])}"
+    hint = "the model may be damaged; --allow-nonfinite merges it all the same"
+    raise InputError(Fault("non-finite", message, subject=piece.tensor, hint=hint))
+
+
+def merge_tile(bench: Bench, step: Step, tile: Tile, job: Job, known: Any) -> None:
+    """Combine one tile and write it, rounded once to the output's dtype."""
+    merged = combine_tile(bench.method, tile.stack, tile.base, tile.start, job, known)
+    _write(bench, step, tile.start, merged)
+
+
+def copy_tile(bench: Bench, step: Step, start: int, stop: int) -> None:
+    """Copy one tile of the first input, cast to the output's dtype."""
+    _write(bench, step, start, _read(bench, step.inputs[0], start, stop))
+
+
+def _write(bench: Bench, step: Step, start: int, values: Tensor) -> None:
+    rounded = values.to(getattr(torch, step.out.dtype))
+    overflowed = rounded.dtype == torch.float16 and not bool(torch.isfinite(rounded).all())
+    if overflowed and not bench.allow_nonfinite and bool(torch.isfinite(values).all()):
+        message = f"tensor {step.out.name}: a merged value ({float(values.abs().max()):.3g}) is too large for float16"
+        hint = "set `out_dtype: bfloat16` or `out_dtype: float32`"
+        raise InputError(Fault("non-finite", message, subject=step.out.name, hint=hint))
+    bench.writer.write(step.out.name, start, rounded)

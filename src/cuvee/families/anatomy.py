@@ -1,0 +1,168 @@
+"""The anatomy of one model: its stacks of layers, where its configuration counts them, what is tied to what."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cuvee.families.names import role_of, stack_sizes
+from cuvee.types import TensorSpec
+
+LAYER_KEYS: Final = (
+    "num_hidden_layers",
+    "n_layer",
+    "n_layers",
+    "num_layers",
+    "encoder_layers",
+    "decoder_layers",
+    "num_decoder_layers",
+    "num_encoder_layers",
+    "depth",
+)
+"""Keys under which configurations count layers."""
+
+Section = tuple[str, ...]
+"""Path of a part of the configuration, e.g. `("text_config",)`; empty for the whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A stack of layers that the configuration counts, or the only one there is.
+
+    Attributes:
+        prefix: what stands before the layer number in tensor names.
+        count: number of layers in the checkpoint.
+        section: part of the configuration that describes it.
+        keys: the keys of that section that count its layers.
+        extra: layers beyond the counted ones (multi-token prediction), at the end.
+    """
+
+    prefix: str
+    count: int
+    section: Section = ()
+    keys: tuple[str, ...] = ()
+    extra: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Anatomy:
+    """What is known of a model from names and configuration.
+
+    Attributes:
+        sizes: every numbered run of modules, by prefix.
+        stacks: those of them that are the model's layers.
+        tied: output head → embedding it shares its values with, where the configuration says so.
+    """
+
+    sizes: Mapping[str, int]
+    stacks: tuple[Stack, ...]
+    tied: Mapping[str, str]
+
+    def stack(self, prefix: str) -> Stack | None:
+        """The stack with that prefix."""
+        return next((s for s in self.stacks if s.prefix == prefix), None)
+
+
+def study(specs: Mapping[str, TensorSpec], config: Mapping[str, Any] | None) -> Anatomy:
+    """Read a model's anatomy off its tensor specs and configuration (`None` for a bare state dict)."""
+    sizes = stack_sizes(specs)
+    stacks = tuple(_counted(sizes, config or {}))
+    if not stacks and config is None:
+        stacks = _longest(sizes)
+    return Anatomy(sizes, stacks, tied_tensors(specs, config or {}))
+
+
+def sections(config: Mapping[str, Any], path: Section = ()) -> Iterator[tuple[Section, Mapping[str, Any]]]:
+    """The configuration and every configuration nested in it, outermost first."""
+    yield path, config
+    for key, value in config.items():
+        if isinstance(value, Mapping) and len(path) < 4:
+            yield from sections(value, (*path, key))
+
+
+def _counted(sizes: Mapping[str, int], config: Mapping[str, Any]) -> Iterator[Stack]:
+    """The runs whose length the configuration gives under one of `LAYER_KEYS`."""
+    for prefix, count in sizes.items():
+        fits = []
+        for path, section in sections(config):
+            extra = section.get("num_nextn_predict_layers") or 0
+            keys = [k for k in LAYER_KEYS if _is_count(section.get(k)) and section[k] in (count, count - extra)]
+            fits += [(affinity(prefix, path, k), path, k, count - section[k]) for k in keys]
+        if fits and (best := max(fit[0] for fit in fits)) > 0:
+            _, path, _, extra = next(fit for fit in fits if fit[0] == best)
+            same = tuple(k for a, p, k, _ in fits if p == path and a == best)
+            yield Stack(prefix, count, path, same, extra)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+_SIDES: Final = {
+    "vision": re.compile(r"vis|image|patch"),
+    "audio": re.compile(r"audio|speech"),
+    "encoder": re.compile(r"(?<!de)encoder"),
+    "decoder": re.compile(r"decoder"),
+    "text": re.compile(r"text|language|llm|lm_"),
+}
+_NOT_LAYERS: Final = re.compile(r"conv|feature_extractor|expert|adapter_layers|deepstack|merger")
+
+
+def affinity(prefix: str, section: Section, key: str) -> int:
+    """How well a key of the configuration fits a stack's prefix; 0 means that it cannot be meant.
+
+    A side (`vision`, `audio`, `decoder`, …) named by the configuration must be named by the prefix as well; one named
+    only by the prefix is a weaker sign.
+    """
+    if _NOT_LAYERS.search(prefix.rsplit(".", 1)[-1]):
+        return 0
+    score = 2
+    said = ".".join((*section, key)).lower()
+    for side, pattern in _SIDES.items():
+        config_says, prefix_says = bool(pattern.search(said)), bool(pattern.search(prefix.lower()))
+        if config_says and prefix_says:
+            score += 2
+        elif side in ("vision", "audio") and config_says != prefix_says:
+            return 0
+        elif config_says and not prefix_says and side != "text":
+            score -= 1
+    return max(score, 1 if not section else 0)
+
+
+def _longest(sizes: Mapping[str, int]) -> tuple[Stack, ...]:
+    """Without a configuration: the one run longer than all others."""
+    ranked = sorted(sizes.items(), key=lambda item: -item[1])
+    alone = len(ranked) == 1 or (len(ranked) > 1 and ranked[0][1] > ranked[1][1])
+    return (Stack(*ranked[0]),) if ranked and alone and ranked[0][1] > 1 else ()
+
+
+def tied_tensors(specs: Mapping[str, TensorSpec], config: Mapping[str, Any]) -> Mapping[str, str]:
+    """Output heads that the configuration ties to an input embedding: head → embedding, where both are on disk.
+
+    `tie_word_embeddings` must be said, by the configuration or by the part of it that describes the text model.
+    """
+    if not is_tied(config):
+        return {}
+    embeddings = input_embeddings(specs)
+    return {
+        name: embeddings[spec.shape]
+        for name, spec in specs.items()
+        if role_of(name) == "head" and spec.shape in embeddings and len(spec.shape) == 2
+    }
+
+
+def is_tied(config: Mapping[str, Any]) -> bool:
+    """Whether the configuration says that head and input embedding are one."""
+    said = [s["tie_word_embeddings"] for p, s in sections(config) if "tie_word_embeddings" in s and "vision" not in p]
+    return bool(said and said[0])
+
+
+def input_embeddings(specs: Mapping[str, TensorSpec]) -> Mapping[tuple[int, ...], str]:
+    """Two-dimensional embeddings by shape; of several with one shape, the first."""
+    found: dict[tuple[int, ...], str] = {}
+    for name, spec in specs.items():
+        if role_of(name) == "embedding" and len(spec.shape) == 2 and "position" not in name and "type" not in name:
+            found.setdefault(spec.shape, name)
+    return found

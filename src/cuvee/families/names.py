@@ -1,0 +1,94 @@
+"""What a tensor is, read off its name: which layer of which stack, embedding, head or norm.
+
+No architecture is named here. A stack of layers is what the names show: the same prefix, then 0, 1, 2, …
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, Literal
+
+Role = Literal["embedding", "head", "norm", "layer", "other"]
+
+_HEAD: Final = re.compile(
+    r"(^|\.)(lm_head|embed_out|output|score|classifier|qa_outputs|cls|pooler|head|heads|proj_out|fc|"
+    r"(text|visual)_projection|logit_scale|vocab_(projector|transform|layer_norm))(\.|$)"
+)
+_EMBEDDING: Final = re.compile(r"(^|\.)(w[tp]e|shared)(\.|$)|embed|(^|\.)(cls|mask|class)_token", re.IGNORECASE)
+_ENTRANCE: Final = re.compile(
+    r"(^|\.)(conv\d*|stem|patchifier|pre_\w*norm|norm_pre|project_in|feature_(extractor|projection))(\.|$)"
+)
+_NORM: Final = re.compile(r"(^|[._])(norm|ln|layer_?norm|rms_?norm)\w*(\.|$)", re.IGNORECASE)
+_OPTIONAL: Final = re.compile(
+    r"(rotary_emb\.inv_freq|rotary_pos_emb\.inv_freq|\.rope\.freqs|position_ids|token_type_ids|"
+    r"num_batches_tracked|attn\.masked_bias|attention\.masked_bias)$"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where a tensor sits in a stack: `prefix . index . rest`."""
+
+    prefix: str
+    index: int
+    rest: str
+
+    def moved(self, index: int) -> str:
+        """The same tensor's name in another layer."""
+        return ".".join(part for part in (self.prefix, str(index), self.rest) if part)
+
+
+@lru_cache(maxsize=1 << 16)
+def spot_of(name: str) -> Spot | None:
+    """The first number in a dotted name, with what stands before and behind it; `None` without a number.
+
+    Example:
+        >>> spot_of("model.layers.3.mlp.experts.0.w1.weight")
+        Spot(prefix='model.layers', index=3, rest='mlp.experts.0.w1.weight')
+    """
+    parts = name.split(".")
+    for i, part in enumerate(parts):
+        if part.isascii() and part.isdigit():
+            return Spot(".".join(parts[:i]), int(part), ".".join(parts[i + 1 :]))
+    return None
+
+
+def stack_sizes(names: Iterable[str]) -> Mapping[str, int]:
+    """Every prefix that is followed by 0 … n−1 without a gap, and its n."""
+    found: dict[str, set[int]] = defaultdict(set)
+    for name in names:
+        if spot := spot_of(name):
+            found[spot.prefix].add(spot.index)
+    return {prefix: len(seen) for prefix, seen in found.items() if seen == set(range(len(seen)))}
+
+
+def role_of(name: str) -> Role:
+    """What a tensor outside the layers is for, as far as its name tells; `layer` inside them."""
+    if spot_of(name):
+        return "layer"
+    if _HEAD.search(name):
+        return "head"
+    if _EMBEDDING.search(name):
+        return "embedding"
+    return "norm" if _NORM.search(name) else "other"
+
+
+def is_before_layers(name: str) -> bool:
+    """Whether a tensor outside the main stack works before it (embeddings) rather than after it (final norm, head)."""
+    if _HEAD.search(name):
+        return False
+    return bool(_EMBEDDING.search(name) or _ENTRANCE.search(name))
+
+
+def is_optional(name: str) -> bool:
+    """Whether a tensor is a derived buffer that some versions of a library write and others do not."""
+    return bool(_OPTIONAL.search(name))
+
+
+def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Sort key that counts: layer 2 before layer 10."""
+    return tuple((0, int(p), "") if p.isascii() and p.isdigit() else (1, 0, p) for p in name.split("."))

@@ -1,0 +1,212 @@
+"""The one place that speaks to transformers: build, load and save models, and ask what it would make of a checkpoint.
+
+transformers is optional, slow to import and talkative; every import stands inside a function, and nothing here lets it
+draw bars or print advice. Remote code is never run and nothing is fetched from a hub.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cuvee.errors import Fault, InputError, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """A tensor whose shape on disk is not the shape the architecture has."""
+
+    name: str
+    found: tuple[int, ...]
+    expected: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """What transformers would say on loading a checkpoint, in its own (in-memory) tensor names.
+
+    Attributes:
+        architecture: name of the model class that was asked.
+        missing: tensors the model has and the checkpoint does not give; they would be made up at random.
+        unexpected: tensors of the checkpoint the model has no place for; they would be lost.
+        mismatched: tensors of the wrong shape.
+        failed: tensors that cannot be put together from their parts (experts of unequal shapes, say), with the reason.
+    """
+
+    architecture: str
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    mismatched: tuple[Mismatch, ...] = ()
+    failed: tuple[str, ...] = ()
+
+    @property
+    def clean(self) -> bool:
+        """Whether every tensor finds its place and every place its tensor."""
+        return not (self.missing or self.unexpected or self.mismatched or self.failed)
+
+
+def build_causal_lm(config: Mapping[str, Any]) -> Any:
+    """A freshly initialised causal language model; the weights come from torch's global generator.
+
+    Args:
+        config: the contents of a `config.json`, `model_type` included.
+    """
+    transformers = _transformers()
+    settings = dict(config)
+    with _quiet(transformers):
+        made = transformers.AutoConfig.for_model(settings.pop("model_type"), **settings)
+        return transformers.AutoModelForCausalLM.from_config(made)
+
+
+def load_causal_lm(folder: Path) -> Any:
+    """The causal language model of a checkpoint folder, in float32 and evaluation mode."""
+    transformers = _transformers()
+    with _quiet(transformers):
+        return transformers.AutoModelForCausalLM.from_pretrained(str(folder), dtype="float32", local_files_only=True)
+
+
+def save(model: Any, folder: Path) -> None:
+    """Write a model as an ordinary checkpoint folder, in the dtype it has."""
+    with _quiet(_transformers()):
+        model.save_pretrained(str(folder))
+
+
+def load_report(folder: Path) -> LoadReport:
+    """What transformers would make of a checkpoint, found out from shapes alone: no weight is read.
+
+    The architecture class is built on torch's meta device and fed tensors that have shapes and no data, through
+    transformers' own loading, so that its renamed prefixes, fused experts and tied weights are taken into account.
+
+    Args:
+        folder: a checkpoint folder with a `config.json` that names a class of transformers.
+
+    Raises:
+        UsageError: transformers 5 is not installed.
+        InputError: there are no weights, the configuration is not one that transformers can build, or the weights are
+            quantised.
+    """
+    transformers = _transformers(major=5)
+    with _quiet(transformers):
+        config = _config(transformers, folder)
+        cls = _class(transformers, config, folder)
+        return _report(cls.__name__, _load_on_meta(cls, config, _shapes(folder)))
+
+
+def _load_on_meta(cls: Any, config: Any, tensors: Mapping[str, Any]) -> Any:
+    """Transformers' loading information for tensors without data."""
+    import torch
+    from transformers.conversion_mapping import get_model_conversion_mapping
+    from transformers.core_model_loading import convert_and_load_state_dict_in_model
+    from transformers.modeling_utils import ContextManagers, LoadStateDictConfig
+
+    with ContextManagers(cls.get_init_context(torch.float32, False, False, None)):
+        model = cls(config)
+    settings = LoadStateDictConfig(
+        ignore_mismatched_sizes=True,
+        device_map={"": torch.device("meta")},
+        dtype=torch.float32,
+        weight_mapping=get_model_conversion_mapping(model, None, None),
+    )
+    info, _ = convert_and_load_state_dict_in_model(model=model, state_dict=dict(tensors), load_config=settings)
+    model.tie_weights(missing_keys=info.missing_keys, recompute_mapping=False)
+    model._adjust_missing_and_unexpected_keys(info)
+    return info
+
+
+def _report(architecture: str, info: Any) -> LoadReport:
+    """Transformers' loading information as frozen data, in the order of names."""
+    wrong = (Mismatch(name, tuple(found), tuple(expected)) for name, found, expected in info.mismatched_keys)
+    return LoadReport(
+        architecture=architecture,
+        missing=tuple(sorted(info.missing_keys)),
+        unexpected=tuple(sorted(info.unexpected_keys)),
+        mismatched=tuple(sorted(wrong, key=lambda m: m.name)),
+        failed=tuple(f"{name}: {why}" for name, why in sorted(info.conversion_errors.items())),
+    )
+
+
+def _shapes(folder: Path) -> dict[str, Any]:
+    """Every tensor of the folder's weight files on the meta device, read by transformers from the headers."""
+    from transformers.modeling_utils import load_state_dict
+
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        index = folder / f"{name}.index.json"
+        files = [name] if (folder / name).is_file() else _shards(index) if index.is_file() else []
+        if files:
+            found = (load_state_dict(folder / file, map_location="meta", weights_only=True) for file in files)
+            return {tensor: value for part in found for tensor, value in part.items()}
+    message = f"{folder} should hold model.safetensors or pytorch_model.bin, whole or in shards; none was found"
+    raise InputError(Fault("not-a-checkpoint", message, subject=str(folder)))
+
+
+def _shards(index: Path) -> list[str]:
+    """Names of the shards an index lists, all of them plain names beside it."""
+    names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    outside = [name for name in names if Path(name).name != name]
+    if outside:
+        message = f"an index should name files beside it; {index} names {outside[0]}"
+        raise InputError(Fault("bad-index", message, subject=str(index)))
+    return names
+
+
+def _config(transformers: Any, folder: Path) -> Any:
+    """The folder's configuration as transformers reads it."""
+    try:
+        config = transformers.AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        message = f"transformers {transformers.__version__} cannot use {folder / 'config.json'}: {error}"
+        raise InputError(Fault("bad-config", message, subject=str(folder))) from error
+    if getattr(config, "quantization_config", None) is not None:
+        message = f"{folder} holds quantised weights; whether they load cannot be told from their shapes"
+        raise InputError(Fault("not-yet", message, subject=str(folder)))
+    return config
+
+
+def _class(transformers: Any, config: Any, folder: Path) -> Any:
+    """The model class that `config.json` names first, or the plain one of its model type."""
+    named = (config.architectures or [None])[0]
+    if named is None:
+        return transformers.models.auto.modeling_auto.MODEL_MAPPING[type(config)]
+    cls = getattr(transformers, named, None)
+    if cls is None:
+        message = f"{folder}: config.json names `{named}`, which transformers {transformers.__version__} does not have"
+        hint = "remote code is never run; a newer transformers may know the class"
+        raise InputError(Fault("bad-config", message, subject=str(folder), hint=hint))
+    return cls
+
+
+def _transformers(major: int = 4) -> Any:
+    """The transformers package.
+
+    Raises:
+        UsageError: it is not installed, or older than `major`.
+    """
+    hint = 'pip install "cuvee[demo]"'
+    try:
+        import transformers
+    except ImportError as error:
+        message = "transformers is needed to build and load models, and is not installed"
+        raise UsageError(Fault("missing-extra", message, subject="transformers", hint=hint)) from error
+    if int(transformers.__version__.split(".")[0]) < major:
+        message = f"transformers should be version {major} or newer here; {transformers.__version__} is installed"
+        raise UsageError(Fault("missing-extra", message, subject="transformers", hint=hint))
+    return transformers
+
+
+@contextmanager
+def _quiet(transformers: Any) -> Iterator[None]:
+    """Errors only and no progress bars, put back as they were afterwards."""
+    log = transformers.utils.logging
+    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity_error()
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        log.set_verbosity(level)
+        if bars:
+            log.enable_progress_bar()

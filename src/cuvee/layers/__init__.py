@@ -1,0 +1,8 @@
+"""Stacking as renaming: which source layer becomes which output layer, and what the configuration must then say."""
+
+from __future__ import annotations
+
+from cuvee.layers.patch import patch_json
+from cuvee.layers.restack import Changes, SourceLayer, restack
+
+__all__ = ["Changes", "SourceLayer", "patch_json", "restack"]

@@ -1,0 +1,165 @@
+"""Rewrite the per-layer facts of a configuration when layers are stacked, dropped, repeated or reordered.
+
+Three kinds of facts are told apart: lists with one entry per layer (they follow the layers), lists of layer numbers
+(they are renumbered), and rules that give a property by position — the first k layers, every n-th layer — which must
+still hold in the new order, or be said in another way, or be refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from cuvee.errors import Fault
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLayer:
+    """One output layer's origin: model label, its section of the configuration, layer number, layers in that model."""
+
+    model: str
+    section: Mapping[str, Any]
+    layer: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """New values by key of the section, what could not be expressed, and what was left alone on purpose."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    faults: tuple[Fault, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+_PER_LAYER: Final = re.compile(
+    r"(^|_)(layers?|blocks?|attn|attention|rope|window|pattern|n?heads?|intermediate|ffn|mlp|sparse|sparsity|moe)(_|$)"
+)
+_NEVER_PER_LAYER: Final = re.compile(r"token|architectures|conv|feature_layers?|out_(features|indices)|mrope|section")
+_INDEX_LIST: Final = re.compile(
+    r"^(mlp_only_layers|moe_layers|cross_attention_layers|global_attention_layers|full_attn_idxs|fullatt_block_indexes)$"
+    r"|_layer_(indices|ids|idxs?|indexes)$"
+)
+_FIRST_K: Final = {"first_k_dense_replace": (), "max_window_layers": ("layer_types",)}
+"""Rules "the first k layers are different", and the lists that overrule each."""
+_EVERY_N: Final = {
+    "sliding_window_pattern": ("layer_types",),
+    "global_attn_every_n_layers": ("layer_types",),
+    "full_attention_interval": ("layer_types",),
+    "no_rope_layer_interval": ("no_rope_layers",),
+    "attn_layer_period": ("layer_types", "layers_block_type"),
+    "expert_layer_period": (),
+    "interleave_moe_layer_step": ("moe_layers",),
+    "moe_layer_freq": (),
+    "moe_every_n_layers": (),
+}
+"""Rules "every n-th layer is different", and the lists that overrule each."""
+
+
+def restack(
+    section: Mapping[str, Any], count: int, count_keys: Sequence[str], layers: Sequence[SourceLayer]
+) -> Changes:
+    """Say what changes in one section of the configuration.
+
+    Args:
+        section: the section of the model whose configuration is carried over.
+        count: layers that model has.
+        count_keys: keys of the section that give the number of layers.
+        layers: where each output layer comes from, in order.
+
+    Returns:
+        Only what changes; the same order of the same layers changes nothing.
+    """
+    values: dict[str, Any] = {key: len(layers) for key in count_keys}
+    faults: list[Fault] = []
+    notes: list[str] = []
+    for key, old in section.items():
+        try:
+            new = _rewritten(key, old, section, count, layers, notes)
+        except _UnsayableError as reason:
+            faults.append(_unsayable(key, old, str(reason)))
+            continue
+        values.update(new)
+    changed = {k: v for k, v in values.items() if section.get(k) != v}
+    return Changes(changed, tuple(faults), tuple(notes))
+
+
+class _UnsayableError(Exception):
+    """The configuration format has no way to say this."""
+
+
+def _unsayable(key: str, old: Any, reason: str) -> Fault:
+    message = f"`{key}` ({old!r}) cannot describe the stacked layers: {reason}"
+    hint = "choose layer ranges that keep the pattern, or a model whose configuration lists `layer_types` explicitly"
+    return Fault("layers-unrepresentable", message, subject=key, hint=hint)
+
+
+def _rewritten(
+    key: str, old: Any, section: Mapping[str, Any], count: int, layers: Sequence[SourceLayer], notes: list[str]
+) -> Mapping[str, Any]:
+    """New values for one key of the section; `notes` gains a line where a list is left alone."""
+    if isinstance(old, list) and _INDEX_LIST.search(key):
+        return {key: [o for o, source in enumerate(layers) if source.layer in (source.section.get(key) or ())]}
+    if isinstance(old, list) and len(old) == count and not _NEVER_PER_LAYER.search(key):
+        if _PER_LAYER.search(key):
+            return {key: list(_per_layer(key, layers))}
+        notes.append(f"config: `{key}` has as many entries as the model has layers; it was left as it is")
+    if isinstance(old, str) and len(old) == count and "pattern" in key:
+        return {key: "".join(_per_layer(key, layers))}
+    if key in _FIRST_K and _is_number(old) and not _overruled(section, _FIRST_K[key]):
+        return {key: _first_k(key, layers)}
+    if key in _EVERY_N and _is_number(old) and old > 1 and not _overruled(section, _EVERY_N[key]):
+        _check_period(key, old, layers)
+    if key == "decoder_sparse_step" and _is_number(old) and old > 1:
+        return {key: 1, "mlp_only_layers": [o for o, s in enumerate(layers) if not _is_sparse(s)]}
+    return {}
+
+
+def _per_layer(key: str, layers: Sequence[SourceLayer]) -> Iterator[Any]:
+    for source in layers:
+        values = source.section.get(key)
+        if not isinstance(values, list | str) or len(values) != source.count:
+            raise _UnsayableError(f"{source.model} has no such entry for each of its {source.count} layers")
+        yield values[source.layer]
+
+
+def _first_k(key: str, layers: Sequence[SourceLayer]) -> int:
+    """How many of the first output layers come from the first k of their models."""
+    different = [source.layer < _number(source, key) for source in layers]
+    k = next((o for o, is_different in enumerate(different) if not is_different), len(different))
+    if any(different[k:]):
+        at = different.index(True, k)
+        raise _UnsayableError(f"output layer {at} is one of the special first layers of {layers[at].model}")
+    return k
+
+
+def _check_period(key: str, period: int, layers: Sequence[SourceLayer]) -> None:
+    for o, source in enumerate(layers):
+        if _number(source, key) != period:
+            raise _UnsayableError(f"{source.model} says {source.section.get(key)!r}")
+        if (o - source.layer) % period:
+            raise _UnsayableError(
+                f"output layer {o} is layer {source.layer} of {source.model}, another step of the pattern"
+            )
+
+
+def _is_sparse(source: SourceLayer) -> bool:
+    step = _number(source, "decoder_sparse_step")
+    return (source.layer + 1) % step == 0 and source.layer not in (source.section.get("mlp_only_layers") or ())
+
+
+def _number(source: SourceLayer, key: str) -> int:
+    value = source.section.get(key)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise _UnsayableError(f"{source.model} does not say `{key}`")
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _overruled(section: Mapping[str, Any], lists: Sequence[str]) -> bool:
+    return any(isinstance(section.get(name), list) for name in lists)

@@ -1,0 +1,38 @@
+"""Merge methods, one per file: `get` one by name, `specs` to read what they declare without loading torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cuvee.methods import dare_linear as _dare_linear
+from cuvee.methods import dare_ties as _dare_ties
+from cuvee.methods import linear as _linear
+from cuvee.methods import passthrough as _passthrough
+from cuvee.methods import slerp as _slerp
+from cuvee.methods import task_arithmetic as _task_arithmetic
+from cuvee.methods import ties as _ties
+from cuvee.methods.declare import METHODS, Job, Method, Round, merge_method
+from cuvee.types import MethodSpec
+
+__all__ = ["METHODS", "Job", "Method", "Round", "get", "merge_method", "names", "specs"]
+
+_BUILT_IN = (_linear, _slerp, _task_arithmetic, _ties, _dare_linear, _dare_ties, _passthrough)
+
+
+def get(name: str) -> Method:
+    """The method of that name.
+
+    Raises:
+        RecipeError: there is none; the message gives the nearest name.
+    """
+    return METHODS.get(name)
+
+
+def names() -> tuple[str, ...]:
+    """All names, sorted."""
+    return tuple(METHODS)
+
+
+def specs() -> Mapping[str, MethodSpec]:
+    """What every method declares, by name."""
+    return {name: METHODS.get(name).spec for name in METHODS}

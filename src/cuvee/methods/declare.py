@@ -1,0 +1,144 @@
+"""How a merge method is declared: a pure function over a stack, the statistics it needs first, and the facts about it.
+
+A method file imports nothing heavy; its arithmetic reaches torch through `cuvee.tensors`, on the first call.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from cuvee.registry import Registry
+from cuvee.types import BaseRule, Cite, MethodSpec, Param, Scope, Space
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Job:
+    """One tensor to be merged, as far as a method may know of it.
+
+    Attributes:
+        settings: resolved parameters by Python name: float64 `[K]` for per-model ones, plain values for shared ones.
+        numel: elements of the whole tensor.
+        dtype: dtype of the arithmetic, float32 or float64.
+        keys: one random stream per model of the stack.
+    """
+
+    settings: Mapping[str, Any]
+    numel: int
+    dtype: torch.dtype
+    keys: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Round:
+    """One pass over a tensor before `combine`.
+
+    Attributes:
+        observe: `(stack, start, job, known) -> partial`, pure; `start` is the tile's first element. Partials of two
+            tiles are added with `+`, which gives the same bytes in any order.
+        conclude: `(sum of all partials, job, known) -> known`, what the next round or `combine` gets.
+    """
+
+    observe: Callable[[Tensor, int, Job, Any], Any]
+    conclude: Callable[[Any, Job, Any], Any]
+
+
+Measure = Callable[[Job, int, Any], Round | None]
+"""`(job, rounds done, known) -> next round`, `None` when enough is known."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A merge method: `spec` says what it is, calling it merges tensors in memory.
+
+    Attributes:
+        spec: the declaration.
+        combine: the arithmetic, `(stack, **settings) -> tile`. Where its signature names them it is also given
+            `statistics` (what the last round concluded), `start` (first element of the tile) and `draws` (uniform
+            random numbers in [0, 1), one per entry of the stack).
+        measure: says which pass over the tensor comes next.
+        wants: names of the arguments `combine` takes.
+    """
+
+    spec: MethodSpec
+    combine: Callable[..., Tensor]
+    measure: Measure
+    wants: frozenset[str] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """The recipe's name for the method."""
+        return self.spec.name
+
+    def __call__(self, tensors: Sequence[Tensor], **call: Any) -> Tensor:
+        """Merge tensors of one shape in memory; see `cuvee.methods.call.merge_tensors` for the arguments."""
+        from cuvee.methods.call import merge_tensors
+
+        return merge_tensors(self, tensors, **call)
+
+
+METHODS: Final[Registry[Method]] = Registry("merge method", "cuvee.methods", code="unknown-method")
+GIVEN: Final = frozenset({"statistics", "start", "draws"})
+"""What the engine gives to a `combine` that names it."""
+
+
+def nothing_first(_job: Job, _done: int, _known: Any) -> None:
+    """For a method that needs to know nothing beforehand."""
+
+
+def merge_method(
+    *,
+    space: Space,
+    scope: Scope,
+    base: BaseRule,
+    models: tuple[int, int | None],
+    formula: str,
+    params: Sequence[Param] = (),
+    measure: Measure = nothing_first,
+    divides_by: str | None = None,
+    laws: Sequence[str] = (),
+    cite: Sequence[Cite] = (),
+    differs: Sequence[str] = (),
+) -> Callable[[Callable[..., Tensor]], Method]:
+    """Declare a function as a merge method and register it under the function's name.
+
+    The decorator records facts and changes no arithmetic. `summary` is the first line of the docstring.
+
+    Raises:
+        UsageError: the name is taken.
+        TypeError: the function takes an argument that is neither a parameter nor given by the engine.
+    """
+
+    def declare(function: Callable[..., Tensor]) -> Method:
+        wants = frozenset(list(inspect.signature(function).parameters)[1:])
+        unknown = wants - {argument(p.name) for p in params} - GIVEN
+        if unknown:
+            raise TypeError(f"{function.__name__} takes {sorted(unknown)}, which no parameter declares")
+        spec = MethodSpec(
+            name=function.__name__,
+            summary=(inspect.getdoc(function) or "").split("\n", 1)[0],
+            formula=formula,
+            space=space,
+            scope=scope,
+            base=base,
+            models=models,
+            params=tuple(params),
+            divides_by=divides_by,
+            laws=tuple(laws),
+            cite=tuple(cite),
+            differs=tuple(differs),
+        )
+        return METHODS.register(spec.name, Method(spec, function, measure, wants))
+
+    return declare
+
+
+def argument(param: str) -> str:
+    """The Python name of a recipe parameter: `lambda` is a keyword and becomes `lambda_`."""
+    return "lambda_" if param == "lambda" else param

@@ -1,0 +1,62 @@
+"""Spherical interpolation between two models, tensor by tensor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cuvee import tensors
+from cuvee.methods.declare import Job, Round, merge_method
+from cuvee.types import Cite, Param
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cuvee.tensors import Blocks
+
+T = Param("t", "float", "0 is the base model, 1 the other", required=True, low=0.0, high=1.0)
+
+
+def inner_products(stack: Tensor, start: int, _job: Job, _known: Any) -> Blocks:
+    """‖a‖², a·b and ‖b‖² of a tile."""
+    return tensors.Blocks.of(tensors.gram(stack), start)
+
+
+def coefficients(total: Blocks, job: Job, _known: Any) -> tuple[float, float]:
+    """What a and b are multiplied with, from the angle between the whole tensors."""
+    aa, ab, bb = total.total()
+    return tensors.slerp_coefficients(aa, ab, bb, job.settings["t"])
+
+
+def angle_first(_job: Job, done: int, _known: Any) -> Round | None:
+    """One pass for the angle."""
+    return Round(inner_products, coefficients) if done == 0 else None
+
+
+@merge_method(
+    space="weight",
+    scope="element",
+    base="required",
+    models=(1, 1),
+    formula="y = sin((1−t)θ)/sin θ · a + sin(tθ)/sin θ · b,   θ = ∠(a, b) over the whole tensor, a = base\n"
+    "y = (1−t) a + t b                      where |cos θ| > 0.9995",
+    params=(T,),
+    measure=angle_first,
+    laws=("endpoints", "symmetry", "tiles", "scale-equivariance", "seed", "finite"),
+    cite=(Cite("Shoemake 1985, Animating rotation with quaternion curves, SIGGRAPH"),),
+    differs=(
+        "The angle is summed in float64 with a fixed order; mergekit sums in float32 (differences up to 5e-6 where "
+        "the angle is small).",
+    ),
+)
+def slerp(models: Tensor, statistics: tuple[float, float]) -> Tensor:
+    """Interpolate along the arc between the base and one other model.
+
+    Args:
+        models: `[2, n]`, the base first.
+        statistics: the coefficients of both.
+
+    Returns:
+        `[n]`.
+    """
+    of_base, of_other = statistics
+    return models[0] * of_base + models[1] * of_other

@@ -1,0 +1,121 @@
+"""TIES: trim each delta, elect a sign per entry, average the deltas that agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cuvee import tensors
+from cuvee.methods.declare import Job, Round, merge_method
+from cuvee.methods.params import DENSITY, INT8_MASK, LAMBDA, WEIGHT, normalize
+from cuvee.methods.trim import trim_first
+from cuvee.types import Cite, Param
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cuvee.tensors import Blocks, Cut
+
+TIES = Cite("Yadav et al. 2023, TIES-Merging: resolving interference when merging models", arxiv="2306.01708")
+RESCALE = Param("rescale", "bool", "scale each trimmed delta back to its old L1 norm", default=False)
+
+
+@dataclass(frozen=True)
+class Trim:
+    """The cut of every delta and, with `rescale`, what its kept entries are multiplied with, `[K]`."""
+
+    cut: Cut
+    gain: Tensor | None = None
+
+
+def measure(job: Job, done: int, known: Any) -> Round | None:
+    """The passes for the cut, then one for the L1 norms when `rescale` is on."""
+    if isinstance(known, Trim):
+        return None
+    following = trim_first(job, done, known)
+    wants_gain = following is None and known is not None and job.settings["rescale"]
+    return Round(_l1_norms, _l1_gain) if wants_gain else following
+
+
+def _l1_norms(stack: Tensor, start: int, _job: Job, cut: Cut) -> Blocks:
+    """Σ|δ| of every model, then Σ|kept| of every model."""
+    import torch
+
+    return tensors.Blocks.of(torch.cat([stack, tensors.keep_largest(stack, cut, start)]).abs(), start)
+
+
+def _l1_gain(total: Blocks, job: Job, cut: Cut) -> Trim:
+    """Σ|δ| / Σ|kept|, and 1 where nothing was kept that could be scaled."""
+    sums = total.total()
+    half = len(sums) // 2
+    gains = [before / after if after > 0 else 1.0 for before, after in zip(sums[:half], sums[half:], strict=True)]
+    return Trim(cut, job.settings["weight"].new_tensor(gains).to(job.dtype))
+
+
+@merge_method(
+    space="delta",
+    scope="element",
+    base="required",
+    models=(0, None),
+    formula="δ̂ᵢ = the density·n largest entries of δᵢ by magnitude, per tensor\n"
+    "γ = sign(Σ wᵢ δ̂ᵢ), 0 counting as +1;   Aᵢ = [sign(wᵢ δ̂ᵢ) = γ]\n"
+    "y = b + λ Σ Aᵢ wᵢ δ̂ᵢ / Σ Aᵢ wᵢ        (normalize: false → undivided)",
+    params=(WEIGHT, DENSITY, LAMBDA, normalize(True), RESCALE, INT8_MASK),
+    measure=measure,
+    laws=(
+        "identity",
+        "copies",
+        "permutation",
+        "zero-weight",
+        "density-one",
+        "lambda-zero",
+        "tiles",
+        "scale-equivariance",
+        "seed",
+        "finite",
+    ),
+    cite=(TIES,),
+    differs=(
+        "The paper trims over the whole model; mergekit, PEFT and Cuvee's `ties` trim each tensor by itself.",
+        "Entries of equal magnitude at the cut: mergekit keeps whichever its sort leaves first, Cuvee the first by "
+        "position, so that exactly ⌊density·n⌋ (at least one) stay and the result is the same every time.",
+        "A density of 0 is refused; mergekit drops the model.",
+    ),
+)
+def ties(
+    deltas: Tensor, weight: Tensor, lambda_: float, normalize: bool, start: int, statistics: Cut | Trim | None
+) -> Tensor:
+    """Average, entry by entry, the trimmed deltas whose sign wins the weighted vote.
+
+    Algorithm 1 of the paper, with a weight per model.
+
+    Args:
+        deltas: `[K, n]`, model minus base.
+        weight: `[K]`; a negative weight turns its model's votes round.
+        lambda_: scale of the merged delta.
+        normalize: divide each entry by the weights of the models that agree there.
+        start: first element of the tile.
+        statistics: the cut of each delta; `None` keeps them whole.
+
+    Returns:
+        The merged delta, `[n]`.
+    """
+    return average_agreeing(_trimmed(deltas, start, statistics), weight, normalize) * lambda_
+
+
+def _trimmed(deltas: Tensor, start: int, statistics: Cut | Trim | None) -> Tensor:
+    """The deltas with all entries below the cut zeroed, and scaled if there is a gain."""
+    if statistics is None:
+        return deltas
+    if not isinstance(statistics, Trim):
+        return tensors.keep_largest(deltas, statistics, start)
+    kept = tensors.keep_largest(deltas, statistics.cut, start)
+    return kept if statistics.gain is None else kept * tensors.per_model(statistics.gain, kept)
+
+
+def average_agreeing(kept: Tensor, weight: Tensor, normalize: bool) -> Tensor:
+    """Elect a sign per entry and average the deltas `[K, n]` that agree; the sum, without `normalize`."""
+    weighted = kept * tensors.per_model(weight, kept)
+    agrees = tensors.agreement(weighted)
+    total = tensors.weighted_sum(weighted, agrees)
+    return total / tensors.agreeing_weight(weight, agrees) if normalize else total

@@ -1,0 +1,79 @@
+"""The passes that find, for every delta, the exact magnitude at which its density·n largest entries end.
+
+The bits of a non-negative float order like its value, so the k-th largest is found digit by digit, 16 bits at a time,
+from histograms: two passes in float32, four in float64, no sort; small tensors take digits of 8 bits. One more pass
+counts the entries equal to the threshold, only when not all of them may stay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cuvee import tensors
+from cuvee.methods.declare import Job, Round
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cuvee.tensors import Blocks, Counts, Cut
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """How far the thresholds are known.
+
+    Attributes:
+        digits: their higher digits, `[K]`.
+        wanted: how many of the entries that share these digits are to be kept, `[K]`.
+        sharing: how many entries share them, `[K]`.
+        length: how many digits that is.
+    """
+
+    digits: Tensor
+    wanted: Tensor
+    sharing: Tensor
+    length: int
+
+
+def trim_first(job: Job, done: int, known: Any) -> Round | None:
+    """The next pass towards the `Cut` of every delta; none at all when every density is 1."""
+    digits = tensors.digits_in(job.dtype, tensors.digit_width(job.numel))
+    if bool((job.settings["density"] >= 1).all()):
+        return None
+    if done < digits:
+        return Round(lambda stack, _start, job, prefix: _count(stack, job, prefix, done), _narrow)
+    return Round(_count_equal, _share_out) if isinstance(known, Prefix) else None
+
+
+def entries_kept(density: Tensor, numel: int) -> Tensor:
+    """⌊density · n⌋ but at least 1, per model, `[K]`."""
+    return density.new_tensor([max(1, int(d * numel)) for d in density.tolist()]).long()
+
+
+def _count(stack: Tensor, job: Job, known: Prefix | None, digit: int) -> Counts:
+    return tensors.digit_counts(stack, None if known is None else known.digits, digit, tensors.digit_width(job.numel))
+
+
+def _narrow(total: Counts, job: Job, known: Prefix | None) -> Prefix | Cut:
+    """One digit more; after the last one the cut itself, if no entry equal to the threshold has to go."""
+    wanted = known.wanted if known else entries_kept(job.settings["density"], job.numel)
+    length = known.length + 1 if known else 1
+    found = Prefix(*tensors.next_digit(total, None if known is None else known.digits, wanted), length)
+    complete = length == tensors.digits_in(job.dtype, tensors.digit_width(job.numel))
+    return _cut(found, job) if complete and bool((found.wanted == found.sharing).all()) else found
+
+
+def _cut(found: Prefix, job: Job, equal_before: Tensor | None = None) -> Cut:
+    return tensors.Cut(tensors.magnitude_from_bits(found.digits, job.dtype), found.wanted, equal_before)
+
+
+def _count_equal(stack: Tensor, start: int, job: Job, known: Prefix) -> Blocks:
+    threshold = tensors.magnitude_from_bits(known.digits, job.dtype)
+    return tensors.Blocks.of(stack.abs() == tensors.per_model(threshold, stack), start)
+
+
+def _share_out(total: Blocks, job: Job, known: Prefix) -> Cut:
+    """Entries equal to the threshold before each block: the first ones stay until the quota is used up."""
+    counts = total.joined().long()
+    return _cut(known, job, counts.cumsum(1) - counts)

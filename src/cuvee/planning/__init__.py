@@ -1,0 +1,21 @@
+"""From a recipe and headers to a plan: what happens to every tensor, and everything that does not fit."""
+
+from __future__ import annotations
+
+from cuvee.planning.bind import bind, referenced
+from cuvee.planning.cost import Cost, Effect, cost, effects
+from cuvee.planning.model import ModelFacts, Piece, Plan, Step, Tied
+
+__all__ = [
+    "Cost",
+    "Effect",
+    "ModelFacts",
+    "Piece",
+    "Plan",
+    "Step",
+    "Tied",
+    "bind",
+    "cost",
+    "effects",
+    "referenced",
+]

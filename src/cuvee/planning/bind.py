@@ -1,0 +1,172 @@
+"""Bind a recipe to the headers of its models: every decision and every incompatibility, before any tensor is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from cuvee.checkpoint.protocol import Reader
+from cuvee.errors import CuveeError, Fault, InputError, RecipeError
+from cuvee.families import natural_key, spot_of, study
+from cuvee.planning.config import configuration
+from cuvee.planning.decide import Decision, decide
+from cuvee.planning.model import ModelFacts, Plan
+from cuvee.planning.parts import parts_of
+from cuvee.planning.slots import (
+    Ground,
+    Opened,
+    Part,
+    Slot,
+    Stacking,
+    main_stack,
+    range_faults,
+    sliced_slots,
+    stacking_of,
+    whole_slots,
+)
+from cuvee.recipe import not_yet, notes
+from cuvee.recipe.model import ModelEntry, Recipe, Slice
+from cuvee.types import MethodSpec, ModelRef
+
+
+def referenced(recipe: Recipe) -> tuple[ModelRef, ...]:
+    """Every model the recipe names, each once, in the order of mention, the base first."""
+    found = [recipe.base_model] if recipe.base_model else []
+    for models, slices in _lists(recipe):
+        found += [entry.model for entry in models]
+        for piece in slices:
+            found += [s.model for s in piece.sources] + ([piece.base_model] if piece.base_model else [])
+    return tuple(dict.fromkeys(found))
+
+
+def _lists(recipe: Recipe) -> Iterator[tuple[Sequence[ModelEntry], Sequence[Slice]]]:
+    yield recipe.models, recipe.slices
+    for module in recipe.modules.values():
+        yield module.models, module.slices
+
+
+def bind(recipe: Recipe, readers: Sequence[Reader], spec: MethodSpec) -> Plan:
+    """Make the plan.
+
+    Args:
+        recipe: what is asked.
+        readers: the models of `referenced(recipe)`, in that order, opened.
+        spec: declaration of the recipe's method.
+
+    Raises:
+        RecipeError: the recipe asks for something that this version or these models do not have.
+        InputError: the models do not fit each other. Either carries all faults.
+    """
+    if faults := not_yet(recipe):
+        raise RecipeError(faults)
+    refs = referenced(recipe)
+    opened = [Opened(r, reader, study(reader.specs, reader.config)) for r, reader in zip(refs, readers, strict=True)]
+    ground = Ground(recipe, opened, {ref: i for i, ref in enumerate(refs)}, spec.base)
+    parts, faults_of_parts = parts_of(ground)
+    slots, stackings, recipe_faults = _lay_out(ground, parts)
+    _raise_if(RecipeError, [*faults_of_parts, *recipe_faults])
+    decisions, faults_of_layers = _decide_all(ground, spec, parts, slots)
+    _raise_if(InputError, [*faults_of_layers, *(f for d in decisions for f in d.faults)])
+    return _plan(ground, decisions, stackings, spec)
+
+
+def _raise_if(kind: type[CuveeError], faults: Iterable[Fault]) -> None:
+    unique = list(dict.fromkeys(faults))
+    if unique:
+        raise kind(unique)
+
+
+def _lay_out(ground: Ground, parts: Sequence[Part]) -> tuple[list[Slot], list[Stacking], list[Fault]]:
+    slots: list[Slot] = []
+    stackings: list[Stacking] = []
+    faults: list[Fault] = []
+    for part in parts:
+        if not part.slices:
+            slots += whole_slots(ground, part)
+            continue
+        prefix, found = main_stack(ground, part)
+        found = found or list(range_faults(ground, part, prefix))
+        faults += found
+        if not found:
+            slots += sliced_slots(ground, part, prefix)
+            stackings.append(stacking_of(ground, part, prefix))
+    return slots, stackings, faults
+
+
+def _decide_all(
+    ground: Ground, spec: MethodSpec, parts: Sequence[Part], slots: Sequence[Slot]
+) -> tuple[list[Decision], list[Fault]]:
+    """Decide every slot; layers that only some models have are told once per stack, not once per tensor."""
+    uneven = dict(_uneven_stacks(ground, parts))
+    faults = list(_nothing_in_common(ground, slots)) or [f for f, _ in uneven.values()]
+    skip = {prefix: shortest for prefix, (_, shortest) in uneven.items()}
+
+    def beyond(slot: Slot) -> bool:
+        spot = spot_of(slot.name)
+        return spot is not None and spot.prefix in skip and spot.index >= skip[spot.prefix]
+
+    if faults and not uneven:
+        return [], faults
+    return [decide(ground, spec, slot) for slot in slots if not beyond(slot)], faults
+
+
+def _uneven_stacks(ground: Ground, parts: Sequence[Part]) -> Iterator[tuple[str, tuple[Fault, int]]]:
+    """Stacks of different heights in models that are merged whole."""
+    refs = {e.model for part in parts for e in part.models}
+    if any(part.models for part in parts) and ground.recipe.base_model:
+        refs.add(ground.recipe.base_model)
+    models = [m for m in ground.opened if m.ref in refs]
+    for prefix in sorted({s.prefix for m in models for s in m.anatomy.stacks}):
+        heights = {str(m.ref): m.anatomy.sizes[prefix] for m in models if prefix in m.anatomy.sizes}
+        if len(set(heights.values())) > 1:
+            told = ", ".join(f"{label} has {n}" for label, n in heights.items())
+            message = f"`{prefix}`: all models must have the same number of layers; {told}"
+            hint = "merge equally long runs of layers with `slices`"
+            yield prefix, (Fault("layer-count-mismatch", message, subject=prefix, hint=hint), min(heights.values()))
+
+
+def _nothing_in_common(ground: Ground, slots: Sequence[Slot]) -> Iterator[Fault]:
+    """Two models without one tensor name in common: told once, with an example of each."""
+    if not slots or ground.recipe.modules or ground.recipe.slices:
+        return
+    first, *others = ground.opened
+    for other in others:
+        if not first.reader.specs.keys() & other.reader.specs.keys():
+            names = [min(m.reader.specs, key=natural_key, default="nothing") for m in (first, other)]
+            message = f"{first.ref} and {other.ref} have no tensor name in common ({names[0]} … against {names[1]} …)"
+            hint = "are these the same architecture, saved by the same library?"
+            yield Fault("missing-tensor", message, subject=str(other.ref), hint=hint)
+
+
+def _plan(ground: Ground, decisions: Sequence[Decision], stackings: Sequence[Stacking], spec: MethodSpec) -> Plan:
+    recipe, opened = ground.recipe, ground.opened
+    steps = tuple(d.step for d in decisions if d.step)
+    donor = 0
+    config = configuration(opened, donor, steps, stackings, any(d.untied for d in decisions))
+    _raise_if(InputError, config.faults)
+    reader = opened[donor].reader
+    labelled = [f"{m.ref}: {note}" for m in opened for note in m.reader.notes]
+    return Plan(
+        recipe=recipe,
+        models=tuple(_facts(m, m.ref == recipe.base_model) for m in opened),
+        donor=donor,
+        steps=steps,
+        tied=tuple(d.tied for d in decisions if d.tied),
+        config_text=config.text,
+        config_changes=config.changes,
+        side_files=reader.side_files,
+        notes=(*notes(recipe, {spec.name: spec}), *labelled, *config.notes),
+    )
+
+
+def _facts(model: Opened, is_base: bool) -> ModelFacts:
+    specs = model.reader.specs.values()
+    return ModelFacts(
+        ref=model.ref,
+        label=model.reader.label,
+        tensors=len(specs),
+        parameters=sum(s.numel for s in specs),
+        nbytes=sum(s.nbytes for s in specs),
+        dtypes=tuple(sorted({s.dtype for s in specs})),
+        layers={s.prefix: s.count for s in model.anatomy.stacks},
+        is_base=is_base,
+    )

@@ -1,0 +1,140 @@
+"""What the output's `config.json` must say: the donor's text, changed only where the merge changed a fact."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from cuvee.errors import Fault
+from cuvee.families import sections
+from cuvee.layers import SourceLayer, patch_json, restack
+from cuvee.planning.model import Step
+from cuvee.planning.slots import Opened, Stacking
+from cuvee.types import DTYPES
+
+_DTYPE_KEYS: Final = ("dtype", "torch_dtype")
+_NOISE: Final = frozenset(
+    {
+        *_DTYPE_KEYS,
+        "transformers_version",
+        "_name_or_path",
+        "use_cache",
+        "architectures",
+        "tie_word_embeddings",
+        "id2label",
+        "label2id",
+        "problem_type",
+        "finetuning_task",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The output's configuration text, what was changed in it by dotted path, faults and notes."""
+
+    text: str | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    faults: tuple[Fault, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def configuration(
+    opened: Sequence[Opened], donor: int, steps: Sequence[Step], stackings: Sequence[Stacking], untied: bool
+) -> Configuration:
+    """Patch the donor's configuration.
+
+    Args:
+        opened: the input models.
+        donor: number of the model whose configuration is carried over.
+        steps: what is written, for its dtypes.
+        stackings: stacks put together anew.
+        untied: whether an output head is written although a model ties it.
+    """
+    reader = opened[donor].reader
+    if reader.config is None or reader.config_text is None:
+        return Configuration()
+    changes: dict[tuple[str, ...], Any] = {}
+    faults: list[Fault] = []
+    notes = list(_differences(opened, donor))
+    for stacking in stackings:
+        found = _restacked(opened, donor, stacking)
+        changes.update(found.changes)
+        faults += found.faults
+        notes += found.notes
+    changes.update(_dtype_changes(reader.config, steps, opened[donor]))
+    if untied:
+        tying = [path for path, section in sections(reader.config) if section.get("tie_word_embeddings")]
+        changes.update({(*path, "tie_word_embeddings"): False for path in tying})
+        changes[("tie_word_embeddings",)] = False
+    text = patch_json(reader.config_text, changes)
+    return Configuration(text, {".".join(path): v for path, v in changes.items()}, tuple(faults), tuple(notes))
+
+
+@dataclass(frozen=True, slots=True)
+class _Restacked:
+    changes: Mapping[tuple[str, ...], Any]
+    faults: tuple[Fault, ...]
+    notes: tuple[str, ...]
+
+
+def _restacked(opened: Sequence[Opened], donor: int, stacking: Stacking) -> _Restacked:
+    """The changes in the section that describes one restacked stack."""
+    stack = opened[donor].anatomy.stack(stacking.prefix)
+    if stack is None:
+        return _Restacked({}, (), ())
+    layers = [_source_layer(opened[model], stacking.prefix, layer) for model, layer in stacking.sources]
+    section = _section(opened[donor], stack.section)
+    found = restack(section, stack.count - stack.extra, stack.keys, layers)
+    changes = {(*stack.section, key): value for key, value in found.values.items()}
+    return _Restacked(changes, found.faults, found.notes)
+
+
+def _source_layer(model: Opened, prefix: str, layer: int) -> SourceLayer:
+    stack = model.anatomy.stack(prefix)
+    assert stack is not None, "layer ranges were checked against this stack"
+    return SourceLayer(str(model.ref), _section(model, stack.section), layer, stack.count - stack.extra)
+
+
+def _section(model: Opened, path: tuple[str, ...]) -> Mapping[str, Any]:
+    return dict(sections(model.reader.config or {})).get(path, {})
+
+
+def _dtype_changes(config: Mapping[str, Any], steps: Sequence[Step], donor: Opened) -> dict[tuple[str, ...], str]:
+    """New dtype entries where the bulk of what is written has another dtype than the donor's own tensors."""
+    written = _main_dtype((s.out.dtype, s.out.numel) for s in steps)
+    own = _main_dtype((s.dtype, s.numel) for s in donor.reader.specs.values())
+    if written is None or written == own:
+        return {}
+    return {
+        (*path, key): written
+        for path, section in sections(config)
+        for key in _DTYPE_KEYS
+        if isinstance(section.get(key), str) and section[key] != written
+    }
+
+
+def _main_dtype(found: Iterator[tuple[str, int]] | Any) -> str | None:
+    """The float dtype that most entries have."""
+    counts: Counter[str] = Counter()
+    for dtype, numel in found:
+        if DTYPES[dtype].kind == "float":
+            counts[dtype] += numel
+    return counts.most_common(1)[0][0] if counts else None
+
+
+def _differences(opened: Sequence[Opened], donor: int) -> Iterator[str]:
+    """Settings on which the models disagree: the weights are merged, the setting is the donor's."""
+    ours = opened[donor].reader.config or {}
+    for model in opened:
+        theirs = model.reader.config
+        if model is opened[donor] or theirs is None:
+            continue
+        for key in sorted((ours.keys() | theirs.keys()) - _NOISE):
+            if ours.get(key) != theirs.get(key) and not isinstance(ours.get(key), Mapping):
+                yield (
+                    f"config: `{key}` is {ours.get(key)!r} in {opened[donor].ref} and {theirs.get(key)!r} in "
+                    f"{model.ref}; the output keeps the former"
+                )

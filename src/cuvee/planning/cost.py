@@ -1,0 +1,133 @@
+"""What a plan costs, and what its gradients and filters come to in every layer."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from cuvee.families import natural_key, spot_of
+from cuvee.planning.model import Plan, Step
+
+TILE_BYTES_PER_ENTRY = 28
+"""Bytes of float32 and index buffers per entry and input that one worker holds at a time, measured on TIES."""
+FIXED_BYTES = 320 * 1024**2
+"""The interpreter with torch loaded, before any work, measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Bytes to read once, bytes to write, and the peak of memory that is not file cache, in bytes."""
+
+    read: int
+    write: int
+    memory: int
+
+
+def cost(plan: Plan, threads: int, tile: int) -> Cost:
+    """Estimate what carrying out a plan takes.
+
+    Args:
+        plan: the plan.
+        threads: workers.
+        tile: elements per tile.
+    """
+    pieces = {piece: step.out.numel for step in plan.steps for piece in step.pieces}
+    sizes = _stored_sizes(plan)
+    widest = max((len(s.pieces) for s in plan.steps if s.action == "merge"), default=1)
+    largest = max((s.out.numel for s in plan.steps), default=0)
+    per_worker = min(tile, largest) * TILE_BYTES_PER_ENTRY * (widest + 1)
+    read = sum(numel * sizes[piece.model] for piece, numel in pieces.items())
+    return Cost(round(read), sum(s.out.nbytes for s in plan.steps), FIXED_BYTES + threads * per_worker)
+
+
+def _stored_sizes(plan: Plan) -> list[float]:
+    """Mean bytes per parameter of every model."""
+    return [m.nbytes / m.parameters if m.parameters else 0.0 for m in plan.models]
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What the parameters come to for a group of tensors.
+
+    Attributes:
+        stack: prefix of the stack, empty outside layers.
+        layers: first and last output layer, `None` outside layers.
+        group: the part of a layer, or the tensor's own name outside layers.
+        tensors: how many tensors.
+        action: merged or copied.
+        values: parameter → one value per model (in the order of `models`), or one value for shared parameters.
+        models: labels of the models combined.
+    """
+
+    stack: str
+    layers: tuple[int, int] | None
+    group: str
+    tensors: int
+    action: str
+    values: Mapping[str, object]
+    models: tuple[str, ...]
+
+
+def effects(plan: Plan) -> tuple[Effect, ...]:
+    """The effective parameters, layer by layer; neighbouring layers that agree are told together."""
+    rows: list[Effect] = []
+    for (stack, layer, group), steps in _grouped(plan.steps).items():
+        rows += [_effect(plan, stack, layer, group, alike) for alike in _alike(steps)]
+    return tuple(_run_together(rows))
+
+
+def _grouped(steps: Iterable[Step]) -> Mapping[tuple[str, int | None, str], list[Step]]:
+    groups: dict[tuple[str, int | None, str], list[Step]] = defaultdict(list)
+    for step in steps:
+        stack, layer = step.layer if step.layer else ("", None)
+        spot = spot_of(step.out.name)
+        rest = spot.rest if spot and step.layer else step.out.name
+        group = rest.split(".")[0] if step.layer else rest
+        groups[(stack, layer, group)].append(step)
+    return groups
+
+
+def _alike(steps: Sequence[Step]) -> Iterable[list[Step]]:
+    """Steps with the same models, action and settings together."""
+    found: dict[str, list[Step]] = defaultdict(list)
+    for step in steps:
+        models = [p.model for p in step.inputs]
+        found[repr((step.action, models, sorted(step.settings.items())))].append(step)
+    return found.values()
+
+
+def _effect(plan: Plan, stack: str, layer: int | None, group: str, steps: Sequence[Step]) -> Effect:
+    first = steps[0]
+    name = group if len(steps) > 1 or layer is None else _tail(first)
+    return Effect(
+        stack=stack,
+        layers=None if layer is None else (layer, layer),
+        group=name,
+        tensors=len(steps),
+        action=first.action,
+        values=dict(first.settings),
+        models=tuple(plan.models[p.model].label for p in first.inputs),
+    )
+
+
+def _tail(step: Step) -> str:
+    spot = spot_of(step.out.name)
+    return spot.rest if spot else step.out.name
+
+
+def _run_together(rows: Sequence[Effect]) -> Iterable[Effect]:
+    """Merge rows of consecutive layers that say the same."""
+    open_rows: dict[str, Effect] = {}
+    for row in sorted(rows, key=lambda r: (r.stack, r.layers or (-1, -1))):
+        key = repr((row.stack, row.group, row.action, sorted(row.values.items()), row.models, row.layers is None))
+        before = open_rows.get(key)
+        if before and before.layers and row.layers and before.layers[1] + 1 == row.layers[0]:
+            layers = (before.layers[0], row.layers[1])
+            merged = before.tensors + row.tensors
+            open_rows[key] = Effect(row.stack, layers, row.group, merged, row.action, row.values, row.models)
+            continue
+        if before:
+            yield before
+        open_rows[key] = row
+    yield from sorted(open_rows.values(), key=lambda r: (r.stack, r.layers or (-1, -1), natural_key(r.group)))

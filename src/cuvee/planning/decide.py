@@ -1,0 +1,174 @@
+"""From a slot to a step: merged, copied, tied — or refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import Literal
+
+from cuvee.errors import Fault
+from cuvee.families import input_embeddings, is_optional, is_tied, role_of
+from cuvee.planning.model import Piece, Step, Tied
+from cuvee.planning.settings import settings_for
+from cuvee.planning.slots import Entry, Ground, Slot
+from cuvee.types import DTYPES, MethodSpec, TensorSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of a slot: a step, a tied tensor, or faults; `untied` when a tied model had to give up its tie."""
+
+    step: Step | None = None
+    tied: Tied | None = None
+    faults: tuple[Fault, ...] = ()
+    untied: bool = False
+
+
+def decide(ground: Ground, spec: MethodSpec, slot: Slot) -> Decision:
+    """Decide one output tensor."""
+    if tied := _tied(ground, slot):
+        return Decision(tied=tied)
+    located, untied = _with_embeddings_for_heads(ground, slot)
+    everyone = [*([located.base] if located.base else []), *located.entries]
+    present = [e for e in everyone if _spec(ground, e) is not None]
+    if len(present) < len(everyone):
+        return _incomplete(ground, located, everyone, present)
+    if faults := tuple(_shape_faults(ground, located, present)):
+        return Decision(faults=faults)
+    if any(DTYPES[_known(ground, e).dtype].kind != "float" for e in present):
+        return _not_floats(ground, located, present)
+    return replace(_floats(ground, spec, located, present), untied=untied)
+
+
+def _spec(ground: Ground, entry: Entry) -> TensorSpec | None:
+    return ground.opened[entry.model].reader.specs.get(entry.tensor)
+
+
+def _known(ground: Ground, entry: Entry) -> TensorSpec:
+    return ground.opened[entry.model].reader.specs[entry.tensor]
+
+
+def _label(ground: Ground, entry: Entry) -> str:
+    return str(ground.opened[entry.model].ref)
+
+
+def _piece(entry: Entry) -> Piece:
+    return Piece(entry.model, entry.tensor)
+
+
+def _tied(ground: Ground, slot: Slot) -> Tied | None:
+    """A head that every model's configuration ties to its embedding: it is not written, its copies are compared."""
+    if role_of(slot.name) != "head":
+        return None
+    everyone = [*([slot.base] if slot.base else []), *slot.entries]
+    models = [ground.opened[e.model] for e in everyone]
+    if not all(m.reader.config is not None and is_tied(m.reader.config) for m in models):
+        return None
+    copies = [
+        (e, m.anatomy.tied[e.tensor]) for e, m in zip(everyone, models, strict=True) if e.tensor in m.anatomy.tied
+    ]
+    if not copies:
+        return None
+    pairs = tuple((_piece(e), Piece(e.model, embedding)) for e, embedding in copies)
+    return Tied(slot.name, copies[0][1], pairs)
+
+
+def _with_embeddings_for_heads(ground: Ground, slot: Slot) -> tuple[Slot, bool]:
+    """Where one model stores its head and another ties it, the tied one's embedding stands in for its head."""
+    if role_of(slot.name) != "head":
+        return slot, False
+    everyone = [*([slot.base] if slot.base else []), *slot.entries]
+    shape = next((s.shape for e in everyone if (s := _spec(ground, e))), ())
+
+    def stand_in(entry: Entry) -> Entry:
+        model = ground.opened[entry.model]
+        embedding = input_embeddings(model.reader.specs).get(shape)
+        ties = model.reader.config is not None and is_tied(model.reader.config)
+        if _spec(ground, entry) is None and ties and embedding:
+            return replace(entry, tensor=embedding)
+        return entry
+
+    base = stand_in(slot.base) if slot.base else None
+    changed = replace(slot, base=base, entries=tuple(stand_in(e) for e in slot.entries))
+    return changed, changed != slot
+
+
+def _incomplete(ground: Ground, slot: Slot, everyone: Sequence[Entry], present: Sequence[Entry]) -> Decision:
+    """A tensor that not every model has: a derived buffer is copied, anything else only where the recipe says so."""
+    names = sorted({_label(ground, e) for e in everyone if e not in present})
+    if is_optional(slot.name) or ground.recipe.missing == "copy":
+        found = _known(ground, present[0])
+        reason = f"not in {', '.join(names)}"
+        out = TensorSpec(slot.name, _out_dtype(ground, [found]), found.shape)
+        return Decision(Step(out, "copy", (_piece(present[0]),), layer=slot.layer, reason=reason))
+    having = sorted({_label(ground, e) for e in present})
+    message = f"tensor {slot.name}: in {', '.join(having)} but not in {', '.join(names)}"
+    hint = "use models of one architecture, or write `missing: copy` to take such tensors from the model that has them"
+    return Decision(faults=(Fault("missing-tensor", message, subject=slot.name, hint=hint),))
+
+
+def _shape_faults(ground: Ground, slot: Slot, present: Sequence[Entry]) -> Iterator[Fault]:
+    shapes = {_label(ground, e): _known(ground, e).shape for e in present}
+    if len(set(shapes.values())) == 1:
+        return
+    told = ", ".join(f"{label} {list(shape)}" for label, shape in shapes.items())
+    rows_only = len({shape[1:] for shape in shapes.values()}) == 1
+    if rows_only and role_of(slot.name) in ("embedding", "head"):
+        hint = "the vocabularies differ; vocabulary merging comes with `tokenizer_source`, in a later version"
+        yield Fault(
+            "vocabulary-mismatch", f"tensor {slot.name}: one row per token; found {told}", None, slot.name, hint
+        )
+    else:
+        hint = "only models of the same sizes can be merged tensor by tensor"
+        yield Fault("shape-mismatch", f"tensor {slot.name}: shapes must be equal; found {told}", None, slot.name, hint)
+
+
+def _not_floats(ground: Ground, slot: Slot, present: Sequence[Entry]) -> Decision:
+    """Integers, booleans and packed numbers cannot be averaged: equal ones are copied, compared before any work."""
+    dtypes = {_label(ground, e): _known(ground, e).dtype for e in present}
+    if len(set(dtypes.values())) > 1:
+        told = ", ".join(f"{label} {dtype}" for label, dtype in dtypes.items())
+        fault = Fault("dtype-mismatch", f"tensor {slot.name}: dtypes must be equal; found {told}", None, slot.name)
+        return Decision(faults=(fault,))
+    first, *others = [_piece(e) for e in present]
+    dtype = _known(ground, present[0]).dtype
+    out = TensorSpec(slot.name, dtype, _known(ground, present[0]).shape)
+    must_equal = () if is_optional(slot.name) else tuple(p for p in others if p != first)
+    return Decision(
+        Step(out, "copy", (first,), layer=slot.layer, reason=f"{dtype} cannot be merged", must_equal=must_equal)
+    )
+
+
+def _out_dtype(ground: Ground, specs: Sequence[TensorSpec]) -> str:
+    """What the recipe says, else the narrowest dtype that holds all inputs; integers keep theirs."""
+    if DTYPES[specs[0].dtype].kind != "float":
+        return specs[0].dtype
+    asked = ground.recipe.out_dtype or ground.recipe.dtype
+    return asked or reduce(promote, (s.dtype for s in specs))
+
+
+def promote(a: str, b: str) -> str:
+    """The narrowest float dtype that holds both; bfloat16 and float16 need float32."""
+    if a == b:
+        return a
+    size = max(DTYPES[a].size, DTYPES[b].size)
+    return {2: "float32", 4: "float32", 8: "float64"}[size]
+
+
+def _floats(ground: Ground, spec: MethodSpec, slot: Slot, present: Sequence[Entry]) -> Decision:
+    specs = [_known(ground, e) for e in present]
+    out = TensorSpec(slot.name, _out_dtype(ground, specs), specs[0].shape)
+    work: Literal["float32", "float64"] = (
+        "float64" if "float64" in {out.dtype, *(s.dtype for s in specs)} else "float32"
+    )
+    resolved = settings_for(ground, spec, slot)
+    if resolved.faults:
+        return Decision(faults=resolved.faults)
+    inputs = tuple(_piece(e) for e in slot.entries)
+    base = _piece(slot.base) if slot.base else None
+    if not inputs and base:
+        return Decision(Step(out, "copy", (base,), layer=slot.layer, reason="no model besides the base"))
+    if spec.name == "passthrough" and resolved.settings["scale"] == (1.0,):
+        return Decision(Step(out, "copy", inputs, layer=slot.layer, reason="passed through"))
+    return Decision(Step(out, "merge", inputs, base, resolved.settings, work, slot.layer))

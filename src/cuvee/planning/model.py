@@ -1,0 +1,113 @@
+"""A plan as frozen data: what will happen to every tensor, decided from headers alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from cuvee.checkpoint.protocol import SideFile
+from cuvee.recipe.model import Recipe
+from cuvee.types import ModelRef, Scalar, TensorSpec
+
+Action = Literal["merge", "copy"]
+Value = Scalar | tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One input tensor: number of the model in `Plan.models`, and the tensor's name there."""
+
+    model: int
+    tensor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What becomes of one output tensor.
+
+    Attributes:
+        out: name, dtype and shape as written.
+        action: `merge` runs the method; `copy` takes the first input as it is, cast to the output's dtype.
+        inputs: the tensors combined, in the recipe's order, the base not among them.
+        base: the base model's tensor, where the method has one.
+        settings: parameters by Python name: a tuple with one number per input for per-model ones.
+        work: dtype of the arithmetic.
+        layer: stack and number of the output layer it belongs to.
+        reason: why it is copied.
+        must_equal: tensors that have to hold the same values as the first input, because they cannot be merged.
+    """
+
+    out: TensorSpec
+    action: Action
+    inputs: tuple[Piece, ...]
+    base: Piece | None = None
+    settings: Mapping[str, Value] = field(default_factory=dict)
+    work: Literal["float32", "float64"] = "float32"
+    layer: tuple[str, int] | None = None
+    reason: str = ""
+    must_equal: tuple[Piece, ...] = ()
+
+    @property
+    def pieces(self) -> tuple[Piece, ...]:
+        """Every input tensor that is read, the base first."""
+        return (*(() if self.base is None else (self.base,)), *self.inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Tied:
+    """A tensor that is not written, because the configuration ties it to another; its stored copies must be equal."""
+
+    name: str
+    same_as: str
+    copies: tuple[tuple[Piece, Piece], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What a plan says of one input model."""
+
+    ref: ModelRef
+    label: str
+    tensors: int
+    parameters: int
+    nbytes: int
+    dtypes: tuple[str, ...]
+    layers: Mapping[str, int]
+    is_base: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that will be done, before a tensor byte is read.
+
+    Attributes:
+        recipe: what was asked.
+        models: the input models, the one whose configuration and side files are carried over at `donor`.
+        steps: one per output tensor, in output order.
+        tied: tensors that are accounted for by being tied.
+        config_text: the output's `config.json`, or `None` for a bare state dict.
+        config_changes: what was changed in it, by dotted path.
+        side_files: files carried over from the donor.
+        notes: what the user should know.
+    """
+
+    recipe: Recipe
+    models: tuple[ModelFacts, ...]
+    donor: int
+    steps: tuple[Step, ...]
+    tied: tuple[Tied, ...] = ()
+    config_text: str | None = None
+    config_changes: Mapping[str, Any] = field(default_factory=dict)
+    side_files: tuple[SideFile, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def merged(self) -> int:
+        """Number of tensors the method is run on."""
+        return sum(step.action == "merge" for step in self.steps)
+
+    @property
+    def copied(self) -> int:
+        """Number of tensors copied."""
+        return sum(step.action == "copy" for step in self.steps)

@@ -1,0 +1,67 @@
+"""What gradients, filters and levels come to for one tensor: a number per model, a value per shared parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from cuvee.errors import Fault
+from cuvee.planning.model import Value
+from cuvee.planning.slots import Entry, Ground, Slot
+from cuvee.recipe.values import resolve
+from cuvee.types import MethodSpec, Param
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Settings of one tensor by Python name, and the faults met on the way."""
+
+    settings: Mapping[str, Value] = field(default_factory=dict)
+    faults: tuple[Fault, ...] = ()
+
+
+def settings_for(ground: Ground, spec: MethodSpec, slot: Slot) -> Resolved:
+    """Resolve every parameter of the method for one slot.
+
+    Per-model parameters are looked up at model, slice, module and recipe, and their filters are matched against the
+    *input* tensor's name; shared ones at slice, module and recipe against the *output* name.
+    """
+    values: dict[str, Value] = {}
+    faults: list[Fault] = []
+    for param in (p for p in spec.params if not p.ignored):
+        python_name = "lambda_" if param.name == "lambda" else param.name
+        if not param.per_model:
+            value = resolve(param.name, slot.levels, slot.name, slot.t, param.kind)
+            values[python_name] = _or_default(ground, param, value, slot.name, None, faults)
+            continue
+        each = []
+        for entry in slot.entries:
+            levels = (entry.parameters, *slot.levels)
+            value = resolve(param.name, levels, entry.tensor, slot.t, param.kind)
+            each.append(float(_or_default(ground, param, value, slot.name, entry, faults)))
+        values[python_name] = tuple(each)
+    return Resolved(values, (*faults, *_zero_sum(spec, slot, values)))
+
+
+def _or_default(
+    ground: Ground, param: Param, value: Value | None, tensor: str, entry: Entry | None, faults: list[Fault]
+) -> bool | int | float:
+    """The value, the default, or a fault and a stand-in when there is neither."""
+    chosen = param.default if value is None else value
+    if isinstance(chosen, bool | int | float):
+        return chosen
+    of_model = f" for model {ground.opened[entry.model].ref}" if entry else ""
+    message = f"`{param.name}` is needed{of_model} and no level of the recipe gives it for tensor {tensor}"
+    hint = "give it without a filter, or add a last filter-less entry to the list"
+    faults.append(Fault("missing-parameter", message, subject=tensor, hint=hint))
+    return 1.0
+
+
+def _zero_sum(spec: MethodSpec, slot: Slot, values: Mapping[str, Value]) -> Iterator[Fault]:
+    """The sum of weights must not vanish where it is a divisor."""
+    weights = values.get(spec.divides_by) if spec.divides_by else None
+    if not isinstance(weights, tuple) or not weights or not values.get("normalize"):
+        return
+    if abs(sum(weights)) <= 1e-9 * sum(abs(w) for w in weights) or not any(weights):
+        message = f"the weights of {slot.name} sum to 0 ({', '.join(f'{w:g}' for w in weights)}) and are divided by"
+        yield Fault("zero-weight-sum", message, subject=slot.name, hint="change a weight, or set `normalize: false`")

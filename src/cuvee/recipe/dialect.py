@@ -1,0 +1,155 @@
+"""mergekit's spellings: a recipe from its checked plain data, and what of it this version does not carry out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from cuvee.errors import Fault
+from cuvee.recipe.grouping import references
+from cuvee.recipe.model import (
+    Branch,
+    Conditions,
+    DocumentPath,
+    Gradient,
+    Locate,
+    ModelEntry,
+    Module,
+    Parameters,
+    Recipe,
+    Setting,
+    Slice,
+    Source,
+)
+from cuvee.recipe.reference import read_reference
+from cuvee.types import ModelRef, Scalar
+
+MISREAD: Final = "?"
+"""Stands for a model that the recipe names wrongly, so that all else in its entry can still be checked."""
+
+TEXT_KEYS: Final = ("dtype", "out_dtype", "chat_template", "missing", "name", "tokenizer")
+"""Top-level keys taken over as they are."""
+
+
+def build(data: Mapping[str, Any], root: Path | None = None, locate: Locate | None = None) -> Recipe:
+    """A recipe from plain data that has the right structure.
+
+    Args:
+        data: mergekit's keys; what is missing or was taken out for being wrong is filled with placeholders.
+        root: folder that relative model paths start from.
+        locate: from a document path to a place in the file.
+    """
+    builder = _Builder(root)
+    tokens = data.get("tokenizer_source")
+    modules = _given(data, "modules", {}).items()
+    return Recipe(
+        method=data.get("merge_method", MISREAD),
+        models=builder.models(data, ()),
+        slices=builder.slices(data, ()),
+        modules={name: builder.module(module, ("modules", name)) for name, module in modules},
+        base_model=builder.model(data.get("base_model")),
+        parameters=read_parameters(data),
+        tokenizer_source=None if tokens is None else str(read_reference(tokens, root)),
+        root=root,
+        locate=locate,
+        **{key: data[key] for key in TEXT_KEYS if data.get(key) is not None},
+    )
+
+
+class _Builder:
+    """Entries of a recipe, each knowing its document path."""
+
+    def __init__(self, root: Path | None) -> None:
+        self._root = root
+
+    def model(self, value: Any) -> ModelRef | None:
+        return None if value is None else read_reference(value, self._root)
+
+    def models(self, data: Mapping[str, Any], at: DocumentPath) -> tuple[ModelEntry, ...]:
+        return tuple(
+            ModelEntry(self.model(entry.get("model")) or ModelRef(MISREAD), read_parameters(entry), path)
+            for entry, path in _entries(data, "models", at)
+        )
+
+    def slices(self, data: Mapping[str, Any], at: DocumentPath) -> tuple[Slice, ...]:
+        return tuple(
+            Slice(self.sources(entry, path), self.model(entry.get("base_model")), read_parameters(entry), path)
+            for entry, path in _entries(data, "slices", at)
+        )
+
+    def sources(self, data: Mapping[str, Any], at: DocumentPath) -> tuple[Source, ...]:
+        return tuple(self.source(entry, path) for entry, path in _entries(data, "sources", at))
+
+    def source(self, entry: Mapping[str, Any], at: DocumentPath) -> Source:
+        start, stop = _given(entry, "layer_range", (0, 0))
+        return Source(self.model(entry.get("model")) or ModelRef(MISREAD), (start, stop), read_parameters(entry), at)
+
+    def module(self, data: Mapping[str, Any], at: DocumentPath) -> Module:
+        return Module(self.models(data, at), self.slices(data, at), read_parameters(data), at)
+
+
+def _given(data: Mapping[str, Any], key: str, default: Any) -> Any:
+    """The value of a key; one that is left empty counts as not given."""
+    value = data.get(key)
+    return default if value is None else value
+
+
+def _entries(data: Mapping[str, Any], key: str, at: DocumentPath) -> Iterator[tuple[Mapping[str, Any], DocumentPath]]:
+    for index, entry in enumerate(_given(data, key, [])):
+        yield entry, (*at, key, index)
+
+
+def read_parameters(data: Mapping[str, Any]) -> Parameters:
+    """The settings under an entry's `parameters`."""
+    return {name: read_setting(value) for name, value in _given(data, "parameters", {}).items()}
+
+
+def read_setting(value: Any) -> Setting:
+    """A setting: a scalar, a list of scalars, `{filter?, value}`, or a list of such mappings.
+
+    Example:
+        >>> read_setting([{"filter": "mlp", "value": [0, 1]}, {"value": 0.5}])
+        Conditions(branches=(Branch(filter='mlp', value=(0, 1)), Branch(filter=None, value=0.5)))
+    """
+    if isinstance(value, Mapping):
+        return Conditions((_branch(value),))
+    if isinstance(value, list | tuple) and any(isinstance(entry, Mapping) for entry in value):
+        return Conditions(tuple(_branch(entry) for entry in value))
+    return _plain(value)
+
+
+def _branch(data: Mapping[str, Any]) -> Branch:
+    return Branch(data.get("filter"), _plain(data["value"]))
+
+
+def _plain(value: Any) -> Scalar | Gradient:
+    plain: Scalar | Gradient = tuple(value) if isinstance(value, list | tuple) else value
+    return plain
+
+
+def not_yet(recipe: Recipe) -> tuple[Fault, ...]:
+    """What a recipe asks that this version understands and does not carry out: tokenizers, templates, adapters.
+
+    Returns:
+        A `not-yet` fault for each, at its place; an empty tuple if everything can be carried out.
+    """
+    later = {
+        ("tokenizer_source",): (recipe.tokenizer_source, "merging vocabularies"),
+        ("tokenizer",): (recipe.tokenizer, "merging vocabularies"),
+        ("chat_template",): (recipe.chat_template, "setting a chat template"),
+    }
+    faults = [_later(recipe, path, what) for path, (value, what) in later.items() if value is not None]
+    for ref, path in references(recipe):
+        if ref.adapter is not None:
+            faults.append(_later(recipe, path, f"merging the adapter `{ref.adapter}`", str(ref)))
+    return tuple(faults)
+
+
+def _later(recipe: Recipe, path: DocumentPath, what: str, subject: str | None = None) -> Fault:
+    place = recipe.locate(path) if recipe.locate else None
+    if subject is None:
+        hint = "take it out; the files of the base model, or of the first model, are copied as they are"
+    else:
+        hint = "merge the adapter into its model first and name the result"
+    return Fault("not-yet", f"{what} is not carried out yet", place, subject or str(path[0]), hint)

@@ -1,0 +1,89 @@
+"""The JSON Schema of recipes, for editors: structure, known methods, and each method's parameters with ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cuvee.types import MethodSpec, Param
+
+Schema = dict[str, Any]
+
+
+def json_schema(methods: Mapping[str, MethodSpec]) -> Schema:
+    """JSON Schema (draft 2020-12) of a recipe.
+
+    The method's name decides, through `if`/`then`, which parameters may stand where: under a single model only those
+    that each model has for itself. Numbers of models and rules between models are left to `cuvee validate`.
+
+    Args:
+        methods: the methods to offer.
+    """
+    from cuvee.recipe.schema import RecipeItem  # pydantic: only who asks for a schema loads it
+
+    schema = RecipeItem.model_json_schema()
+    names = sorted(methods)
+    schema["properties"]["merge_method"]["enum"] = names
+    schema["properties"]["merge_method"]["description"] = _summaries(methods)
+    schema["allOf"] = [_when(name) for name in names]
+    schema["oneOf"] = [{"required": [key]} for key in ("models", "slices", "modules")]
+    for name in names:
+        schema["$defs"] |= _parameter_definitions(methods[name])
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Cuvee recipe"}
+
+
+def _summaries(methods: Mapping[str, MethodSpec]) -> str:
+    return "\n".join(f"{name}: {methods[name].summary}" for name in sorted(methods))
+
+
+def _when(name: str) -> Schema:
+    """What the choice of a method says about every `parameters:`."""
+    own = {"properties": {"parameters": {"$ref": f"#/$defs/{name}-model"}}}
+    shared = {"$ref": f"#/$defs/{name}-shared"}
+    slices = {"items": {"properties": {"parameters": shared, "sources": {"items": own}}}}
+    body = {"parameters": shared, "models": {"items": own}, "slices": slices}
+    choice = {"properties": {"merge_method": {"const": name}}, "required": ["merge_method"]}
+    return {"if": choice, "then": {"properties": {**body, "modules": {"additionalProperties": {"properties": body}}}}}
+
+
+def _parameter_definitions(spec: MethodSpec) -> Schema:
+    """Definitions of a method's parameters: those shared by all models, and those under one model."""
+    own = [param for param in spec.params if param.per_model or param.ignored]
+    return {f"{spec.name}-shared": _parameters(spec.params), f"{spec.name}-model": _parameters(own)}
+
+
+def _parameters(params: Any) -> Schema:
+    properties = {param.name: _setting(param) for param in params}
+    return {"type": ["object", "null"], "properties": properties, "additionalProperties": False}
+
+
+def _setting(param: Param) -> Schema:
+    """A parameter as a value, a gradient, or filtered values."""
+    scalar = _scalar(param)
+    plain: Schema = {"anyOf": [scalar, {"type": "array", "items": scalar, "minItems": 1}]}
+    branch: Schema = {
+        "type": "object",
+        "properties": {"filter": {"type": ["string", "null"]}, "value": plain},
+        "required": ["value"],
+        "additionalProperties": False,
+    }
+    branches = {"type": "array", "items": branch, "minItems": 1}
+    return {"description": _description(param), "anyOf": [*plain["anyOf"], branch, branches]}
+
+
+def _description(param: Param) -> str:
+    default = "" if param.default is None else f" Default: {str(param.default).lower()}."
+    needed = " Required." if param.required else ""
+    ignored = " Accepted for mergekit; changes nothing." if param.ignored else ""
+    return f"{param.doc} Range: {param.range}.{default}{needed}{ignored}"
+
+
+def _scalar(param: Param) -> Schema:
+    if param.kind == "bool":
+        return {"enum": [True, False, 0, 1]}
+    bounds = {
+        "exclusiveMinimum" if param.low_open else "minimum": param.low,
+        "exclusiveMaximum" if param.high_open else "maximum": param.high,
+    }
+    kind = "number" if param.kind == "float" else "integer"
+    return {"type": kind, **{key: bound for key, bound in bounds.items() if bound is not None}}

@@ -1,0 +1,105 @@
+"""The recipe as frozen data: what is asked, with nothing resolved and nothing opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cuvee.errors import Place
+from cuvee.types import ModelRef, Scalar
+
+Gradient = tuple[Scalar, ...]
+"""Values spread evenly over the layers of an output slice, interpolated between neighbours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """One line of a filtered setting: a substring of tensor names (`None` = every name) and its value."""
+
+    filter: str | None
+    value: Scalar | Gradient
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Filtered values; the first branch whose filter matches the tensor's name wins."""
+
+    branches: tuple[Branch, ...]
+
+
+Setting = Scalar | Gradient | Conditions
+Parameters = Mapping[str, Setting]
+DocumentPath = tuple[str | int, ...]
+"""Where something stands in the document, e.g. `("models", 0, "parameters", "weight")`."""
+Locate = Callable[[DocumentPath], Place | None]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """One line of `models:`."""
+
+    model: ModelRef
+    parameters: Parameters = field(default_factory=dict)
+    at: DocumentPath = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One source of a slice: layers `start` (kept) to `stop` (not kept) of a model."""
+
+    model: ModelRef
+    layers: tuple[int, int]
+    parameters: Parameters = field(default_factory=dict)
+    at: DocumentPath = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A run of output layers merged from equally long runs of input layers."""
+
+    sources: tuple[Source, ...]
+    base_model: ModelRef | None = None
+    parameters: Parameters = field(default_factory=dict)
+    at: DocumentPath = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One named part of a model with several parts: either whole models or slices."""
+
+    models: tuple[ModelEntry, ...] = ()
+    slices: tuple[Slice, ...] = ()
+    parameters: Parameters = field(default_factory=dict)
+    at: DocumentPath = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A whole recipe. Exactly one of `models`, `slices`, `modules` is filled.
+
+    Attributes:
+        method: name of the merge method.
+        dtype, out_dtype: torch names of float dtypes or `None`; `out_dtype` wins for what is written.
+        tokenizer_source, tokenizer, chat_template: as written; carried out by a later version.
+        missing: `refuse` a tensor that not every model has, or `copy` it from the first that does.
+        root: folder that relative model paths start from (`None` = the working folder).
+        locate: from a document path to a place in the file, `None` for recipes written in Python.
+    """
+
+    method: str
+    models: tuple[ModelEntry, ...] = ()
+    slices: tuple[Slice, ...] = ()
+    modules: Mapping[str, Module] = field(default_factory=dict)
+    base_model: ModelRef | None = None
+    parameters: Parameters = field(default_factory=dict)
+    dtype: str | None = None
+    out_dtype: str | None = None
+    tokenizer_source: str | None = None
+    tokenizer: Mapping[str, Any] | None = None
+    chat_template: str | None = None
+    missing: str = "refuse"
+    name: str | None = None
+    root: Path | None = field(default=None, compare=False)
+    locate: Locate | None = field(default=None, compare=False, repr=False)

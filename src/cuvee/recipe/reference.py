@@ -1,0 +1,100 @@
+"""Model references as mergekit spells them: `path[@revision][+adapter[@revision]]`, or a mapping of the same parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from cuvee.recipe.findings import shortened
+from cuvee.types import ModelRef
+
+
+def read_reference(value: str | Mapping[str, Any], root: Path | None = None) -> ModelRef:
+    """A model reference from the recipe's text or mapping.
+
+    Args:
+        value: `path[@revision][+adapter[@revision]]`, or `{model, lora?, override_architecture?}` whose parts are such
+            texts without `+`, or `{path, revision?}`. A path that exists as written is taken whole, whatever `@` and
+            `+` are in it; so is the `path` of a mapping.
+        root: folder that relative paths start from.
+
+    Raises:
+        ValueError: the text cannot be split; its message completes "`model` should be …".
+
+    Example:
+        >>> read_reference("org/name@main+me/adapter")
+        ModelRef(path='org/name', revision='main', adapter=ModelRef(path='me/adapter', revision=None, \
+adapter=None, override_architecture=None), override_architecture=None)
+    """
+    if isinstance(value, str):
+        model, adapter = _split_adapter(value, root)
+        return ModelRef(*_split_revision(model, root), adapter=None if adapter is None else _part(adapter, root))
+    base, lora = _part(value["model"], root), value.get("lora")
+    adapter_ref = None if lora is None else _part(lora, root)
+    return ModelRef(base.path, base.revision, adapter_ref, value.get("override_architecture"))
+
+
+def written_reference(ref: ModelRef) -> str | dict[str, Any]:
+    """A reference as `read_reference` reads it back, whatever lies on the disk: text where that is unambiguous."""
+    parts = [part for part in (ref, ref.adapter) if part is not None]
+    plain = all(not set("@+") & set(part.path + (part.revision or "")) for part in parts)
+    if plain and ref.override_architecture is None:
+        return str(ref)
+    data: dict[str, Any] = {"model": _written_part(ref)}
+    if ref.adapter is not None:
+        data["lora"] = _written_part(ref.adapter)
+    if ref.override_architecture is not None:
+        data["override_architecture"] = ref.override_architecture
+    return data
+
+
+def _written_part(ref: ModelRef) -> dict[str, Any]:
+    return {"path": ref.path} if ref.revision is None else {"path": ref.path, "revision": ref.revision}
+
+
+def _part(value: str | Mapping[str, Any], root: Path | None) -> ModelRef:
+    """A path with its revision, from text or mapping."""
+    if isinstance(value, str):
+        return ModelRef(*_split_revision(value, root))
+    return ModelRef(value["path"], value.get("revision"))
+
+
+def _split_adapter(text: str, root: Path | None) -> tuple[str, str | None]:
+    """The text before and after the `+`, if it has one that is not part of an existing path."""
+    if _exists(text, root):
+        return text, None
+    splits = list(_splits(text, "+"))
+    for model, adapter in splits:
+        if _exists(model, root):
+            return model, adapter
+    if len(splits) > 1:
+        raise ValueError(f"`path` or `path+adapter`, found {len(splits)} `+` in {shortened(repr(text))}")
+    return splits[0] if splits else (text, None)
+
+
+def _split_revision(text: str, root: Path | None) -> tuple[str, str | None]:
+    """Path and revision of one part."""
+    splits = list(_splits(text, "@"))
+    if not splits and text:
+        return text, None
+    if text and _exists(text, root):
+        return text, None
+    if len(splits) != 1 or not all(splits[0]):
+        raise ValueError(f"`path` or `path@revision`, found {shortened(repr(text))}")
+    return splits[0]
+
+
+def _splits(text: str, mark: str) -> Iterator[tuple[str, str]]:
+    """Every way to split a text at a mark."""
+    for index, letter in enumerate(text):
+        if letter == mark:
+            yield text[:index], text[index + 1 :]
+
+
+def _exists(text: str, root: Path | None) -> bool:
+    """Whether a path is there as written; a text that no file system accepts is not."""
+    try:
+        return bool(text) and (root or Path()).joinpath(text).exists()
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,290 @@
+"""The structure of a recipe: pydantic models, strict, with no key they do not know.
+
+They say what a recipe may look like, whatever its method. What the method makes of it — parameters, numbers of models,
+base models — is checked against its declaration in `check` and `arity`. The models are used for validation and for the
+JSON Schema; the recipe itself is built by `dialect` as plain frozen data.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationInfo, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from cuvee.errors import nearest
+from cuvee.recipe.findings import described
+from cuvee.recipe.reference import read_reference
+
+TEMPLATES: Final = ("alpaca", "auto", "chatml", "exaone", "llama3", "mistral")
+"""Chat templates that have a name."""
+
+# Tags of union members; pydantic puts them into error locations, from where `structure` takes them out again.
+TEXT: Final = "<text>"
+MAPPING: Final = "<mapping>"
+SCALAR: Final = "<scalar>"
+GRADIENT: Final = "<gradient>"
+BRANCHES: Final = "<branches>"
+MODEL_TOKEN: Final = "<model_token>"
+ZERO: Final = "<zero>"
+TAGS: Final = frozenset({TEXT, MAPPING, SCALAR, GRADIENT, BRANCHES, MODEL_TOKEN, ZERO})
+
+
+def fault(code: str, message: str, hint: str | None = None) -> PydanticCustomError:
+    """An error with our own reason code; the message completes "`key` …"."""
+    return PydanticCustomError(code, "{message}", {"message": message, "hint": hint})
+
+
+def kind_of_model(value: Any) -> str | None:
+    """Whether a model reference is written as text or as a mapping."""
+    return TEXT if isinstance(value, str) else MAPPING if isinstance(value, dict) else None
+
+
+def kind_of_setting(value: Any) -> str | None:
+    """How a parameter is written."""
+    if isinstance(value, list):
+        return BRANCHES if any(isinstance(entry, dict) for entry in value) else GRADIENT
+    return MAPPING if isinstance(value, dict) else kind_of_plain(value)
+
+
+def kind_of_plain(value: Any) -> str | None:
+    """How a value without filters is written."""
+    if isinstance(value, list):
+        return GRADIENT
+    return SCALAR if isinstance(value, bool | int | float | str) else None
+
+
+def kind_of_token_source(value: Any) -> str | None:
+    """How the source of a token's embedding is written."""
+    kind = value.get("kind") if isinstance(value, dict) else None
+    return {"model_token": MODEL_TOKEN, "zero": ZERO}.get(str(kind)) or kind_of_model(value)
+
+
+def _scalar(value: Any) -> Any:
+    if not isinstance(value, bool | int | float | str):
+        raise fault("wrong-type", f"should be a number, a switch or text, found {described(value)}")
+    return value
+
+
+def _reference(value: str, info: ValidationInfo) -> str:
+    root: Path | None = (info.context or {}).get("root")
+    try:
+        read_reference(value, root)
+    except ValueError as error:
+        hint = "write `{model: {path: …, revision: …}}` if the path itself has `@` or `+` in it"
+        raise fault("wrong-value", f"should be {error}", hint) from None
+    return value
+
+
+def _part(value: str, info: ValidationInfo) -> str:
+    """A reference without adapter, as the parts of a mapping are."""
+    if _reference(value, info) and read_reference(value, (info.context or {}).get("root")).adapter is not None:
+        raise fault("wrong-value", f"should be one model without adapter, found '{value}'", "write it under `lora:`")
+    return value
+
+
+def _layer_range(value: Any) -> Any:
+    if not (isinstance(value, list) and len(value) == 2 and all(type(end) is int for end in value)):
+        raise fault("wrong-type", f"should be two integers `[start, stop]`, found {_shown(value)}")
+    start, stop = value
+    if start < 0 or stop <= start:
+        message = f"should run forward from 0 or later, found [{start}, {stop}]"
+        raise fault("bad-layer-range", message, "`start` counts from 0 and `stop` is the first layer left out")
+    return value
+
+
+def _shown(value: Any) -> str:
+    return str(value) if isinstance(value, list) and len(value) <= 4 else described(value)
+
+
+def _chat_template(value: str) -> str:
+    if value not in TEMPLATES and not (len(value) >= 20 and "{" in value):
+        message = f"should be the name of a template or a Jinja text, found {described(value)}"
+        raise fault("wrong-value", message, nearest(value, TEMPLATES))
+    return value
+
+
+class Item(BaseModel):
+    """Base of every mapping in a recipe."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class PathItem(Item):
+    """A path or hub id with its revision."""
+
+    path: Annotated[str, Field(min_length=1, description="Folder, file or hub id.")]
+    revision: Annotated[str | None, Field(description="Branch, tag or commit of a hub id.")] = None
+
+
+Part = Annotated[
+    Annotated[str, AfterValidator(_part), Tag(TEXT)] | Annotated[PathItem, Tag(MAPPING)],
+    Discriminator(
+        kind_of_model,
+        custom_error_type="wrong-type",
+        custom_error_message="should be a path or a mapping with `path`",
+    ),
+]
+
+
+class ReferenceItem(Item):
+    """A model written as a mapping."""
+
+    model: Part
+    lora: Annotated[Part | None, Field(description="An adapter to merge into the model first.")] = None
+    override_architecture: Annotated[str | None, Field(description="Accepted for mergekit; changes nothing.")] = None
+
+
+Model = Annotated[
+    Annotated[str, AfterValidator(_reference), Tag(TEXT)] | Annotated[ReferenceItem, Tag(MAPPING)],
+    Discriminator(
+        kind_of_model,
+        custom_error_type="wrong-type",
+        custom_error_message="should be a model: `path[@revision][+adapter]`, or a mapping with `model`",
+    ),
+]
+Scalar = Annotated[Any, AfterValidator(_scalar), WithJsonSchema({"type": ["boolean", "number", "string"]})]
+Gradient = Annotated[list[Scalar], Field(min_length=1)]
+
+
+class BranchItem(Item):
+    """A value for the tensors whose name contains a text."""
+
+    filter: Annotated[str | None, Field(description="Part of a tensor's name; left out or `*`: every tensor.")] = None
+    value: Annotated[
+        Annotated[Scalar, Tag(SCALAR)] | Annotated[Gradient, Tag(GRADIENT)],
+        Discriminator(
+            kind_of_plain,
+            custom_error_type="wrong-type",
+            custom_error_message="should be a value or a list of values",
+        ),
+    ]
+
+
+Setting = Annotated[
+    Annotated[Scalar, Tag(SCALAR)]
+    | Annotated[Gradient, Tag(GRADIENT)]
+    | Annotated[list[BranchItem], Tag(BRANCHES)]
+    | Annotated[BranchItem, Tag(MAPPING)],
+    Discriminator(
+        kind_of_setting,
+        custom_error_type="wrong-type",
+        custom_error_message="should be a value, a list of values, or `{filter, value}` mappings",
+    ),
+]
+Parameters = Annotated[
+    dict[str, Setting] | None,
+    Field(description="Settings of the method: a value, a list spread over the layers, or values by tensor name."),
+]
+BaseModelField = Annotated[Model | None, Field(description="The model that the others are compared with.")]
+DTypeField = Annotated[
+    Literal["bfloat16", "float16", "float32", "float64"] | None,
+    Field(description="`dtype`: what inputs are rounded to and outputs written in; `out_dtype` wins for outputs."),
+]
+
+
+class ModelItem(Item):
+    """One model to merge, with settings of its own."""
+
+    model: Model
+    parameters: Parameters = None
+
+
+class SourceItem(Item):
+    """Some layers of one model."""
+
+    model: Model
+    layer_range: Annotated[
+        Any,
+        AfterValidator(_layer_range),
+        WithJsonSchema(
+            {
+                "type": "array",
+                "items": {"type": "integer", "minimum": 0},
+                "minItems": 2,
+                "maxItems": 2,
+                "description": "[start, stop]: layers from start (counted from 0) up to, not including, stop.",
+            }
+        ),
+    ]
+    parameters: Parameters = None
+
+
+class SliceItem(Item):
+    """A run of output layers, merged from equally long runs of input layers."""
+
+    sources: Annotated[list[SourceItem], Field(min_length=1)]
+    base_model: BaseModelField = None
+    parameters: Parameters = None
+
+
+class ModuleItem(Item):
+    """One named part of a model that has several."""
+
+    models: Annotated[list[ModelItem] | None, Field(min_length=1)] = None
+    slices: Annotated[list[SliceItem] | None, Field(min_length=1)] = None
+    parameters: Parameters = None
+
+
+class ModelTokenItem(Item):
+    """A token's embedding taken from a token of a model."""
+
+    kind: Literal["model_token"]
+    model: Model
+    token: str | None = None
+    token_id: Annotated[int | None, Field(ge=0)] = None
+
+
+class ZeroItem(Item):
+    """A token whose embedding is zero."""
+
+    kind: Literal["zero"]
+
+
+class TokenItem(Item):
+    """Where the embedding of one token comes from."""
+
+    source: Annotated[
+        Annotated[str, AfterValidator(_reference), Tag(TEXT)]
+        | Annotated[ReferenceItem, Tag(MAPPING)]
+        | Annotated[ModelTokenItem, Tag(MODEL_TOKEN)]
+        | Annotated[ZeroItem, Tag(ZERO)],
+        Discriminator(
+            kind_of_token_source,
+            custom_error_type="wrong-type",
+            custom_error_message="should be a model or a mapping with `kind`",
+        ),
+    ]
+    force: bool | None = None
+
+
+class TokenizerItem(Item):
+    """How the vocabularies are merged."""
+
+    source: Annotated[Model | None, Field(description="`union`, `base` or a model.")] = None
+    tokens: dict[str, TokenItem] | None = None
+    pad_to_multiple_of: Annotated[int | None, Field(gt=0)] = None
+
+
+class RecipeItem(ModuleItem):
+    """A whole recipe."""
+
+    merge_method: Annotated[str, Field(min_length=1, description="How the models are merged.")]
+    modules: Annotated[dict[str, ModuleItem] | None, Field(min_length=1)] = None
+    base_model: BaseModelField = None
+    dtype: DTypeField = None
+    out_dtype: DTypeField = None
+    tokenizer_source: Annotated[Model | None, Field(description="`union`, `base` or a model. Not carried out yet.")] = (
+        None
+    )
+    tokenizer: Annotated[TokenizerItem | None, Field(description="Not carried out yet.")] = None
+    chat_template: Annotated[
+        Annotated[str, AfterValidator(_chat_template)] | None,
+        Field(description="`auto`, the name of a template, or a Jinja text. Not carried out yet."),
+    ] = None
+    missing: Annotated[
+        Literal["refuse", "copy"] | None,
+        Field(description="A tensor that not every model has: `refuse` it (default), or `copy` it from the first."),
+    ] = None
+    name: Annotated[str | None, Field(min_length=1, description="A name for the result.")] = None

@@ -1,0 +1,78 @@
+"""Arithmetic shared by the merge methods: plain functions over stacks of tensors.
+
+The names are loaded on first use, so that a method can be *declared* without importing torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cuvee.tensors.affine import per_model, weighted_sum
+    from cuvee.tensors.blocks import BLOCK, Blocks, Counts, block_sums
+    from cuvee.tensors.consensus import agreeing_weight, agreement
+    from cuvee.tensors.geometry import gram, slerp_coefficients
+    from cuvee.tensors.random import stream_key, uniform
+    from cuvee.tensors.sparsify import (
+        Cut,
+        digit_counts,
+        digit_width,
+        digits_in,
+        keep_drawn,
+        keep_largest,
+        magnitude_from_bits,
+        next_digit,
+    )
+
+_HOME = {
+    "per_model": "affine",
+    "weighted_sum": "affine",
+    "BLOCK": "blocks",
+    "Blocks": "blocks",
+    "Counts": "blocks",
+    "block_sums": "blocks",
+    "agreement": "consensus",
+    "agreeing_weight": "consensus",
+    "gram": "geometry",
+    "slerp_coefficients": "geometry",
+    "stream_key": "random",
+    "uniform": "random",
+    "Cut": "sparsify",
+    "digit_counts": "sparsify",
+    "digit_width": "sparsify",
+    "digits_in": "sparsify",
+    "keep_drawn": "sparsify",
+    "keep_largest": "sparsify",
+    "magnitude_from_bits": "sparsify",
+    "next_digit": "sparsify",
+}
+
+__all__ = [
+    "BLOCK",
+    "Blocks",
+    "Counts",
+    "Cut",
+    "agreeing_weight",
+    "agreement",
+    "block_sums",
+    "digit_counts",
+    "digit_width",
+    "digits_in",
+    "gram",
+    "keep_drawn",
+    "keep_largest",
+    "magnitude_from_bits",
+    "next_digit",
+    "per_model",
+    "slerp_coefficients",
+    "stream_key",
+    "uniform",
+    "weighted_sum",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"cuvee.tensors.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'cuvee.tensors' has no attribute {name!r}")

@@ -1,0 +1,31 @@
+"""Weighted sums over the models of a stack."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def per_model(values: Tensor, stack: Tensor) -> Tensor:
+    """One value per model, `[K]`, shaped to multiply a stack `[K, n]`."""
+    return values.view(-1, *([1] * (stack.dim() - 1)))
+
+
+def weighted_sum(stack: Tensor, weights: Tensor) -> Tensor:
+    """Σ wᵢ xᵢ over the models, one model after the other.
+
+    Written as a chain of multiply and add on purpose: a reduction kernel may choose its order of summation by the size
+    of the tensor, and then tiles would not give the bytes of the whole.
+
+    Args:
+        stack: `[K, n]`.
+        weights: `[K]`, or `[K, n]` where each entry has its own.
+
+    Returns:
+        `[n]`; zeros for no models.
+    """
+    total = torch.zeros_like(stack[0]) if len(stack) else stack.new_zeros(stack.shape[1:])
+    for i in range(len(stack)):
+        term = stack[i] * weights[i]
+        total = term if i == 0 else total + term
+    return total

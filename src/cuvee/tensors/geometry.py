@@ -1,0 +1,32 @@
+"""Angles between whole tensors, from inner products gathered tile by tile."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+NEARLY_PARALLEL = 0.9995
+"""Above this |cos θ| spherical interpolation is replaced by linear: sin θ is too small to divide by."""
+
+
+def gram(stack: Tensor) -> Tensor:
+    """Products xᵢ·xⱼ per element for i ≤ j, `[K(K+1)/2, n]` in float64, to be summed over all elements."""
+    wide = stack.double()
+    pairs = [wide[i] * wide[j] for i in range(len(wide)) for j in range(i, len(wide))]
+    return torch.stack(pairs)
+
+
+def slerp_coefficients(aa: float, ab: float, bb: float, t: float) -> tuple[float, float]:
+    """Coefficients of a and b in spherical interpolation, from ‖a‖², a·b and ‖b‖².
+
+    θ = arccos(a·b / ‖a‖‖b‖); (sin((1−t)θ)/sin θ, sin(tθ)/sin θ). Linear (1−t, t) when |cos θ| > 0.9995. A zero vector
+    counts as orthogonal to every other.
+    """
+    norms = math.sqrt(aa) * math.sqrt(bb)
+    cosine = max(-1.0, min(1.0, ab / norms)) if norms > 0 else 0.0
+    if abs(cosine) > NEARLY_PARALLEL:
+        return 1.0 - t, t
+    theta = math.acos(cosine)
+    return math.sin((1.0 - t) * theta) / math.sin(theta), math.sin(t * theta) / math.sin(theta)

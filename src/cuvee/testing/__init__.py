@@ -1,0 +1,10 @@
+"""The exam for merge methods, shipped for the authors of plug-ins.
+
+Inherit from `MethodTests` to examine a method with pytest, or call `check_all(method)` anywhere.
+"""
+
+from cuvee.testing.cases import Case, Inputs, draw, recover_mask
+from cuvee.testing.laws import LAWS, Law, check_all, check_law
+from cuvee.testing.method_tests import MethodTests
+
+__all__ = ["LAWS", "Case", "Inputs", "Law", "MethodTests", "check_all", "check_law", "draw", "recover_mask"]
