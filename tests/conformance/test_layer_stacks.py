@@ -26,7 +26,7 @@ from tests.support.stacks import (
     stack_by_hand,
     stack_of,
 )
-from tests.support.zoo import ZOO, Cellar, stored, write_by_hand
+from tests.support.zoo import ZOO, Cellar, stored, write_by_hand, write_legacy
 
 FIVE: tuple[Cut, ...] = (("a", 0, 2), ("b", 1, 4))
 PATTERNED = ["qwen2", "qwen3", "gemma2", "gemma3 text", "cohere2", "gpt-oss", "modernbert"]
@@ -100,6 +100,33 @@ def test_only_what_the_stack_changes_is_changed_in_the_configuration(cellar: Cel
     assert list(before) == list(after)
 
 
+@pytest.mark.parametrize("name", ["qwen2", "gpt2", "bert masked"])
+def test_pickled_models_with_tied_copies_are_stacked(name: str, cellar: Cellar, tmp_path: Path) -> None:
+    """The second model's copy of its own embedding must not become the head of the stack."""
+    two, entry = pair(name, cellar), ZOO[name]
+    pickled = {key: write_legacy(entry.build(seed, LAYERS), tmp_path / key) for key, seed in (("a", 1), ("b", 2))}
+    cuvee.merge(recipe(pickled, FIVE), tmp_path / "out")
+    found, account = entry.load(tmp_path / "out")
+    assert not {key: value for key, value in account.items() if value}
+    wanted = entry.logits(stack_by_hand(name, two.models, FIVE))
+    torch.testing.assert_close(entry.logits(found), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_a_model_stored_without_the_prefix_of_its_class_is_stacked(cellar: Cellar, tmp_path: Path) -> None:
+    """GPT-2 on the hub: no `transformer.` before the names, and the attention masks stored as buffers."""
+    two, bare = pair("gpt2", cellar), {}
+    for key, path in two.paths.items():
+        tensors = {name.removeprefix("transformer."): tensor for name, tensor in stored(path).items()}
+        masks = {f"h.{i}.attn.bias": torch.ones(1, 1, 40, 40).tril() for i in range(LAYERS)}
+        bare[key] = write_by_hand(path, {**tensors, **masks}, tmp_path / key)
+    cuvee.merge(recipe(bare, FIVE), tmp_path / "out")
+    assert sorted(stored(tmp_path / "out")) == sorted(stack_of({k: stored(p) for k, p in bare.items()}, "h", FIVE))
+    found, account = two.entry.load(tmp_path / "out")
+    assert not account["missing_keys"]
+    wanted = two.entry.logits(stack_by_hand("gpt2", two.models, FIVE))
+    torch.testing.assert_close(two.entry.logits(found), wanted, rtol=1e-5, atol=1e-5)
+
+
 # --- what a configuration says of each layer
 
 
@@ -144,6 +171,17 @@ def test_a_pattern_that_is_only_implied_becomes_a_list(
     assert config.layer_types == expected
 
 
+@pytest.mark.parametrize("lacking", ["a", "b"])
+@pytest.mark.parametrize("name", ["gemma2", "qwen2"])
+def test_a_list_that_one_model_lacks_is_completed(name: str, lacking: str, cellar: Cellar, tmp_path: Path) -> None:
+    """A model from the hub may imply its layer types, and its fine-tune, written by a newer library, list them."""
+    two = pair(name, cellar)
+    bare = without_types(two.paths[lacking], tmp_path / lacking, {"max_window_layers": 1} if name == "qwen2" else {})
+    mixed = Pair(two.entry, {**two.paths, lacking: bare})
+    cuvee.merge(recipe(mixed.paths, FIVE), tmp_path / "out")
+    assert_is_the_stack(name, mixed, FIVE, tmp_path / "out")
+
+
 def without_types(source: Path, folder: Path, pattern: dict[str, Any]) -> Path:
     """A copy of a model whose configuration has a pattern instead of a list of layer types."""
     write_by_hand(source, stored(source), folder, **pattern)
@@ -182,6 +220,15 @@ def test_layers_without_experts_follow_the_stack(settings: dict[str, Any], tmp_p
     config = assert_is_the_stack("qwen3-moe", two, FIVE, tmp_path / "out")
     sparse = [i for i in range(5) if not is_dense(config, i)]
     assert sparse == [n for n, (m, i) in enumerate(picked(FIVE)) if not is_dense(two.models[m].config, i)]
+
+
+def test_layers_without_experts_follow_models_that_say_it_differently(cellar: Cellar, tmp_path: Path) -> None:
+    """The first model has experts in every layer, the second in every other one."""
+    entry = ZOO["qwen3-moe"]
+    other = entry.write(entry.build(2, LAYERS, decoder_sparse_step=2), tmp_path / "b")
+    two = Pair(entry, {"a": cellar.model("qwen3-moe", 1, LAYERS), "b": other})
+    cuvee.merge(recipe(two.paths, FIVE), tmp_path / "out")
+    assert_is_the_stack("qwen3-moe", two, FIVE, tmp_path / "out")
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,10 @@ def test_a_model_at_weight_one_is_stored_as_it_was(all_a: Merged) -> None:
 
 
 def test_every_tensor_is_accounted_for(all_a: Merged) -> None:
-    assert all_a.result.merged + all_a.result.copied == len(stored(all_a.a))
+    floats = [tensor.is_floating_point() for tensor in stored(all_a.a).values()]
+    counts = {"merged": sum(floats), "copied": len(floats) - sum(floats), "tied": 0, "lost": 0}
+    assert all_a.result.record["counts"] == counts
+    assert (all_a.result.merged, all_a.result.copied) == (counts["merged"], counts["copied"])
 
 
 def test_the_files_beside_the_weights_are_copied_byte_for_byte(all_a: Merged) -> None:
@@ -241,13 +244,36 @@ def test_a_tensor_that_transformers_ignores_is_kept(cellar: Cellar, tmp_path: Pa
 
 def test_integers_that_differ_are_refused(tmp_path: Path) -> None:
     paths = [save(PLAIN, seed, tmp_path / str(seed)) for seed in (1, 2)]
-    tensors = stored(paths[1])
-    save_file({**tensors, "1.num_batches_tracked": torch.tensor(7)}, paths[1])
+    for number, path in enumerate(paths):
+        save_file({**stored(path), "relative_position_index": torch.arange(4) + number}, path)
     with pytest.raises(InputError) as caught:
         cuvee.merge(linear(paths[0], paths[1], (0.5, 0.5)), tmp_path / "out")
     assert caught.value.codes == ("unmergeable-dtype",)
-    assert caught.value.faults[0].subject == "1.num_batches_tracked"
+    assert caught.value.faults[0].subject == "relative_position_index"
     assert not (tmp_path / "out").exists()
+
+
+def test_a_count_of_training_steps_is_the_first_models(tmp_path: Path) -> None:
+    """Two fine-tunes never have equal counts in their batch norms, which use them for nothing at inference."""
+    paths = [save(PLAIN, seed, tmp_path / str(seed)) for seed in (1, 2)]
+    for number, path in enumerate(paths):
+        save_file({**stored(path), "1.num_batches_tracked": torch.tensor(70 + number)}, path)
+    cuvee.merge(linear(paths[0], paths[1], (0.5, 0.5)), tmp_path / "out")
+    assert stored(tmp_path / "out")["1.num_batches_tracked"] == 70
+
+
+def test_a_tied_and_an_untied_model_make_an_untied_one(cellar: Cellar, tmp_path: Path) -> None:
+    """The tied model's head is its embedding."""
+    entry, a, b = ZOO["qwen2"], cellar.model("qwen2", 1), tmp_path / "b"
+    entry.write(entry.build(2, tie_word_embeddings=False), b)
+    cuvee.merge(linear(a, b, (0.5, 0.5)), tmp_path / "out")
+    first, second = stored(a), stored(b)
+    first["lm_head.weight"] = first["model.embed_tokens.weight"]
+    by_hand = {key: average(first[key], second[key], 0.5, 0.5) for key in second}
+    assert_near(stored(tmp_path / "out"), by_hand)
+    model = assert_loads(entry, tmp_path / "out")
+    expected = assert_loads(entry, write_by_hand(b, by_hand, tmp_path / "by hand"))
+    torch.testing.assert_close(entry.logits(model), entry.logits(expected), rtol=1e-5, atol=1e-5)
 
 
 def test_a_plain_pickle_is_a_model_too(cellar: Cellar, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cuvee import methods
 from cuvee.methods.call import combine_tile, merge_tensors, stack_of, tile_ranges
-from cuvee.methods.declare import Job, Method, nothing_first
+from cuvee.methods.declare import Method, Round, nothing_first
 from cuvee.testing import LAWS, Inputs, MethodTests, check_all, check_law, draw
 from cuvee.types import MethodSpec, Param
 
@@ -74,15 +74,13 @@ def test_tiles_of_any_tensor(name, seed, size, dtype):
     check_law(methods.get(name), "tiles", Inputs(seed, (size,), dtype))
 
 
-@pytest.mark.parametrize("name", [n for n, law in DECLARED if law == "expectation"])
-def test_expectation_where_models_disagree(name):
+def test_expectation_where_models_disagree():
     # the law lets the models agree in sign; a plain sum is right in the mean without that
-    method = methods.get(name)
+    method = methods.get("dare_linear")
     case = draw(method.spec, Inputs(5), "normal")
     want = case.set(method.spec, density=1.0).run(method).double()
     runs = torch.stack([case.but(seed=s).run(method).double() for s in range(400)])
-    if name == "dare_linear":
-        assert ((runs.mean(0) - want).abs() < 5 * (runs.var(0) / 400).sqrt() + 1e-6).all()
+    assert ((runs.mean(0) - want).abs() < 5 * (runs.var(0) / 400).sqrt() + 1e-6).all()
 
 
 @pytest.mark.parametrize("name", methods.names())
@@ -94,6 +92,15 @@ def test_statistics_add_up_in_any_order(name, dtype):
         want = case.run(method)
         for seed in range(4):
             assert torch.equal(run_shuffled(method, case, random.Random(seed)), want)
+
+
+def test_statistics_that_depend_on_the_order_are_noticed():
+    sums = Round(lambda stack, start, job, known: stack.sum(), lambda total, job, known: total)
+    plain = toy(minus_total, WEIGHT, law="tiles")
+    method = Method(plain.spec, plain.combine, lambda job, done, known: None if done else sums, plain.wants)
+    case = draw(method.spec, Inputs(3, (6007,)), "normal")
+    results = [run_shuffled(method, case, random.Random(seed)) for seed in range(8)]
+    assert not all(torch.equal(r, results[0]) for r in results)
 
 
 def run_shuffled(method, case, order):
@@ -151,7 +158,8 @@ Test_dare_linear, Test_dare_ties = exam("dare_linear"), exam("dare_ties")
 
 
 def test_every_method_sits_the_exam():
-    sat = {v.method.name for v in globals().values() if isinstance(v, type) and issubclass(v, MethodTests) and v is not MethodTests}
+    exams = [v for v in globals().values() if isinstance(v, type) and issubclass(v, MethodTests)]
+    sat = {v.method.name for v in exams if v is not MethodTests}
     assert sat == set(methods.names())
 
 
@@ -166,8 +174,16 @@ T = Param("t", "float", "how far to go", required=True, low=0.0, high=1.0)
 
 def toy(combine, *params, law, cls=Method, **facts):
     """A merge method that is registered nowhere."""
-    declared = {"space": "weight", "scope": "element", "base": "input", "models": (1, None), "laws": (law,), **facts}
-    spec = MethodSpec(name="toy", summary="A toy.", formula="?", params=params, **declared)
+    declared = {
+        "name": "toy",
+        "space": "weight",
+        "scope": "element",
+        "base": "input",
+        "models": (1, None),
+        "laws": (law,),
+        **facts,
+    }
+    spec = MethodSpec(summary="A toy.", formula="?", params=params, **declared)
     wants = frozenset(list(combine.__code__.co_varnames[: combine.__code__.co_argcount])[1:])
     return cls(spec, combine, nothing_first, wants)
 
@@ -200,8 +216,8 @@ def divided_by_models(stack, weight):
     return (weight[:, None] * stack).sum(0) / len(stack)
 
 
-def divided_by_density(stack, weight, density):
-    return (weight[:, None] * stack / (density[:, None] - 1e-4)).sum(0)
+def sum_of_all(stack, weight, density, lambda_, normalize):
+    return (weight[:, None] * stack).sum(0)
 
 
 def draws_at_density_one(stack, weight, density, draws):
@@ -210,6 +226,10 @@ def draws_at_density_one(stack, weight, density, draws):
 
 def outside_lambda(stack, weight, lambda_):
     return lambda_ * mean(stack, weight) + 1e-3 * stack[0]
+
+
+def minus_total(stack, weight, statistics):
+    return mean(stack, weight) - statistics
 
 
 def minus_mean_of_tile(stack, weight):
@@ -300,7 +320,10 @@ BROKEN = [
     (toy(sum_always, WEIGHT, NORMALIZE, law="copies"), "copies of a model"),
     (toy(first_counts_twice, WEIGHT, law="permutation"), "models in the order"),
     (toy(divided_by_models, WEIGHT, law="zero-weight"), "at weight 0 changes nothing"),
-    (toy(divided_by_density, WEIGHT, DENSITY, law="density-one"), None),
+    (
+        toy(sum_of_all, WEIGHT, DENSITY, LAMBDA, NORMALIZE, law="density-one", name="ties", **DELTA),
+        "density 1 is dare_ties",
+    ),
     (toy(draws_at_density_one, WEIGHT, DENSITY, law="density-one"), "nothing to draw"),
     (toy(outside_lambda, WEIGHT, LAMBDA, law="lambda-zero", **DELTA), "λ = 0 is the base"),
     (toy(minus_mean_of_tile, WEIGHT, law="tiles"), "tiles of 1 give the bytes of the whole"),
@@ -321,3 +344,86 @@ BROKEN = [
     (toy(divided_by_norm, WEIGHT, law="finite"), "give finite numbers"),
     (toy(squared, WEIGHT, law="finite"), "give finite numbers"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("method", "message"), BROKEN, ids=lambda v: v.combine.__name__ if isinstance(v, Method) else ""
+)
+def test_law_catches_the_method_made_to_break_it(method, message):
+    with pytest.raises(AssertionError, match=message):
+        check_all(method)
+
+
+def test_every_law_can_fail():
+    assert {law for method, _ in BROKEN for law in method.spec.laws} == set(LAWS)
+
+
+def test_a_right_method_passes():
+    check_all(toy(mean, WEIGHT, law="identity", laws=("identity", "copies", "permutation", "tiles", "seed", "finite")))
+    check_all(toy(thinned, WEIGHT, law="names", laws=("seed", "names", "tiles", "permutation")))
+
+
+@pytest.mark.parametrize("law", ["identiti", "lambda-zero", "permutation", "symmetry"])
+def test_law_that_does_not_apply_is_refused(law):
+    with pytest.raises(AssertionError, match=f"toy declares (a|the) law `{law}`"):
+        check_all(toy(mean, WEIGHT, law=law, models=(1, 1)))
+
+
+def fails(method, name):
+    """Whether a method fails one test of the exam."""
+    try:
+        getattr(type("Exam", (MethodTests,), {"method": method})(), name)()
+    except AssertionError:
+        return True
+    return False
+
+
+class ReturnsItsInput(Method):
+    """Gives back the tensor it was given."""
+
+    def __call__(self, tensors, **call):
+        return tensors[0]
+
+
+class StaysWide(Method):
+    """Forgets to round the result to the dtype of the inputs."""
+
+    def __call__(self, tensors, **call):
+        return merge_tensors(self, [t.double() for t in tensors], **call)
+
+
+class RoundsEarly(Method):
+    """Multiplies in the dtype of the inputs."""
+
+    def __call__(self, tensors, weight=(), **call):
+        weighted = [t * w for t, w in zip(tensors, weight)]
+        return sum(weighted[1:], weighted[0]) / sum(weight)
+
+
+class ReadsMemory(Method):
+    """Takes a tensor's memory for its entries."""
+
+    def __call__(self, tensors, **call):
+        return torch.as_strided(tensors[0], tensors[0].shape, tensors[0].new_empty(tensors[0].shape).stride()).clone()
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [
+        (toy(mean, law="tiles"), "test_is_explained"),
+        (toy(mean, WEIGHT, law="tiles", cls=ReturnsItsInput), "test_keeps_inputs"),
+        (toy(mean, WEIGHT, law="tiles", cls=StaysWide), "test_keeps_shape_and_dtype"),
+        (toy(mean, WEIGHT, law="tiles", cls=RoundsEarly), "test_rounds_once"),
+        (toy(mean, WEIGHT, law="tiles", cls=ReadsMemory), "test_reads_any_layout"),
+        (toy(global_randomness, WEIGHT, law="tiles"), "test_keeps_global_randomness"),
+        (toy(minus_mean_of_tile, WEIGHT, law="tiles"), "test_law_tiles"),
+        (
+            toy(mean, WEIGHT, Param("density", "float", "d", default=2.0, high=1.0), law="tiles"),
+            "test_defaults_are_in_range",
+        ),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+def test_exam_can_fail(method, name):
+    assert fails(method, name)
+    assert not fails(methods.get("linear"), name)

@@ -209,7 +209,7 @@ def test_passthrough(p):
     check_passthrough(p)
 
 
-@over(problems, examples=150)
+@over(problems, examples=100)
 def test_ties(p):
     trimmed = [ref.trim(d, k) for d, k in zip(p.deltas(), p.densities)]
     assume(is_decided(p, [ref.rescale_l1(d, k) for d, k in zip(p.deltas(), trimmed)]))
@@ -217,7 +217,7 @@ def test_ties(p):
     assert_match(call_sparse(p, "ties"), want, p)
 
 
-@over(problems, examples=150)
+@over(problems, examples=100)
 def test_dare_ties(p):
     masks = p.masks("dare_ties")
     assume(is_decided(p, [ref.drop(d, k, q, True) for d, k, q in zip(p.deltas(), masks, p.densities)]))

@@ -1,4 +1,4 @@
-"""Declarations of methods for tests of recipes: every base rule, kind of parameter and number of models, no arithmetic."""
+"""Declarations of methods for tests of recipes: every base rule, kind of parameter and number of models."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ TIES: Final = Blend(
     "ties",
     "ties",
     "The smallest changes are dropped, each weight elects a sign, and the changes of that sign are averaged.",
-    _grid((0.2, 0.5, 1.0)),
+    _grid((0.2, 0.5, 0.8)),
 )
 DARE_TIES: Final = Blend(
     "dare_ties",

@@ -7,6 +7,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
+from cuvee.demo.skills import SKILLS
+
 Results = Mapping[str, Any]
 
 INK: Final = "#2b2530"
@@ -16,6 +18,7 @@ WINE: Final = "#7b1e3a"
 COLOURS: Final = {"base": "#9a949e", "expert": "#3f6a8a", "merge": WINE}
 HEADINGS: Final = {"base": "base", "expert": "specialists", "merge": "merges"}
 SHADES: Final = ("#fbf7f8", "#f0dde2", "#d9a9b6", "#b0576f", WINE)
+EXAMPLE: Final = "cabd"
 GAP: Final = 0.7
 """Rows of empty space between the kinds of model."""
 
@@ -76,6 +79,8 @@ def _draw_means(axes: Any, results: Results, places: Sequence[float]) -> None:
     models = results["models"]
     bar = max(m["mean"] for m in models if m["kind"] == "expert")
     axes.axvline(100 * bar, color=COLOURS["expert"], linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    note = {"ha": "left", "va": "center", "color": COLOURS["expert"], "fontsize": 9}
+    axes.text(100 * bar + 1.5, min(places) - 0.25, "best specialist", **note)
     for model, place in zip(models, places):
         colour, value = COLOURS[model["kind"]], 100 * model["mean"]
         axes.plot([0, value], [place, place], color=colour, alpha=0.22, linewidth=7, solid_capstyle="butt", zorder=2)
@@ -117,12 +122,21 @@ def _draw_scores(axes: Any, results: Results, places: Sequence[float]) -> None:
             axes.add_patch(box).set_zorder(3 if own else 2)
             ink = "white" if value > 0.55 else INK
             axes.text(column, place, f"{100 * value:.0f}", ha="center", va="center", color=ink, fontsize=10, zorder=4)
-    words = list(results["skills"])
-    axes.set(xlim=(-0.55, len(words) - 0.45))
-    axes.set_xticks(range(len(words)), words, fontsize=11, color=INK)
-    axes.xaxis.tick_top()
+    axes.set(xlim=(-0.55, len(results["skills"]) - 0.45))
+    _name_columns(axes, results, min(places))
     axes.set_xlabel("each skill, % exact; framed: what the specialist was trained on", color=QUIET, fontsize=10)
     _clean(axes)
+
+
+def _name_columns(axes: Any, results: Results, top: float) -> None:
+    """Skill names over their columns, each with an example."""
+    axes.set_xticks([])
+    for column, word in enumerate(results["skills"]):
+        skill = SKILLS[word]
+        asked = EXAMPLE[: max(n for n in skill.lengths if n <= len(EXAMPLE))]
+        axes.text(column, top - 1.18, word, ha="center", va="center", fontsize=11)
+        example = f"{asked} → {skill.answer(asked)}"
+        axes.text(column, top - 0.77, example, ha="center", va="center", color=QUIET, fontsize=8)
 
 
 def _clean(axes: Any) -> None:

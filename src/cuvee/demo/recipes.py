@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from cuvee.demo.merges import LAYER_STACK, LINEAR, Blend, command, parameters
+from cuvee.demo.skills import SKILLS
 
 _MEANING: Final[Mapping[str, str]] = {
     "density": "kept share of every specialist's changes, in (0, 1]",
@@ -47,28 +48,29 @@ def _heading(blend: Blend) -> list[str]:
 def _average(blend: Blend, words: Sequence[str], settings: Mapping[str, float]) -> list[str]:
     """Models with their weights, and the settings that all of them share."""
     base = [] if blend is LINEAR else [_line(f"base_model: {model_path('base')}", "what all of them started from")]
-    models = [line for word in words for line in _model(word)]
+    models = [line for word in words for line in _model(word, explained=word == words[0])]
     shared = parameters(settings)
     lines = [_line(f"  {key}: {json.dumps(value)}", _MEANING[key]) for key, value in shared.items()]
     return [*base, "models:", *models, *(["parameters:", *lines] if lines else [])]
 
 
-def _model(word: str) -> list[str]:
-    """One specialist of an average."""
-    weight = _line("      weight: 1.0", "its share; 0 leaves it out")
-    return [f"  - model: {model_path(word)}", "    parameters:", weight]
+def _model(word: str, explained: bool) -> list[str]:
+    """One specialist of an average; the first says what its weight means."""
+    weight = "      weight: 1.0"
+    line = _line(weight, "its share; 0 leaves it out") if explained else weight
+    return [_line(f"  - model: {model_path(word)}", SKILLS[word].meaning), "    parameters:", line]
 
 
 def _stack(words: Sequence[str]) -> list[str]:
     """Layers 0 and 1 of one specialist under layers 1 and 2 of another."""
     lower, upper = words[:2]
     return [
-        "slices:                             # from the input upwards",
+        _line("slices:", "from the input upwards"),
         "  - sources:",
-        f"      - model: {model_path(lower)}",
+        _line(f"      - model: {model_path(lower)}", SKILLS[lower].meaning),
         _line("        layer_range: [0, 2]", "its layers 0 and 1, and the embeddings"),
         "  - sources:",
-        f"      - model: {model_path(upper)}",
+        _line(f"      - model: {model_path(upper)}", SKILLS[upper].meaning),
         _line("        layer_range: [1, 3]", "its layers 1 and 2, and the last norm"),
     ]
 

@@ -1,22 +1,20 @@
-"""The plain runner: one tensor after the other, each taken whole. The definition of a correct result."""
+"""The plain runner: every tensor taken whole. The definition of a correct result."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from cuvee.execute.work import Bench, copy_tile, job_of, merge_tile, read_tile
 from cuvee.planning.model import Step
 
 
-def run_plain(bench: Bench) -> None:
-    """Carry out every step of the plan."""
-    for step in bench.plan.steps:
-        if step.out.numel:
-            run_step(bench, step)
-
-
+@torch.no_grad()
 def run_step(bench: Bench, step: Step) -> None:
-    """Carry out one step on whole tensors: every round, then the combination."""
+    """Carry out one step on whole tensors: every round, then the combination; an empty tensor needs nothing."""
+    if not step.out.numel:
+        return
     if step.action == "copy":
         copy_tile(bench, step, 0, step.out.numel)
         return

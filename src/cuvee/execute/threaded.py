@@ -147,8 +147,9 @@ def _work(board: _Board) -> None:
     """A worker: one tile after the other, each on one core."""
     try:
         torch.set_num_threads(1)  # tiles are the unit of parallel work; more threads inside them only contend
-        while (task := board.take()) is not None:
-            board.complete(task, _do(board.bench, task))
+        with torch.no_grad():  # parameters of a live model may be among the inputs
+            while (task := board.take()) is not None:
+                board.complete(task, _do(board.bench, task))
     except BaseException as error:
         board.fail(error)
 

@@ -125,8 +125,13 @@ def _report(architecture: str, info: Any) -> LoadReport:
         missing=tuple(sorted(info.missing_keys)),
         unexpected=tuple(sorted(info.unexpected_keys)),
         mismatched=tuple(sorted(wrong, key=lambda m: m.name)),
-        failed=tuple(f"{name}: {why}" for name, why in sorted(info.conversion_errors.items())),
+        failed=tuple(f"{name}: {_last_line(why)}" for name, why in sorted(info.conversion_errors.items())),
     )
+
+
+def _last_line(text: str) -> str:
+    """What a traceback comes to."""
+    return text.strip().splitlines()[-1].removeprefix("Error: ")
 
 
 def _shapes(folder: Path) -> dict[str, Any]:

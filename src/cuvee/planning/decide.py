@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import Literal
+from typing import Final, Literal
 
-from cuvee.errors import Fault
+from cuvee.errors import Fault, InputError
 from cuvee.families import input_embeddings, is_optional, is_tied, role_of
 from cuvee.planning.model import Piece, Step, Tied
 from cuvee.planning.settings import settings_for
 from cuvee.planning.slots import Entry, Ground, Slot
 from cuvee.types import DTYPES, MethodSpec, TensorSpec
+
+_SAMPLE: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,11 @@ def _piece(entry: Entry) -> Piece:
 
 
 def _tied(ground: Ground, slot: Slot) -> Tied | None:
-    """A head that every model's configuration ties to its embedding: it is not written, its copies are compared."""
+    """A head that every model's configuration ties to its embedding: it is not written, its copies are compared.
+
+    Some classes (T5 1.1) say that they are tied and store a head of its own all the same; that one is a tensor like
+    any other. A look at the first entries tells the two apart; the whole is compared before the merge begins.
+    """
     if role_of(slot.name) != "head":
         return None
     everyone = [*([slot.base] if slot.base else []), *slot.entries]
@@ -68,10 +74,20 @@ def _tied(ground: Ground, slot: Slot) -> Tied | None:
     copies = [
         (e, m.anatomy.tied[e.tensor]) for e, m in zip(everyone, models, strict=True) if e.tensor in m.anatomy.tied
     ]
-    if not copies:
+    if not copies or not all(_begins_alike(ground, entry, embedding) for entry, embedding in copies):
         return None
     pairs = tuple((_piece(e), Piece(e.model, embedding)) for e, embedding in copies)
     return Tied(slot.name, copies[0][1], pairs)
+
+
+def _begins_alike(ground: Ground, head: Entry, embedding: str) -> bool:
+    """Whether a stored head starts with its embedding's values; taken for granted where only headers are at hand."""
+    reader = ground.opened[head.model].reader
+    sample = min(reader.specs[embedding].numel, _SAMPLE)
+    try:
+        return bool(reader.read(head.tensor, 0, sample).equal(reader.read(embedding, 0, sample)))
+    except InputError:
+        return True
 
 
 def _with_embeddings_for_heads(ground: Ground, slot: Slot) -> tuple[Slot, bool]:

@@ -1,0 +1,31 @@
+"""The front door: what the command line does, as Python calls."""
+
+from __future__ import annotations
+
+from cuvee.api.files import (
+    AnyRecipe,
+    MergeResult,
+    diff,
+    inspect,
+    load_recipe,
+    merge,
+    opened,
+    plan,
+    recipe_from,
+    verify,
+)
+from cuvee.api.memory import merge_state_dicts
+
+__all__ = [
+    "AnyRecipe",
+    "MergeResult",
+    "diff",
+    "inspect",
+    "load_recipe",
+    "merge",
+    "merge_state_dicts",
+    "opened",
+    "plan",
+    "recipe_from",
+    "verify",
+]

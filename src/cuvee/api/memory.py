@@ -1,0 +1,121 @@
+"""Merge state dicts in memory: for trainers and libraries that hold their models already.
+
+Torch is the only large import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cuvee import methods
+from cuvee.errors import Fault, RecipeError
+from cuvee.recipe import Recipe
+from cuvee.recipe.model import ModelEntry, Parameters
+from cuvee.types import ModelRef
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def merge_state_dicts(
+    models: Mapping[str, Mapping[str, Tensor]] | Sequence[Mapping[str, Tensor]],
+    method: str = "linear",
+    *,
+    base: Mapping[str, Tensor] | None = None,
+    seed: int = 0,
+    threads: int = 1,
+    dtype: str | None = None,
+    allow_nonfinite: bool = False,
+    **parameters: Any,
+) -> dict[str, Tensor]:
+    """Merge state dicts in memory; every tensor of their union is merged, copied or refused by name.
+
+    Args:
+        models: state dicts by name, or in order (then named `0`, `1`, …); random masks depend on the names.
+        method: name of the merge method.
+        base: state dict of the base model, for methods that need one.
+        seed: seed of random masks.
+        threads: workers.
+        dtype: dtype of the result's float tensors; the inputs' own by default.
+        allow_nonfinite: merge inputs that hold NaN or infinity.
+        parameters: the method's parameters; per-model ones as one value, one per model, or a mapping by name. `lambda`
+            is a Python keyword: pass `lambda_=1.0`.
+
+    Returns:
+        A new state dict; no tensor shares memory with an input.
+
+    Raises:
+        RecipeError: parameters that the method does not have or that are out of range.
+        InputError: state dicts that do not fit each other.
+
+    Example:
+        >>> import torch, cuvee
+        >>> a, b = {"w": torch.zeros(2)}, {"w": torch.ones(2)}
+        >>> cuvee.merge_state_dicts([a, b], weight=[0.25, 0.75])
+        {'w': tensor([0.7500, 0.7500])}
+    """
+    from cuvee.checkpoint import MemoryReader, MemoryWriter, plan_layout
+    from cuvee.execute import execute
+    from cuvee.planning import bind, referenced
+
+    named = dict(models) if isinstance(models, Mapping) else {str(i): m for i, m in enumerate(models)}
+    recipe = _recipe_in_memory(list(named), method, base is not None, dtype, parameters)
+    chosen = methods.get(method)
+    state_dicts = {**named, **({} if base is None else {_BASE: base})}
+    readers = [MemoryReader(ref.path, dict(state_dicts[ref.path])) for ref in referenced(recipe)]
+    bound = bind(recipe, readers, chosen.spec)
+    writer = MemoryWriter(plan_layout([step.out for step in bound.steps], 1 << 62))
+    execute(bound, readers, writer, chosen, seed=seed, threads=threads, allow_nonfinite=allow_nonfinite, hashes=False)
+    writer.publish()
+    order = dict.fromkeys(name for state_dict in state_dicts.values() for name in state_dict)
+    return {name: writer.tensors[name] for name in order if name in writer.tensors}
+
+
+_BASE = "base"
+
+
+def _recipe_in_memory(
+    names: Sequence[str], method: str, has_base: bool, dtype: str | None, parameters: Mapping[str, Any]
+) -> Recipe:
+    """The recipe that a call in memory stands for, checked like any other."""
+    from cuvee.recipe import faults
+
+    if has_base and _BASE in names:
+        raise RecipeError(
+            Fault("duplicate-model", f"the name `{_BASE}` is taken by the base; name that model otherwise")
+        )
+    spec = methods.get(method).spec
+    shared: dict[str, Any] = {}
+    own: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for key, value in parameters.items():
+        key = "lambda" if key == "lambda_" else key
+        param = spec.param(key)
+        if param is None or not param.per_model:
+            shared[key] = value
+            continue
+        for name, one in _spread(key, value, names).items():
+            own[name][key] = one
+    recipe = Recipe(
+        method=method,
+        models=tuple(ModelEntry(ModelRef(n), own[n], ("models", i)) for i, n in enumerate(names)),
+        base_model=ModelRef(_BASE) if has_base else None,
+        parameters=shared,
+        dtype=dtype,
+    )
+    if found := faults(recipe, methods.specs()):
+        raise RecipeError(found)
+    return recipe
+
+
+def _spread(key: str, value: Any, names: Sequence[str]) -> Parameters:
+    """A per-model parameter as one value for each model it is given for."""
+    if isinstance(value, Mapping):
+        if strangers := [n for n in value if n not in names]:
+            raise RecipeError(Fault("bad-argument", f"`{key}` is given for {strangers}, which are no models"))
+        return dict(value)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        if len(value) != len(names):
+            raise RecipeError(Fault("bad-argument", f"`{key}` must have {len(names)} values; found {len(value)}"))
+        return dict(zip(names, value, strict=True))
+    return dict.fromkeys(names, value)
