@@ -56,9 +56,7 @@ def assert_same(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> 
 
 def read_whole(reader: Reader) -> dict[str, Tensor]:
     """Every tensor of a checkpoint in its shape."""
-    return {
-        name: reader.read(name, 0, spec.numel).reshape(spec.shape).clone() for name, spec in reader.specs.items()
-    }
+    return {name: reader.read(name, 0, spec.numel).reshape(spec.shape).clone() for name, spec in reader.specs.items()}
 
 
 def read_in_tiles(reader: Reader, tile: int) -> dict[str, Tensor]:

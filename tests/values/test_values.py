@@ -159,8 +159,8 @@ def test_mask_far_into_a_tensor_is_what_it_always_was():
 
 class TestDare:
     BASE = (1.0, 1.0, 0.0, 0.0, -1.0, 2.0)
-    DELTAS = ((1.0, -2.0, 4.0, 3.0, 0.5, -1.0), (-1.0, -1.0, 2.0, 5.0, 1.0, 1.0))
-    MODELS = tuple(tuple(b + x for b, x in zip(BASE, d)) for d, BASE in zip(DELTAS, (BASE, BASE)))
+    MODELS = ((2.0, -1.0, 4.0, 3.0, -0.5, 1.0), (0.0, 0.0, 2.0, 5.0, 0.0, 3.0))
+    # deltas (1, −2, 4, 3, ½, −1) and (−1, −1, 2, 5, 1, 1)
     # masks pinned above, first six entries: a keeps 1 1 1 0 0 0, b keeps 1 1 0 0 0 1
 
     def dare(self, name, **settings):
@@ -211,13 +211,11 @@ class TestPrecision:
         assert merge("linear", models, dtype=torch.bfloat16, weight=1.0, normalize=False) == [260.0]
 
     def test_bfloat16_deltas_are_taken_wider(self):
-        # 1.0078125 − 0.00390625·2: the difference 1.00390625 − … is not a bfloat16, twice it is
-        base, model = [1.0], [0.0078125]
-        # delta −0.9921875 (exact in float32, in bfloat16 it is −0.9921875 too); λ = ½ → 1 − 0.49609375 = 0.50390625
-        assert merge("task_arithmetic", [model], base=base, dtype=torch.bfloat16, weight=0.5) == [0.50390625]
+        # 1.0078125 − 256 = −254.9921875, which in bfloat16 is −255: the model would come back as 1
+        got = merge("task_arithmetic", [[1.0078125]], base=[256.0], dtype=torch.bfloat16, weight=1.0)
+        assert got == [1.0078125]
 
     def test_float16_weights_are_not_rounded(self):
-        # 2048·(0.3 + 0.3 + 0.4) = 2048; with weights rounded to float16 first it would be 2048.5, which rounds to 2048,
-        # so the difference is asked for instead: 2048·0.3 − 2048·0.1 = 409.6 → 409.5 or 409.75, the nearest is 409.5
-        got = merge("linear", [[2048.0], [2048.0]], dtype=torch.float16, weight=[0.3, -0.1], normalize=False)
-        assert got == [409.5]
+        # 1000·0.3 − 1000·0.1 = 200; in float16 the weights are 0.30005 and 0.09998, which gives 200.073 → 200.125
+        got = merge("linear", [[1000.0], [1000.0]], dtype=torch.float16, weight=[0.3, -0.1], normalize=False)
+        assert got == [200.0]

@@ -34,7 +34,9 @@ class MergeResult:
 
     Attributes:
         path: the output folder.
-        merged, copied, tied: number of tensors by what became of them; none is ever lost.
+        merged, copied, tied: number of tensors by what became of them.
+        lost: input tensors that nothing was done with, counted independently; 0 in every merge.
+        left_out: input tensors that the recipe's slices do not ask for.
         nbytes: bytes of weights written.
         record: the content of `cuvee.json`.
         notes: what the user should know.
@@ -44,6 +46,8 @@ class MergeResult:
     merged: int
     copied: int
     tied: int
+    lost: int
+    left_out: int
     nbytes: int
     record: Mapping[str, Any]
     notes: tuple[str, ...]
@@ -178,7 +182,7 @@ def merge(
             )
             record = add_everything_else(bound, readers, writer, layout, digests, method.spec, seed=seed, sha256=sha256)
             writer.publish()
-    counts = (bound.merged, bound.copied, len(bound.tied))
+    counts = (bound.merged, bound.copied, len(bound.tied), bound.lost, bound.left_out)
     return MergeResult(Path(out), *counts, layout.nbytes, record, bound.notes)
 
 

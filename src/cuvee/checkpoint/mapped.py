@@ -7,10 +7,10 @@ import os
 import platform
 import sys
 import threading
-from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
 from cuvee.checkpoint.digest import digest_memory
 from cuvee.checkpoint.flat import check_range
@@ -34,7 +34,7 @@ Identity = tuple[int, int, int, int]
 
 
 class _Maps:
-    """The maps of the files read last, by path; the one unused for longest is let go first.
+    """The maps of the files read last; the one unused for longest is let go first, and all of a file that is gone.
 
     A map is never closed, only forgotten: torch keeps the object behind its views alive but not the memory, so that
     closing under a view would crash the process, while a forgotten map goes with its last view.
@@ -43,16 +43,14 @@ class _Maps:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._lock = threading.Lock()
-        self._maps: OrderedDict[SafetensorsFile, mmap.mmap] = OrderedDict()
+        self._maps: WeakKeyDictionary[SafetensorsFile, mmap.mmap] = WeakKeyDictionary()
 
     def get(self, file: SafetensorsFile) -> mmap.mmap:
         with self._lock:
-            found = self._maps.get(file)
-            if found is None:
-                found = self._maps[file] = _map(file)
-            self._maps.move_to_end(file)
-            if len(self._maps) > self._limit:
-                self._maps.popitem(last=False)
+            found = self._maps.pop(file, None) or _map(file)
+            self._maps[file] = found  # put back as the newest
+            while len(self._maps) > self._limit:
+                self._maps.pop(next(self._maps.keys()), None)
             return found
 
     def forget(self, file: SafetensorsFile) -> None:

@@ -85,7 +85,8 @@ def _load(path: Path) -> tuple[Any, list[str]]:
         raise InputError(_refusal(str(error), path)) from None
     # torch's readers meet damaged bytes with almost any error there is, and none of them is a fault of ours.
     except Exception as error:
-        raise InputError(_load_fault(error, path)) from None
+        what = f"torch cannot read it ({type(error).__name__}); it is damaged, cut short or of another kind"
+        raise InputError(_bad(path, what)) from None
     return loaded, [] if zipped else [f"{path.name}: old format that cannot be mapped; it is held in memory"]
 
 
@@ -95,13 +96,16 @@ def _is_zip(path: Path) -> bool:
 
 
 def _check_archive(path: Path) -> None:
-    """Refuse compressed records before they are unpacked: torch writes none, a small file could fill the memory."""
+    """Refuse what torch's reader would answer with a warning, or with all the memory there is."""
     try:
         with zipfile.ZipFile(path) as archive:
-            packed = [info.filename for info in archive.infolist() if info.compress_type != zipfile.ZIP_STORED]
+            records = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
         raise InputError(_bad(path, f"the archive is damaged or cut short ({error})")) from None
-    if packed:
+    if any(record.filename.endswith("/constants.pkl") for record in records):
+        raise InputError(_unsafe(path, "is a TorchScript program, not a file of weights"))
+    packed = [record.filename for record in records if record.compress_type != zipfile.ZIP_STORED]
+    if packed:  # torch writes none, and a small one can unpack to any size
         raise InputError(_bad(path, f"records of a weight file are not compressed, `{packed[0]:.100}` is"))
 
 
@@ -112,12 +116,6 @@ def _refusal(text: str, path: Path) -> Fault:
         return _bad(path, "it is not a pickle of tensors, or it is damaged")
     refused = next(group for group in match.groups() if group is not None)
     return _unsafe(path, f"holds more than tensors: torch refused `{refused}`")
-
-
-def _load_fault(error: Exception, path: Path) -> Fault:
-    if "TorchScript" in str(error):
-        return _unsafe(path, "is a TorchScript program, not a file of weights")
-    return _bad(path, f"torch cannot read it ({type(error).__name__}); it is damaged, cut short or of another kind")
 
 
 def _find_state_dict(loaded: Any, path: Path) -> tuple[Mapping[str, Tensor], list[str]]:

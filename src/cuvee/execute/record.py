@@ -54,7 +54,7 @@ def record_of(
         "seed": seed,
         "arithmetic": sorted({step.work for step in plan.steps if step.action == "merge"}),
         "inputs": [_input(plan, readers, digests, i) for i in range(len(plan.models))],
-        "counts": {"merged": plan.merged, "copied": plan.copied, "tied": len(plan.tied), "lost": 0},
+        "counts": counts_of(plan),
         "copied": {step.out.name: step.reason for step in plan.steps if step.action == "copy"},
         "tied": {tied.name: tied.same_as for tied in plan.tied},
         "config_changes": dict(plan.config_changes),
@@ -77,6 +77,17 @@ def record_of(
             "torch": torch.__version__,
             "python": platform.python_version(),
         },
+    }
+
+
+def counts_of(plan: Plan) -> dict[str, int]:
+    """What became of the tensors."""
+    return {
+        "merged": plan.merged,
+        "copied": plan.copied,
+        "tied": len(plan.tied),
+        "lost": plan.lost,
+        "left_out": plan.left_out,
     }
 
 

@@ -148,5 +148,6 @@ def _loads(path: Path, reader: Reader) -> Check:
     except Exception as error:  # whatever a model class raises is the answer to the question
         return Check("loads", "failed", f"transformers: {type(error).__name__}: {error}")
     bad = [*(f"{n} (missing)" for n in report.missing), *(f"{n} (unexpected)" for n in report.unexpected)]
-    bad += [f"{n} (other shape)" for n in report.mismatched]
+    bad += [f"{m.name} ({list(m.found)} instead of {list(m.expected)})" for m in report.mismatched]
+    bad += report.failed
     return _check("loads", bad, f"{report.architecture}: no missing, unexpected or mismatched tensors", "transformers:")

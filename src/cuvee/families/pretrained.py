@@ -96,6 +96,53 @@ def load_report(folder: Path) -> LoadReport:
         return _report(cls.__name__, _load_on_meta(cls, config, _shapes(folder)))
 
 
+def fit_report(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> LoadReport | None:
+    """What transformers would make of tensors of these names and shapes under this configuration; nothing is read.
+
+    Returns:
+        `None` where transformers does not know the architecture.
+
+    Raises:
+        UsageError: transformers 5 is not installed.
+    """
+    import torch
+
+    transformers = _transformers(major=5)
+    known = transformers.models.auto.configuration_auto.CONFIG_MAPPING
+    cls = getattr(transformers, (config.get("architectures") or ["?"])[0], None)
+    if cls is None or config.get("model_type") not in known:
+        return None
+    with _quiet(transformers):
+        made = known[config["model_type"]].from_dict(dict(config))
+        tensors = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+        return _report(cls.__name__, _load_on_meta(cls, made, tensors))
+
+
+def implied_lists(config: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, list[Any]]:
+    """Lists with one entry per layer that transformers works out for itself where a configuration does not give them.
+
+    Args:
+        config: the contents of a `config.json`, `model_type` included.
+        path: keys that lead to the part of it that describes the layers, e.g. `("text_config",)`.
+
+    Returns:
+        Only lists that are not in `config`; none for a model type that transformers does not know.
+
+    Raises:
+        UsageError: transformers is not installed.
+    """
+    transformers = _transformers()
+    known = transformers.models.auto.configuration_auto.CONFIG_MAPPING
+    if config.get("model_type") not in known:
+        return {}
+    with _quiet(transformers):
+        made: Any = known[config["model_type"]].from_dict(dict(config))
+    section: Any = config
+    for key in path:
+        made, section = getattr(made, key), section[key]
+    return {k: v for k, v in made.to_dict().items() if isinstance(v, list) and k not in section}
+
+
 def _load_on_meta(cls: Any, config: Any, tensors: Mapping[str, Any]) -> Any:
     """Transformers' loading information for tensors without data."""
     import torch

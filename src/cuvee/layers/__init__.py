@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from cuvee.layers.patch import patch_json
-from cuvee.layers.restack import Changes, SourceLayer, restack
+from cuvee.layers.restack import Changes, SourceLayer, may_differ_by_position, restack
 
-__all__ = ["Changes", "SourceLayer", "patch_json", "restack"]
+__all__ = ["Changes", "SourceLayer", "may_differ_by_position", "patch_json", "restack"]

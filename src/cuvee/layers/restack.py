@@ -75,15 +75,29 @@ def restack(
     values: dict[str, Any] = {key: len(layers) for key in count_keys}
     faults: list[Fault] = []
     notes: list[str] = []
-    for key, old in section.items():
+    for key, (old, of_count) in _keys(section, count, layers).items():
         try:
-            new = _rewritten(key, old, section, count, layers, notes)
+            values.update(_rewritten(key, old, of_count, layers, notes))
         except _UnsayableError as reason:
             faults.append(_unsayable(key, old, str(reason)))
-            continue
-        values.update(new)
     changed = {k: v for k, v in values.items() if section.get(k) != v}
     return Changes(changed, tuple(faults), tuple(notes))
+
+
+def may_differ_by_position(section: Mapping[str, Any]) -> bool:
+    """Whether a model class may treat its layers differently without a list in the configuration that says so."""
+    if isinstance(section.get("layer_types"), list):
+        return False
+    return any(section.get(key) for key in ("sliding_window", "attention_chunk_size", *_EVERY_N))
+
+
+def _keys(section: Mapping[str, Any], count: int, layers: Sequence[SourceLayer]) -> Mapping[str, tuple[Any, int]]:
+    """Every key that any of the models has, with the first value found for it and the layers of that model."""
+    found = {key: (value, count) for key, value in section.items()}
+    for source in layers:
+        for key in source.section.keys() - found.keys():
+            found[key] = (source.section[key], source.count)
+    return found
 
 
 class _UnsayableError(Exception):
@@ -96,10 +110,18 @@ def _unsayable(key: str, old: Any, reason: str) -> Fault:
     return Fault("layers-unrepresentable", message, subject=key, hint=hint)
 
 
-def _rewritten(
-    key: str, old: Any, section: Mapping[str, Any], count: int, layers: Sequence[SourceLayer], notes: list[str]
-) -> Mapping[str, Any]:
-    """New values for one key of the section; `notes` gains a line where a list is left alone."""
+def _rewritten(key: str, old: Any, count: int, layers: Sequence[SourceLayer], notes: list[str]) -> Mapping[str, Any]:
+    """New values for one key of the section; `notes` gains a line where a list is left alone.
+
+    Args:
+        key: the key.
+        old: a value that one of the models has for it.
+        count: layers of that model.
+        layers: where each output layer comes from.
+        notes: what the user should know.
+    """
+    if key in ("decoder_sparse_step", "mlp_only_layers"):
+        return _experts(layers)
     if isinstance(old, list) and _INDEX_LIST.search(key):
         return {key: [o for o, source in enumerate(layers) if source.layer in (source.section.get(key) or ())]}
     if isinstance(old, list) and len(old) == count and not _NEVER_PER_LAYER.search(key):
@@ -108,13 +130,27 @@ def _rewritten(
         notes.append(f"config: `{key}` has as many entries as the model has layers; it was left as it is")
     if isinstance(old, str) and len(old) == count and "pattern" in key:
         return {key: "".join(_per_layer(key, layers))}
-    if key in _FIRST_K and _is_number(old) and not _overruled(section, _FIRST_K[key]):
+    if key in _FIRST_K and _is_number(old) and _applies(key, layers, _FIRST_K[key]):
         return {key: _first_k(key, layers)}
-    if key in _EVERY_N and _is_number(old) and old > 1 and not _overruled(section, _EVERY_N[key]):
+    if key in _EVERY_N and _is_number(old) and _applies(key, layers, _EVERY_N[key]):
         _check_period(key, old, layers)
-    if key == "decoder_sparse_step" and _is_number(old) and old > 1:
-        return {key: 1, "mlp_only_layers": [o for o, s in enumerate(layers) if not _is_sparse(s)]}
     return {}
+
+
+def _applies(key: str, layers: Sequence[SourceLayer], lists: Sequence[str]) -> bool:
+    """Whether a rule by position says anything: not where a list overrules it, nor where it is switched off."""
+    if all(any(isinstance(s.section.get(name), list) for name in lists) for s in layers):
+        return False
+    return key != "max_window_layers" or any(s.section.get("use_sliding_window") for s in layers)
+
+
+def _experts(layers: Sequence[SourceLayer]) -> Mapping[str, Any]:
+    """Which layers have experts: a step, and the numbers of the layers that have none all the same."""
+    dense = [o for o, source in enumerate(layers) if not _is_sparse(source)]
+    stepwise = any(_number(s, "decoder_sparse_step", default=1) > 1 for s in layers)
+    said = any("mlp_only_layers" in s.section for s in layers)
+    step = {"decoder_sparse_step": 1} if stepwise else {}
+    return {**step, "mlp_only_layers": dense} if stepwise or said else {}
 
 
 def _per_layer(key: str, layers: Sequence[SourceLayer]) -> Iterator[Any]:
@@ -136,6 +172,7 @@ def _first_k(key: str, layers: Sequence[SourceLayer]) -> int:
 
 
 def _check_period(key: str, period: int, layers: Sequence[SourceLayer]) -> None:
+    """Every layer must stand at the same step of the pattern as before; a period of 1 says the same of all."""
     for o, source in enumerate(layers):
         if _number(source, key) != period:
             raise _UnsayableError(f"{source.model} says {source.section.get(key)!r}")
@@ -146,12 +183,12 @@ def _check_period(key: str, period: int, layers: Sequence[SourceLayer]) -> None:
 
 
 def _is_sparse(source: SourceLayer) -> bool:
-    step = _number(source, "decoder_sparse_step")
+    step = _number(source, "decoder_sparse_step", default=1)
     return (source.layer + 1) % step == 0 and source.layer not in (source.section.get("mlp_only_layers") or ())
 
 
-def _number(source: SourceLayer, key: str) -> int:
-    value = source.section.get(key)
+def _number(source: SourceLayer, key: str, default: int | None = None) -> int:
+    value = source.section.get(key, default)
     if not isinstance(value, int) or isinstance(value, bool):
         raise _UnsayableError(f"{source.model} does not say `{key}`")
     return value
@@ -159,7 +196,3 @@ def _number(source: SourceLayer, key: str) -> int:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _overruled(section: Mapping[str, Any], lists: Sequence[str]) -> bool:
-    return any(isinstance(section.get(name), list) for name in lists)

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from cuvee.checkpoint.protocol import Reader
 from cuvee.errors import CuveeError, Fault, InputError, RecipeError
 from cuvee.families import natural_key, spot_of, study
+from cuvee.planning.account import account
 from cuvee.planning.config import configuration
 from cuvee.planning.decide import Decision, decide
+from cuvee.planning.fit import fit_findings
 from cuvee.planning.model import ModelFacts, Plan
 from cuvee.planning.parts import parts_of
 from cuvee.planning.slots import (
@@ -66,7 +68,7 @@ def bind(recipe: Recipe, readers: Sequence[Reader], spec: MethodSpec) -> Plan:
     _raise_if(RecipeError, [*faults_of_parts, *recipe_faults])
     decisions, faults_of_layers = _decide_all(ground, spec, parts, slots)
     _raise_if(InputError, [*faults_of_layers, *(f for d in decisions for f in d.faults)])
-    return _plan(ground, decisions, stackings, spec)
+    return _plan(ground, parts, decisions, stackings, spec)
 
 
 def _raise_if(kind: type[CuveeError], faults: Iterable[Fault]) -> None:
@@ -137,12 +139,21 @@ def _nothing_in_common(ground: Ground, slots: Sequence[Slot]) -> Iterator[Fault]
             yield Fault("missing-tensor", message, subject=str(other.ref), hint=hint)
 
 
-def _plan(ground: Ground, decisions: Sequence[Decision], stackings: Sequence[Stacking], spec: MethodSpec) -> Plan:
+def _plan(
+    ground: Ground,
+    parts: Sequence[Part],
+    decisions: Sequence[Decision],
+    stackings: Sequence[Stacking],
+    spec: MethodSpec,
+) -> Plan:
     recipe, opened = ground.recipe, ground.opened
     steps = tuple(d.step for d in decisions if d.step)
     donor = 0
     config = configuration(opened, donor, steps, stackings, any(d.untied for d in decisions))
-    _raise_if(InputError, config.faults)
+    misfits, fit_notes = fit_findings(opened, stackings, steps, config.text)
+    _raise_if(InputError, [*config.faults, *misfits])
+    tied = tuple(d.tied for d in decisions if d.tied)
+    counted = account(opened, parts, steps, tied)
     reader = opened[donor].reader
     labelled = [f"{m.ref}: {note}" for m in opened for note in m.reader.notes]
     return Plan(
@@ -150,11 +161,13 @@ def _plan(ground: Ground, decisions: Sequence[Decision], stackings: Sequence[Sta
         models=tuple(_facts(m, m.ref == recipe.base_model) for m in opened),
         donor=donor,
         steps=steps,
-        tied=tuple(d.tied for d in decisions if d.tied),
+        tied=tied,
         config_text=config.text,
         config_changes=config.changes,
         side_files=reader.side_files,
-        notes=(*notes(recipe, {spec.name: spec}), *labelled, *config.notes),
+        notes=(*notes(recipe, {spec.name: spec}), *labelled, *config.notes, *fit_notes),
+        lost=len(counted.lost),
+        left_out=len(counted.left_out),
     )
 
 

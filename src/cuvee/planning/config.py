@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from cuvee.errors import Fault
+from cuvee.errors import Fault, UsageError
 from cuvee.families import sections
-from cuvee.layers import SourceLayer, patch_json, restack
+from cuvee.families.pretrained import implied_lists
+from cuvee.layers import SourceLayer, may_differ_by_position, patch_json, restack
 from cuvee.planning.model import Step
 from cuvee.planning.slots import Opened, Stacking
 from cuvee.types import DTYPES
@@ -85,21 +86,39 @@ def _restacked(opened: Sequence[Opened], donor: int, stacking: Stacking) -> _Res
     stack = opened[donor].anatomy.stack(stacking.prefix)
     if stack is None:
         return _Restacked({}, (), ())
-    layers = [_source_layer(opened[model], stacking.prefix, layer) for model, layer in stacking.sources]
-    section = _section(opened[donor], stack.section)
-    found = restack(section, stack.count - stack.extra, stack.keys, layers)
+    numbers = sorted({donor, *(model for model, _ in stacking.sources)})
+    known = {number: _layer_facts(opened[number], stacking.prefix) for number in numbers}
+    layers = [replace(known[model].source, layer=layer) for model, layer in stacking.sources]
+    found = restack(known[donor].source.section, known[donor].source.count, stack.keys, layers)
     changes = {(*stack.section, key): value for key, value in found.values.items()}
-    return _Restacked(changes, found.faults, found.notes)
+    notes = (*found.notes, *(note for facts in known.values() for note in facts.notes))
+    return _Restacked(changes, found.faults, notes)
 
 
-def _source_layer(model: Opened, prefix: str, layer: int) -> SourceLayer:
+@dataclass(frozen=True, slots=True)
+class _LayerFacts:
+    """What one model's configuration says of its layers, and what it leaves open."""
+
+    source: SourceLayer
+    notes: tuple[str, ...] = ()
+
+
+def _layer_facts(model: Opened, prefix: str) -> _LayerFacts:
+    """The section that describes the layers; lists that its class works out for itself are made explicit."""
     stack = model.anatomy.stack(prefix)
     assert stack is not None, "layer ranges were checked against this stack"
-    return SourceLayer(str(model.ref), _section(model, stack.section), layer, stack.count - stack.extra)
-
-
-def _section(model: Opened, path: tuple[str, ...]) -> Mapping[str, Any]:
-    return dict(sections(model.reader.config or {})).get(path, {})
+    config = model.reader.config or {}
+    section = dict(sections(config)).get(stack.section, {})
+    source = SourceLayer(str(model.ref), section, 0, stack.count - stack.extra)
+    if not may_differ_by_position(section):
+        return _LayerFacts(source)
+    try:
+        implied = implied_lists(config, stack.section)
+    except UsageError:
+        note = f"config: layers of {model.ref} may differ by position; transformers, not installed here, would know"
+        return _LayerFacts(source, (note,))
+    lists = {k: v for k, v in implied.items() if len(v) == source.count and len(set(map(str, v))) > 1}
+    return _LayerFacts(replace(source, section={**section, **lists}))
 
 
 def _dtype_changes(config: Mapping[str, Any], steps: Sequence[Step], donor: Opened) -> dict[tuple[str, ...], str]:

@@ -63,16 +63,21 @@ def _base_layers(group: Group, spec: MethodSpec) -> Iterator[Finding]:
 
 
 def _count_findings(group: Group, spec: MethodSpec, excused: Excused) -> Iterator[Finding]:
-    """Too few or too many models; a base model that is yet to be named may be any of those listed, or none."""
-    if group.base_path is not None and excused.covers(group.base_path):
-        return
-    counts = {len(group.merged(spec))}
-    if group.base is None and spec.base == "required":
-        counts.add(len(group.members) - 1)
+    """Too few or too many models."""
+    counts = _possible_counts(group, spec, excused)
     fewest, most = spec.models
     if not any(fewest <= count and (most is None or count <= most) for count in counts):
-        message = f"{spec.name} takes {wanted_models(spec)}, found {max(counts)}{_beside(group, spec)}"
+        message = f"{spec.name} takes {wanted_models(spec)}, found {counts[0]}{_beside(group, spec)}"
         yield Finding("wrong-number-of-models", message, group.path, subject=spec.name)
+
+
+def _possible_counts(group: Group, spec: MethodSpec, excused: Excused) -> tuple[int, ...]:
+    """The number of models; two where the base is still to be named, which may or may not be one of those listed."""
+    count = len(group.merged(spec))
+    misread = any(excused.covers((*path, "base_model")) for path in ((), group.path[:-1]))
+    if group.base is not None or not (misread or spec.base == "required"):
+        return (count,)
+    return (count, count + 1) if spec.base == "input" else (count, count - 1)
 
 
 def wanted_models(spec: MethodSpec) -> str:

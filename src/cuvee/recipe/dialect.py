@@ -143,7 +143,7 @@ def not_yet(recipe: Recipe) -> tuple[Fault, ...]:
     for ref, path in references(recipe):
         if ref.adapter is not None:
             faults.append(_later(recipe, path, f"merging the adapter `{ref.adapter}`", str(ref)))
-    return tuple(faults)
+    return tuple(sorted(faults, key=lambda fault: (fault.place.line, fault.place.column) if fault.place else (0, 0)))
 
 
 def _later(recipe: Recipe, path: DocumentPath, what: str, subject: str | None = None) -> Fault:

@@ -162,10 +162,8 @@ def test_a_revision_of_a_local_folder_is_noted(tmp_path):
     assert "revision `v2` means nothing" in reader.notes[0]
 
 
-@pytest.mark.parametrize("path", ["./exprt", "/nowhere/at/all", "~/exprt", "a/b/c", "exp rt", "..", "x\0y", "~nobody/x"])
+@pytest.mark.parametrize("path", ["./exprt", "/nowhere/at/all", "~/exprt", "a/b/c", "exp rt", "x\0y", "~nobody/x"])
 def test_a_missing_path_that_is_no_hub_id_is_refused(tmp_path, path):
-    if path == "..":
-        pytest.skip("this one is there")
     assert refusal(path, tmp_path).codes == ("model-missing",)
 
 

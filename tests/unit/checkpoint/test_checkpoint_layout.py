@@ -1,12 +1,12 @@
-"""Which tensor goes into which file: as transformers and huggingface_hub split, and as transformers writes the index."""
+"""Which tensor goes into which file: split as huggingface_hub splits, indexed as transformers writes it."""
 
 import json
 
 import pytest
 import torch
+from huggingface_hub import split_torch_state_dict_into_shards
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from huggingface_hub import split_torch_state_dict_into_shards
 
 from cuvee.checkpoint import format_size, parse_size, plan_layout
 from cuvee.errors import UsageError
@@ -48,13 +48,17 @@ def test_a_tensor_larger_than_a_file_may_be_has_its_own():
 
 def test_the_index_is_that_of_transformers():
     layout = plan_layout(floats(b=5, a=5), 20)
-    assert layout.index == json.dumps(
-        {
-            "metadata": {"total_parameters": 10, "total_size": 40},
-            "weight_map": {"a": "model-00002-of-00002.safetensors", "b": "model-00001-of-00002.safetensors"},
-        },
-        indent=2,
-    ) + "\n"
+    assert (
+        layout.index
+        == json.dumps(
+            {
+                "metadata": {"total_parameters": 10, "total_size": 40},
+                "weight_map": {"a": "model-00002-of-00002.safetensors", "b": "model-00001-of-00002.safetensors"},
+            },
+            indent=2,
+        )
+        + "\n"
+    )
 
 
 def test_the_index_has_the_bytes_of_the_one_transformers_writes(tmp_path):

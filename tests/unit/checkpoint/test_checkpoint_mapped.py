@@ -24,8 +24,8 @@ def one_file(path, tensors):
     return SafetensorsFile(path)
 
 
-def mapped_files():
-    return len(mapped._MAPS._maps)
+def open_descriptors():
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_reading_copies_nothing_and_warns_of_nothing(tmp_path):
@@ -87,24 +87,33 @@ def test_reading_after_closing_is_refused(tmp_path):
 
 
 def test_closing_lets_go_of_the_descriptor(tmp_path):
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     file = one_file(tmp_path / "x.safetensors", {"a": torch.zeros(4)})
     file.read("a", 0, 4)
-    assert len(os.listdir("/proc/self/fd")) == before + 1
+    assert open_descriptors() == before + 1
     file.close()
     gc.collect()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() == before
+
+
+def test_a_file_that_is_dropped_unclosed_lets_go_of_its_map(tmp_path):
+    before = open_descriptors()
+    file = one_file(tmp_path / "x.safetensors", {"a": torch.zeros(4)})
+    file.read("a", 0, 4)
+    del file
+    gc.collect()
+    assert open_descriptors() == before
 
 
 def test_more_files_than_a_process_may_open_are_read(tmp_path, monkeypatch):
     monkeypatch.setattr(mapped._MAPS, "_limit", 8)
     files = [one_file(tmp_path / f"{i}.safetensors", {"a": torch.full((3,), float(i))}) for i in range(40)]
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 12, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (open_descriptors() + 12, hard))
     try:
         for _ in range(2):
             assert [file.read("a", 0, 1).item() for file in files] == list(range(40))
-        assert mapped_files() <= 8
+        assert len(mapped._MAPS._maps) == 8
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         for file in files:

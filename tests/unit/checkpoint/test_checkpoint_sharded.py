@@ -134,7 +134,9 @@ def test_an_index_larger_than_any_real_one_is_refused(tmp_path, monkeypatch):
     assert "larger than 50 bytes" in str(error)
 
 
-@pytest.mark.parametrize("file", [None, 3, ["x"], "", ".", "config.json", "x.bin", "x.safetensors\0", "a/x.safetensors"])
+@pytest.mark.parametrize(
+    "file", [None, 3, ["x"], "", ".", "config.json", "x.bin", "x.safetensors\0", "a/x.safetensors"]
+)
 def test_a_value_that_is_no_weight_file_name_is_refused(tmp_path, file):
     two_shards(tmp_path)
     write_index(tmp_path, {"a": FIRST, "b": FIRST, "c": SECOND, "d": file})

@@ -74,7 +74,7 @@ CASES = [
     (
         "passthrough of two in a module",
         "wrong-number-of-models",
-        "merge_method: passthrough\nmodules:\n  text:\n    models: [{model: a}]\n  vision:\n    models: ‸[{model: a}, {model: b}]",
+        "merge_method: passthrough\nmodules:\n  x: {models: [{model: a}]}\n  y: {models: ‸[{model: a}, {model: b}]}",
         "found 2",
         None,
     ),
@@ -202,10 +202,23 @@ def test_a_misread_model_is_not_counted_against_anything():
     assert told(text) == [("unknown-key", places[0])]
 
 
-def test_a_misread_base_is_not_missing():
-    text = "merge_method: slerp\n‸base_modle: a\nparameters: {t: 0}\nmodels: [{model: a}, {model: b}, {model: c}]"
+@pytest.mark.parametrize(
+    "text",
+    [
+        "merge_method: slerp\n‸base_modle: a\nparameters: {t: 0}\nmodels: [{model: a}, {model: b}]",
+        "merge_method: pair_or_three\n‸base_modle: b\nmodels: [{model: a}]",
+        "merge_method: nuslerp\n‸base_modle: a\nparameters: {weight: 1}\nmodels: [{model: a}, {model: b}, {model: c}]",
+    ],
+)
+def test_a_misread_base_is_neither_missing_nor_miscounted(text):
     _, places = unmarked(text)
     assert told(text) == [("unknown-key", places[0])]
+
+
+def test_too_many_models_whichever_is_the_base():
+    text = "merge_method: slerp\n‸base_modle: a\nparameters: {t: 0}\nmodels: ‸[{model: a}, {model: b}, {model: c}]"
+    _, places = unmarked(text)
+    assert told(text) == [("unknown-key", places[0]), ("wrong-number-of-models", places[1])]
 
 
 def test_a_bad_layer_range_does_not_hide_too_many_models():

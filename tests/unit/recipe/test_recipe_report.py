@@ -84,7 +84,8 @@ def test_file_is_named_as_given_and_is_where_paths_start(tmp_path, monkeypatch):
 
 def test_locate_gives_values_and_falls_back_on_what_is_around():
     text = (
-        "merge_method: linear\nmodels:\n- model: a\n  parameters:\n    weight:\n      filter: mlp\n      value: [1, 2]\n"
+        "merge_method: linear\nmodels:\n- model: a\n  parameters:\n"
+        "    weight:\n      filter: mlp\n      value: [1, 2]\n"
         "- model: b\n  parameters: {weight: 3}\n"
     )
     locate = parse_text(text, SPECS).locate
