@@ -48,3 +48,12 @@ def told(text: str, methods: Methods = SPECS) -> list[tuple[str, Where]]:
 def recipe_of(text: str, methods: Methods = SPECS) -> Recipe:
     """The recipe of a text that must be right."""
     return parse_text(text, methods)
+
+
+def assert_only(text: str, code: str, message: str, hint: str | None) -> None:
+    """The text has one fault: of that code, at its mark, with these words in message and hint."""
+    _, (place,) = unmarked(text)
+    faults = faults_in(text)
+    assert [(fault.code, where(fault)) for fault in faults] == [(code, place)], [str(fault) for fault in faults]
+    assert message in faults[0].message
+    assert (hint or "") in (faults[0].hint or "")

@@ -30,6 +30,7 @@ _SIZE_LIMIT: Final = 2**63 - 1
 _LFS_POINTER: Final = b"version https://git-lfs"
 _LFS_HINT: Final = "this is a git-lfs pointer, not the weights: run `git lfs pull` in the model's folder"
 _DAMAGED_HINT: Final = "download or write the file again; it is damaged or was made by a program that writes it wrong"
+_CODES: Final = ", ".join(sorted(DTYPE_BY_CODE))
 _KEYS: Final = frozenset({"dtype", "shape", "data_offsets"})
 
 
@@ -131,7 +132,7 @@ def _parse_tensor(name: str, entry: object, start: int) -> Placed:
         raise ValueError(f"must have `dtype`, `shape` and `data_offsets`, found {_shown(found) or 'nothing'}")
     code = entry["dtype"]
     if not isinstance(code, str) or code not in DTYPE_BY_CODE:
-        raise ValueError(f"dtype {code!r:.60} is not one that can be read ({', '.join(sorted(DTYPE_BY_CODE))})")
+        raise ValueError(f"dtype {code!r:.60} is not one that can be read ({_CODES})")
     dtype = DTYPE_BY_CODE[code]
     shape, offsets = entry["shape"], entry["data_offsets"]
     if not _is_sizes(shape):

@@ -80,6 +80,7 @@ def trials(
     specialists: Mapping[str, Mapping[str, Tensor]],
     judge: Callable[[Mapping[str, Tensor]], float],
     seed: int,
+    stride: int = 1,
 ) -> tuple[Trial, ...]:
     """Merge in memory with every choice of settings and judge each.
 
@@ -90,12 +91,13 @@ def trials(
             so that the command makes exactly the model that was judged.
         judge: mean exact match of a model with these weights on the validation draw.
         seed: of DARE's masks.
+        stride: try every choice (1), every second (2) …
     """
     import cuvee
 
     shared: dict[str, Any] = {"weight": 1.0} if blend is LINEAR else {"weight": 1.0, "base": base}
     found = []
-    for settings in blend.choices:
+    for settings in blend.choices[::stride]:
         given = {**shared, **parameters(settings)}
         merged = cuvee.merge_state_dicts(specialists, blend.method, seed=seed, **given)
         found.append(Trial(settings, judge(merged)))
@@ -115,8 +117,12 @@ def best(found: Sequence[Trial]) -> Trial:
 def merge_all(out: Path, names: Sequence[str], seed: int, merge_done: Callable[[], None]) -> None:
     """Make every merge from its recipe through `cuvee merge`, two at a time where there are two processors."""
     with ThreadPoolExecutor(workers()) as pool:
-        for _ in pool.map(lambda name: _merge(out, name, seed), names):
-            merge_done()
+        try:
+            for _ in pool.map(lambda name: _merge(out, name, seed), names):
+                merge_done()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def command(name: str) -> str:

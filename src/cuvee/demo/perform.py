@@ -26,16 +26,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is done: the specialists, their training, and items per skill for judging and for choosing."""
+    """How much is done.
+
+    Attributes:
+        words: the skills, one specialist each.
+        schedule: how the specialists are trained.
+        test: items per skill that all models are judged on.
+        validation: items per skill that settings are chosen on.
+        stride: one in so many choices of settings is tried.
+    """
 
     words: tuple[str, ...]
     schedule: Schedule
     test: int
     validation: int
+    stride: int
 
 
-FULL: Final = Size(TAUGHT, FINE_TUNING, test=300, validation=100)
-QUICK: Final = Size(TAUGHT[:4], Schedule(steps=20, batch=32, rate=1e-3, warm_up=5), test=40, validation=20)
+FULL: Final = Size(TAUGHT, FINE_TUNING, test=300, validation=100, stride=1)
+QUICK: Final = Size(TAUGHT[:4], Schedule(steps=16, batch=32, rate=1e-3, warm_up=5), test=40, validation=20, stride=4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +72,7 @@ def run(
         out: the folder to write; made if it is not there.
         seed: of the lessons, the items and the random masks.
         overwrite: write over the files of an earlier demo; anything else in its folder is left alone.
-        quick: little training and few items, to see that everything works; the figures mean nothing then.
+        quick: little training and few items, to see that everything works; its figures are rough.
         progress: told of every step.
 
     Raises:
@@ -108,14 +117,16 @@ def _choose(place: Path, size: Size, seed: int, clock: Clock) -> dict[str, merge
     base = weights(model)
     paths = {model_path(word): place / "models" / word for word in size.words}
     specialists = {name: weights(pretrained.load_causal_lm(path)) for name, path in paths.items()}
-    with clock.stage("choosing settings", sum(len(blend.choices) for blend in merges.AVERAGES)) as step:
+    total = sum(len(blend.choices[:: size.stride]) for blend in merges.AVERAGES)
+    with clock.stage("choosing settings", total) as step:
 
         def grade(merged: Mapping[str, Tensor]) -> float:
             found = mean(judge(with_weights(model, merged), exam))
             step()
             return found
 
-        return {b.name: merges.best(merges.trials(b, base, specialists, grade, seed)) for b in merges.AVERAGES}
+        tried = {b.name: merges.trials(b, base, specialists, grade, seed, size.stride) for b in merges.AVERAGES}
+        return {name: merges.best(found) for name, found in tried.items()}
 
 
 def _write_recipes(place: Path, size: Size, chosen: Mapping[str, merges.Trial]) -> None:

@@ -24,8 +24,8 @@ BASE: Final = Path(__file__).parent / "base"
 TAUGHT: Final = ("reverse", "sort", "next", "swap", "double")
 """The skills of the specialists, one each."""
 
-FINE_TUNING: Final = Schedule(steps=100, batch=64, rate=3e-4, warm_up=10)
-"""Gentle on purpose: a larger rate learns the skill no better and forgets the others, and then merges suffer."""
+FINE_TUNING: Final = Schedule(steps=60, batch=64, rate=3e-4, warm_up=10)
+"""Gentle on purpose: more of it learns the skill no better, forgets the others, and merges suffer."""
 
 _TOKENIZER: Final = ("tokenizer.json", "tokenizer_config.json")
 

@@ -106,7 +106,7 @@ def closing_lines(results: Results) -> tuple[str, ...]:
     models = {m["name"]: m for m in results["models"]}
     best = results["best"]
     winner, rival = models[best["merge"]], models[best["rival"]]
-    stack = models["layer_stack"]["mean"]
+    stack = models["layer_stack"]
     return (
         f"Best merge, chosen on the validation draw: {winner['name']}, {_mean(winner)} on the test draw. "
         f"Best specialist: {rival['name']}, {_mean(rival)}.",
@@ -114,8 +114,7 @@ def closing_lines(results: Results) -> tuple[str, ...]:
         + _verdict(best["difference"], best["stderr"]),
         f"Each at its own job, the specialists answer {_own(models, results['skills'])}; "
         f"the merge answers {', '.join(_percent(winner['scores'][word]['value']) for word in results['skills'])}.",
-        f"The layer stack answers {_percent(stack)}: "
-        + ("layers that never worked together need training first." if stack < winner["mean"] / 2 else "it works."),
+        f"The layer stack, as it is and without training, answers {_mean(stack)}: {_stacked(stack, rival)}",
     )
 
 
@@ -129,6 +128,13 @@ def _verdict(difference: float, error: float) -> str:
     if difference > 2 * error:
         return "the merge beats every specialist."
     return "the merge does not clearly beat every specialist."
+
+
+def _stacked(stack: Mapping[str, Any], rival: Mapping[str, Any]) -> str:
+    """What a layer stack's mean means."""
+    if stack["mean"] < rival["mean"]:
+        return "its layers come from models of different skills and have never worked together."
+    return "better than any specialist, which is not to be expected."
 
 
 def _mean(model: Mapping[str, Any]) -> str:

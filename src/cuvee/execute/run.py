@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from cuvee.checkpoint.protocol import Reader, Writer
+from cuvee.errors import Fault, UsageError
 from cuvee.execute.plain import run_step
 from cuvee.execute.preflight import preflight
 from cuvee.execute.threaded import run_threaded
@@ -74,7 +75,11 @@ def execute(
 
     Raises:
         InputError: a tensor that must be finite, or equal in all models, is not.
+        UsageError: `threads` or `tile` below 1.
     """
+    for name, value in (("threads", threads), ("tile", tile)):
+        if value is not None and value < 1:
+            raise UsageError(Fault("bad-argument", f"`{name}` must be at least 1; found {value}", subject=name))
     preflight(plan, readers)
     bench = Bench(plan, readers, writer, method, seed, allow_nonfinite)
     ledger = _Ledger(bench, hashes, progress)

@@ -1,9 +1,9 @@
 """The threaded runner: tiles of several tensors at once, the same bytes as the plain one.
 
 A tensor passes through phases — one per round of its method, then the combination — and each phase is a set of tiles
-that any worker may take. The worker that finishes a phase's last tile adds up the partial statistics in the order of
-the tiles and opens the next phase. A new tensor is opened only when a worker would stand idle, so that memory stays
-within a few tiles per worker, whatever the size of the tensors.
+that any worker may take. The worker that finishes a phase's last tile concludes it from the partial statistics, which
+add up to the same bytes in any order, and opens the next phase. A new tensor is opened only when a worker would stand
+idle, so that memory stays within a few tiles per worker, whatever the size of the tensors.
 """
 
 from __future__ import annotations
@@ -12,15 +12,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import reduce
-from operator import add
 from typing import Any
 
 import torch
 
 from cuvee.execute.work import Bench, copy_tile, job_of, merge_tile, read_tile
 from cuvee.methods import Job, Round
-from cuvee.methods.call import tile_ranges
+from cuvee.methods.call import Tally, tile_ranges
 from cuvee.planning.model import Step
 
 Finished = Callable[[Step], None]
@@ -39,7 +37,7 @@ class _Course:
     round: Round | None = None
     known: Any = None
     done: int = 0
-    partials: dict[int, Any] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
     left: int = 0
 
 
@@ -103,7 +101,8 @@ class _Board:
         """Note that a tile is done; the last one of a phase opens the next."""
         course = task.course
         with self.changed:
-            course.partials[task.start] = partial
+            if course.round is not None:
+                course.tally.add(partial)
             course.left -= 1
             last = course.left == 0
         over = last and not self._advance(course)
@@ -117,10 +116,9 @@ class _Board:
         """Conclude a round and open the next phase; `False` when the step is complete."""
         if course.round is None:
             return False
-        total = reduce(add, [course.partials[start] for start, _ in course.ranges])
-        course.known = course.round.conclude(total, course.job, course.known)
+        course.known = course.round.conclude(course.tally.total(), course.job, course.known)
         course.done += 1
-        course.partials = {}
+        course.tally = Tally()
         course.round = self.bench.method.measure(course.job, course.done, course.known)
         with self.changed:
             self._enqueue(course)
@@ -137,7 +135,7 @@ def _do(bench: Bench, task: _Task) -> Any:
     course = task.course
     if course.step.action == "copy":
         return copy_tile(bench, course.step, task.start, task.stop)
-    tile = read_tile(bench, course.step, task.start, task.stop, course.job)
+    tile = read_tile(bench, course.step, task.start, task.stop, course.job, first=course.done == 0)
     if course.round is not None:
         return course.round.observe(tile.stack, task.start, course.job, course.known)
     return merge_tile(bench, course.step, tile, course.job, course.known)

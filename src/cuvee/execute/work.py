@@ -65,15 +65,20 @@ def _tensors(settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def read_tile(bench: Bench, step: Step, start: int, stop: int, job: Job) -> Tile:
-    """Read one tile of every input and stack it for the method."""
-    values = [_read(bench, piece, start, stop) for piece in step.inputs]
-    base = None if step.base is None else _read(bench, step.base, start, stop)
+def read_tile(bench: Bench, step: Step, start: int, stop: int, job: Job, *, first: bool = True) -> Tile:
+    """Read one tile of every input and stack it for the method; what is read first is checked to be finite."""
+    read = _read_checked if first else _read
+    values = [read(bench, piece, start, stop) for piece in step.inputs]
+    base = None if step.base is None else read(bench, step.base, start, stop)
     return Tile(stack_of(bench.method, values, base, job.dtype), base, start)
 
 
 def _read(bench: Bench, piece: Piece, start: int, stop: int) -> Tensor:
-    values = bench.readers[piece.model].read(piece.tensor, start, stop)
+    return bench.readers[piece.model].read(piece.tensor, start, stop)
+
+
+def _read_checked(bench: Bench, piece: Piece, start: int, stop: int) -> Tensor:
+    values = _read(bench, piece, start, stop)
     if values.is_floating_point() and not bench.allow_nonfinite:
         _check_finite(values, bench, piece, start)
     return values
@@ -98,7 +103,7 @@ def merge_tile(bench: Bench, step: Step, tile: Tile, job: Job, known: Any) -> No
 
 def copy_tile(bench: Bench, step: Step, start: int, stop: int) -> None:
     """Copy one tile of the first input, cast to the output's dtype."""
-    _write(bench, step, start, _read(bench, step.inputs[0], start, stop))
+    _write(bench, step, start, _read_checked(bench, step.inputs[0], start, stop))
 
 
 def _write(bench: Bench, step: Step, start: int, values: Tensor) -> None:

@@ -65,6 +65,30 @@ def tile_ranges(numel: int, tile: int | None) -> list[tuple[int, int]]:
     return [(start, min(start + step, numel)) for start in range(0, numel, step)]
 
 
+class Tally:
+    """Adds up partial statistics as they come, holding only log₂ n of them.
+
+    Equal numbers of partials are added to each other, as in a binary counter, so that n of them cost n·log n and not
+    n². Any order of addition gives the same bytes: that is what a partial promises.
+    """
+
+    def __init__(self) -> None:
+        self._heaps: list[Any] = []
+
+    def add(self, partial: Any) -> None:
+        """Take one more partial in."""
+        for i, heap in enumerate(self._heaps):
+            if heap is None:
+                self._heaps[i] = partial
+                return
+            partial, self._heaps[i] = heap + partial, None
+        self._heaps.append(partial)
+
+    def total(self) -> Any:
+        """The sum of all that were taken in; there must be at least one."""
+        return reduce(add, [heap for heap in self._heaps if heap is not None])
+
+
 def merge_tensors(
     method: Method,
     tensors: Sequence[Tensor],
@@ -148,8 +172,10 @@ def _merge_flat(method: Method, values: list[Tensor], base: Tensor | None, job: 
     known: Any = None
     done = 0
     while (following := method.measure(job, done, known)) is not None:
-        partials = [following.observe(stack, start, job, known) for start, stack in stacks()]
-        known = following.conclude(reduce(add, partials), job, known)
+        tally = Tally()
+        for start, stack in stacks():
+            tally.add(following.observe(stack, start, job, known))
+        known = following.conclude(tally.total(), job, known)
         done += 1
     pieces = [
         combine_tile(method, stack, None if base is None else base[start : start + stack.shape[1]], start, job, known)

@@ -274,7 +274,7 @@ def test_the_working_folder_and_its_parents_are_never_replaced(tmp_path, monkeyp
 def test_the_home_folder_is_never_replaced(tmp_path, monkeypatch, refused):
     write_one(tmp_path / "out")
     monkeypatch.setenv("HOME", str(tmp_path / "out"))
-    assert "home" in refused(OutputExists, "unsafe-overwrite", tmp_path / "out", overwrite=True)
+    assert "your home folder" in refused(OutputExists, "unsafe-overwrite", tmp_path / "out", overwrite=True)
 
 
 def test_a_file_in_the_place_of_the_output_is_refused(tmp_path, refused):
@@ -385,7 +385,7 @@ def test_the_output_is_old_or_new_at_every_instant(tmp_path):
             except FileNotFoundError:
                 seen.append("missing")
                 continue
-            names = frozenset(os.listdir(descriptor))
+            names = frozenset(os.listdir(descriptor))  # noqa: PTH208 - of the open folder, not of a path
             # only what still has the name counts: a folder that was replaced may be removed under our eyes
             if os.path.samestat(os.fstat(descriptor), out.stat()) and names != expected:
                 seen.append(names)

@@ -173,20 +173,20 @@ def test_folders_that_cannot_be_made_durable_are_left_at_that(tmp_path, monkeypa
 
 
 def test_every_file_is_made_durable_before_it_is_visible(tmp_path, monkeypatch):
-    synced, plain, rename = [], os.fsync, Path.rename
-    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")) or plain(fd))
-    monkeypatch.setattr(Path, "rename", lambda self, to: synced.append("rename") or rename(self, to))
+    done, plain, rename = [], os.fsync, Path.rename
+    monkeypatch.setattr(os, "fsync", lambda fd: done.append(Path(f"/proc/self/fd/{fd}").readlink()) or plain(fd))
+    monkeypatch.setattr(Path, "rename", lambda self, to: done.append("rename") or rename(self, to))
     layout = plan_layout([TensorSpec("a", "float32", (4,)), TensorSpec("b", "float32", (4,))], 16)
     with FolderWriter(layout, tmp_path / "out") as writer:
         for name in "ab":
             writer.write(name, 0, torch.zeros(4))
         writer.add_text("sub/x.txt", "x")
         writer.publish()
-    staging = tmp_path / ".out.cuvee-partial"
-    before = set(synced[: synced.index("rename")])
-    files = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json"]
-    assert before == {str(staging / name) for name in (*files, "sub/x.txt", "sub", "")} - {""} | {str(staging)} - {""}
-    assert synced[synced.index("rename") + 1 :] == [str(tmp_path)]
+    staging, at = tmp_path / ".out.cuvee-partial", done.index("rename")
+    shards = {staging / shard.name for shard in layout.shards}
+    others = {staging, staging / "sub", staging / "sub" / "x.txt", staging / "model.safetensors.index.json"}
+    assert set(done[:at]) == shards | others
+    assert done[at + 1 :] == [tmp_path]
 
 
 def test_a_mount_point_is_refused_before_hours_of_work(tmp_path):

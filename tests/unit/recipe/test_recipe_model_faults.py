@@ -6,7 +6,7 @@ import pytest
 
 from cuvee.recipe import groups
 from cuvee.recipe.arity import wanted_models
-from tests.support.marks import faults_in, recipe_of, told, unmarked, where
+from tests.support.marks import assert_only, faults_in, recipe_of, told, unmarked
 from tests.support.specs import SPECS
 
 W = "parameters: {weight: 1}\n"
@@ -144,11 +144,7 @@ CASES = [
 
 @pytest.mark.parametrize(("code", "text", "message", "hint"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
 def test_one_fault_at_its_place(code, text, message, hint):
-    _, (place,) = unmarked(text)
-    faults = faults_in(text)
-    assert [(fault.code, where(fault)) for fault in faults] == [(code, place)], [str(f) for f in faults]
-    assert message in faults[0].message
-    assert (hint or "") in (faults[0].hint or "")
+    assert_only(text, code, message, hint)
 
 
 RIGHT = [

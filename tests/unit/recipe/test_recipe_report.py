@@ -167,3 +167,26 @@ def test_data_that_are_no_data_are_named_by_type():
     with pytest.raises(RecipeError, match="found a Python complex") as caught:
         from_data({"merge_method": "linear", "models": [{"model": "a", "parameters": {"weight": 1j}}]}, SPECS)
     assert caught.value.codes == ("wrong-type",)
+
+
+def test_a_broken_setting_hides_no_other_fault_and_brings_none_along():
+    text = (
+        "merge_method: ties\nbase_model: c\nparameters: {lambda: ‸x}\nmodels:\n"
+        "  - model: a\n    parameters: {weight: [1, ‸[2]], density: ‸3}\n"
+        "  - model: b\n    parameters: {weight: {filter: ‸1, value: 2}}\n"
+        "  - model: d\n    parameters: {weight: [‸{filter: x}], ‸densty: 1}\n"
+    )
+    _, places = unmarked(text)
+    codes = ["wrong-type", "wrong-type", "out-of-range", "wrong-type", "missing-key", "unknown-parameter"]
+    assert told(text) == list(zip(codes, places, strict=True))
+
+
+def test_a_module_of_any_name_is_a_module():
+    """`model` and `parameters` are keys elsewhere; what is wrong in modules of these names is cut out of them alone."""
+    text = (
+        "merge_method: linear\nparameters: {weight: 1}\nmodules:\n"
+        "  model: {models: [{model: ‸3}, {model: a, parameters: {weight: ‸x}}]}\n"
+        "  parameters: {models: [{model: a, parameters: {weight: ‸[]}}], parameters: {normalize: ‸x}}\n"
+    )
+    _, places = unmarked(text)
+    assert told(text) == list(zip(["wrong-type", "wrong-type", "wrong-value", "wrong-type"], places, strict=True))

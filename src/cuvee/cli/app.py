@@ -1,0 +1,119 @@
+"""The commands by name, and running one of them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from cyclopts import App, Group
+
+from cuvee.cli.console import console_for, write_out
+from cuvee.cli.failures import report
+from cuvee.cli.options import COMMON, Common
+
+_MERGE: Final = Group("Merge models", sort_key=1)
+_LOOK: Final = Group("Look at models and methods", sort_key=2)
+_REST: Final = Group("Help", sort_key=3)
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """A command as the overview tells it; its module, of the same name, is imported when it is called."""
+
+    name: str
+    summary: str
+    group: Group
+
+
+VERBS: Final = (
+    Verb("demo", "Train small specialists, merge them, and show what was gained.", _MERGE),
+    Verb("validate", "Check a recipe; no model is opened.", _MERGE),
+    Verb("plan", "Say what a merge would do and cost; only headers are read.", _MERGE),
+    Verb("merge", "Merge models into a new folder, which appears complete or not at all.", _MERGE),
+    Verb("verify", "Check a model folder: readable, complete, finite, as recorded, loadable.", _MERGE),
+    Verb("inspect", "Say what a model is: architecture, layers, dtypes, parameters.", _LOOK),
+    Verb("diff", "Compare two models layer by layer.", _LOOK),
+    Verb("methods", "List the merge methods, or explain one.", _LOOK),
+    Verb("schema", "Print the JSON Schema of recipes, for editors.", _LOOK),
+)
+
+_HELP: Final = """Combine trained models.
+
+For example:
+
+    cuvee demo                           see it work on small models
+    cuvee methods ties                   what a method does, and its parameters
+    cuvee plan recipe.yml                what would be done, and what it costs
+    cuvee merge recipe.yml -o merged     do it
+
+`cuvee COMMAND --help` explains a command. Results go to standard output,
+messages to standard error; every command takes --json.
+"""
+
+
+def build(chosen: str | None = None) -> App:
+    """The application; no command is imported.
+
+    Args:
+        chosen: the command that will be called: its help is its own docstring, all others have one line.
+    """
+    app = App(name="cuvee", help=_HELP, version=_version, help_format="plaintext")
+    for flag in ("--help", "--version"):
+        app[flag].group = (_REST,)
+    for number, verb in enumerate(VERBS):
+        line = None if verb.name == chosen else verb.summary
+        path = f"cuvee.cli.{verb.name}:{verb.name}"
+        app.command(path, name=verb.name, help=line, group=verb.group, sort_key=number)
+    return app
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"cuvee {version('cuvee')}"
+
+
+def run(tokens: Sequence[str]) -> int:
+    """Carry out what the words ask for; whatever goes wrong is told and becomes the exit code."""
+    own = list(tokens[: tokens.index("--")] if "--" in tokens else tokens)
+    common = Common(json="--json" in own, debug="--debug" in own) if own else COMMON
+    verb = next((v.name for v in VERBS if own[:1] == [v.name]), None)
+    try:
+        with _quiet_libraries(common.debug):
+            return _call(tokens, verb)
+    except (Exception, KeyboardInterrupt) as error:
+        return report(error, verb, common)
+
+
+def _call(tokens: Sequence[str], verb: str | None) -> int:
+    """Parse the words and call what they name: a command, the help or the version."""
+    console = console_for(sys.stdout)
+    app = build(verb)
+    with console.capture() as captured:
+        command, bound, _ = app.parse_args(tokens, console=console, exit_on_error=False, print_error=False)
+        code = command(*bound.args, **bound.kwargs)
+    write_out(captured.get())
+    return code if isinstance(code, int) else 0
+
+
+@contextmanager
+def _quiet_libraries(debug: bool) -> Iterator[None]:
+    """Keep what libraries warn their programmers of away from users, unless asked for."""
+    if debug or sys.warnoptions:
+        yield
+        return
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

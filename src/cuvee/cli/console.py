@@ -1,0 +1,116 @@
+"""Where text goes: colour only where it is wanted, nothing hidden in control characters, streams that may close early."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Final, TextIO
+
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from cuvee.errors import Fault, ResourceError
+
+_CONTROLS: Final = {
+    code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"
+}
+
+
+def is_live(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether somebody is watching the stream: a terminal that can move its cursor, not a build machine."""
+    return stream.isatty() and environ.get("TERM") != "dumb" and not environ.get("CI")
+
+
+def wants_colour(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether the stream gets colour: `NO_COLOR` forbids it, `FORCE_COLOR` asks for it, a live terminal has it."""
+    if environ.get("NO_COLOR"):
+        return False
+    return bool(environ.get("FORCE_COLOR")) or is_live(stream, environ)
+
+
+def console_for(stream: TextIO) -> Console:
+    """A console on a stream that prints text as it is: no markup, no highlighting, no emoji."""
+    colour = wants_colour(stream)
+    return Console(
+        file=stream,
+        force_terminal=colour or is_live(stream),
+        color_system="auto" if colour else None,
+        no_color=not colour,
+        markup=False,
+        highlight=False,
+        emoji=False,
+    )
+
+
+def printable(text: str) -> str:
+    r"""The text with control characters spelled out: names in model files cannot steer a terminal.
+
+    Example:
+        >>> printable("a\x1b[31mb")
+        'a\\x1b[31mb'
+    """
+    return text.translate(_CONTROLS)
+
+
+def plain(text: str, style: str = "") -> Text:
+    """Text for a console, control characters spelled out."""
+    return Text(printable(text), style=style)
+
+
+def show(parts: Iterable[RenderableType]) -> None:
+    """Print a result on standard output; a string is a line that is never broken."""
+    console = console_for(sys.stdout)
+    with console.capture() as captured:
+        for part in parts:
+            if isinstance(part, str | Text):
+                console.print(plain(part) if isinstance(part, str) else part, soft_wrap=True)
+            else:
+                console.print(part)
+    text = captured.get()
+    write_out(text if wants_colour(sys.stdout) else "\n".join(line.rstrip() for line in text.split("\n")))
+
+
+def write_out(text: str) -> None:
+    """Write to standard output, all of it or until the reader goes away.
+
+    Raises:
+        ResourceError: standard output cannot be written, for example a file on a full disk.
+    """
+    try:
+        sys.stdout.write(_encodable(text, sys.stdout))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_stdout()
+    except OSError as error:
+        _discard_stdout()
+        message = f"could not write the result to standard output: {error.strerror or error}"
+        raise ResourceError(Fault("io-error", message)) from error
+
+
+def _encodable(text: str, stream: TextIO) -> str:
+    """The text with question marks for what the stream's encoding lacks."""
+    encoding = stream.encoding or "utf-8"
+    return text.encode(encoding, errors="replace").decode(encoding)
+
+
+def _discard_stdout() -> None:
+    """Let everything still buffered for standard output vanish, or Python complains of it when it ends."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def tell(message: str | Text) -> None:
+    """Print a message on standard error; that it cannot be printed never stops the work."""
+    with suppress(OSError, ValueError):
+        text = plain(message) if isinstance(message, str) else message
+        console_for(sys.stderr).print(text, soft_wrap=True)
+
+
+def tell_notes(notes: Iterable[str]) -> None:
+    """Print notes on standard error."""
+    for note in notes:
+        tell(Text.assemble(("note: ", "bold"), printable(note)))

@@ -1,0 +1,100 @@
+"""`cuvee demo`: small specialists, merged and judged before your eyes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import RenderableType
+from rich.text import Text
+
+from cuvee.cli.answer import Answer, deliver
+from cuvee.cli.console import plain
+from cuvee.cli.failures import Interrupted
+from cuvee.cli.options import COMMON, Common, Switch
+from cuvee.cli.progress import Meter, metered
+from cuvee.cli.tables import Column, table
+
+if TYPE_CHECKING:
+    from cuvee.demo import Row
+
+
+def demo(
+    *,
+    out: Annotated[Path, Parameter(name=("--out", "-o"))] = Path("cuvee-demo"),
+    seed: int = 0,
+    overwrite: Switch = False,
+    quick: Switch = False,
+    common: Common = COMMON,
+) -> int:
+    """Train small specialists, merge them, and show what was gained.
+
+    A small language model is fine-tuned on several skills, one specialist each;
+    the specialists are merged in several ways, and every model is judged on
+    every skill. It takes a few minutes on two cores, needs the extra
+    `cuvee[demo]`, and leaves models, recipes and merges in a folder to play with.
+
+    For example:
+
+        cuvee demo
+        cuvee demo --out my-demo --seed 7
+        cuvee demo --overwrite --quick
+
+    Args:
+        out: The folder to make.
+        seed: Seed of the lessons, the questions and the random masks.
+        overwrite: Write over an earlier demo in that folder.
+        quick: Hardly any training: see that it works; the figures mean nothing.
+    """
+    from cuvee import demo as show
+
+    try:
+        with _Stages() as stages:
+            done = show.run(out, seed=seed, overwrite=overwrite, quick=quick, progress=stages)
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted; what is in {out} is incomplete") from None
+    data = {"path": done.out, "results": done.results}
+    return deliver(Answer("demo", data, _text(out, done.results)), common)
+
+
+class _Stages:
+    """One meter after another, as the demo goes from stage to stage."""
+
+    def __init__(self) -> None:
+        self._name: str | None = None
+        self._meter: Meter | None = None
+        self._open = ExitStack()
+
+    def __enter__(self) -> _Stages:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Told by the demo, from any thread, one call at a time."""
+        if self._meter is None or stage != self._name:
+            self._open.close()
+            self._name, self._meter = stage, self._open.enter_context(metered(stage, "step"))
+        self._meter(done, total)
+
+
+def _text(out: Path, results: Mapping[str, Any]) -> Iterator[RenderableType]:
+    from cuvee.demo import closing_lines, columns, summary
+
+    first, *others = columns(results)
+    headings = [Column(first), *(Column(word, numbers=True) for word in others)]
+    yield table(headings, (_cells(row) for row in summary(results)))
+    yield ""
+    for line in closing_lines(results):
+        yield plain(line)
+    yield ""
+    yield f"Everything is in {out}: models, recipes to edit, merges, results.json, results.png"
+
+
+def _cells(row: Row) -> list[Text]:
+    """One line of the table; the best merge stands out."""
+    return [plain(cell, "bold" if row.best else "") for cell in row.cells]

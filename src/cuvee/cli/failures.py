@@ -1,0 +1,130 @@
+"""What went wrong, told once: as text or as JSON, with the exit code that says what kind of thing it was."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cyclopts import CycloptsError
+from rich.text import Text
+
+from cuvee.cli.answer import write_json
+from cuvee.cli.console import plain, printable, tell
+from cuvee.cli.options import Common
+from cuvee.errors import CuveeError, Fault
+
+MOST_FAULTS: Final = 20
+"""Faults told as text; all of them are in the JSON."""
+
+INTERRUPTED: Final = 130
+_BUG: Final = 1
+_USAGE: Final = 2
+_MEMORY: Final = 5
+
+
+class Interrupted(KeyboardInterrupt):
+    """An interrupt of which more is to be said than that nothing was written."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An error as it is told: exit code, faults, and whether `error: ` stands before those without a place."""
+
+    exit_code: int
+    faults: tuple[Mapping[str, Any], ...]
+    label: str = "error: "
+
+
+def report(error: BaseException, command: str | None, common: Common) -> int:
+    """Tell of an error.
+
+    Args:
+        error: what was raised.
+        command: the command that was running, if it is known.
+        common: whether JSON or tracebacks are asked for.
+
+    Returns:
+        The exit code.
+    """
+    failure = failure_of(error, command)
+    if common.debug:
+        tell("".join(traceback.format_exception(error)).rstrip())
+    if common.json:
+        write_json(command, {"error": {"exit_code": failure.exit_code, "faults": failure.faults}})
+        return failure.exit_code
+    for fault in failure.faults[:MOST_FAULTS]:
+        _tell_fault(fault, failure.label)
+    if (more := len(failure.faults) - MOST_FAULTS) > 0:
+        tell(f"and {more} more (--json lists all)")
+    return failure.exit_code
+
+
+def failure_of(error: BaseException, command: str | None) -> Failure:
+    """What an error means for the user."""
+    if isinstance(error, CuveeError):
+        return Failure(error.exit_code, tuple(_fields(fault) for fault in error.faults))
+    if isinstance(error, CycloptsError):
+        help_text = f"see `cuvee {f'{command} ' if command else ''}--help`"
+        return Failure(_USAGE, (_entry("bad-argument", str(error), hint=help_text),))
+    if isinstance(error, KeyboardInterrupt):
+        return Failure(INTERRUPTED, (_entry("interrupted", str(error) or "interrupted; nothing was written"),), "")
+    if is_out_of_memory(error):
+        hint = "use fewer --threads or a smaller --tile, or a machine with more memory"
+        return Failure(_MEMORY, (_entry("memory", f"not enough memory{_detail(error)}", hint=hint),))
+    message = f"this is a bug in Cuvee: {type(error).__name__}{_detail(error)}"
+    return Failure(_BUG, (_entry("bug", message, hint="run again with --debug to see where"),))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out; torch says so with an error of its own."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error).lower()
+    )
+
+
+def _detail(error: BaseException) -> str:
+    """The first line of what an error says."""
+    first = next(iter(str(error).strip().splitlines()), "")
+    return f": {first}" if first else ""
+
+
+def _fields(fault: Fault) -> Mapping[str, Any]:
+    place = fault.place
+    where = (place.file, place.line, place.column) if place else (None, None, None)
+    return _entry(fault.code, fault.message, *where, fault.subject, fault.hint)
+
+
+def _entry(
+    code: str,
+    message: str,
+    file: str | None = None,
+    line: int | None = None,
+    column: int | None = None,
+    subject: str | None = None,
+    hint: str | None = None,
+) -> Mapping[str, Any]:
+    """A fault as JSON has it."""
+    return {
+        "code": code,
+        "message": message,
+        "file": file,
+        "line": line,
+        "column": column,
+        "subject": subject,
+        "hint": hint,
+    }
+
+
+def _tell_fault(fault: Mapping[str, Any], label: str) -> None:
+    """One line `file:line:column: message` or `error: message`, and the hint below it."""
+    if fault["file"] is None:
+        start = Text(label, style="bold red")
+    else:
+        start = plain(f"{fault['file']}:{fault['line']}:{fault['column']}: ", "bold")
+    tell(start.append(printable(fault["message"]), style="default"))
+    if fault["hint"]:
+        tell(plain(f"    {fault['hint']}", "dim"))
+
+

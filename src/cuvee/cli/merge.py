@@ -1,0 +1,143 @@
+"""`cuvee merge`: do what a recipe says."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from cuvee.cli.answer import Answer, deliver
+from cuvee.cli.failures import Interrupted
+from cuvee.cli.options import COMMON, Common, Out, Switch, Threads, Tile
+from cuvee.cli.plan import planned
+from cuvee.cli.progress import metered
+from cuvee.cli.words import duration
+
+if TYPE_CHECKING:
+    from cuvee.api import MergeResult
+    from cuvee.execute import Progress
+
+
+def merge(
+    recipe: Path,
+    /,
+    *,
+    out: Out,
+    overwrite: Switch = False,
+    seed: int = 0,
+    threads: Threads = None,
+    tile: Tile = None,
+    shard_size: Annotated[str, Parameter(name="--shard-size")] = "5GB",
+    allow_nonfinite: Switch = False,
+    sha256: Switch = False,
+    plain: Switch = False,
+    dry_run: Switch = False,
+    common: Common = COMMON,
+) -> int:
+    """Merge models into a new folder, which appears complete or not at all.
+
+    The folder holds the weights, the configuration and tokenizer of the base
+    (or first) model, the recipe, and cuvee.json: how it was made and what every
+    tensor hashes to.
+
+    For example:
+
+        cuvee merge recipe.yml -o merged
+        cuvee merge recipe.yml -o merged --overwrite --seed 7
+        cuvee merge recipe.yml -o merged --dry-run
+
+    Args:
+        recipe: The recipe file.
+        out: The folder to make.
+        overwrite: Replace a model folder that is there already.
+        seed: Seed of random masks (DARE).
+        threads: Workers; one per core without it.
+        tile: Elements worked on at a time: memory and speed, never the result.
+        shard_size: Largest weight file, such as 5GB, 500MB or 2GiB.
+        allow_nonfinite: Merge models that hold NaN or infinity.
+        sha256: Record the SHA-256 of the weight files too.
+        plain: Merge tensor by tensor, whole: slower, the same result.
+        dry_run: Only say what would be done, as `cuvee plan` does.
+    """
+    from cuvee import api
+
+    if dry_run:
+        return planned("merge", recipe, out, threads, tile, common)
+    start = time.perf_counter()
+    with _honest_interrupt(out), metered("merging", "bytes") as meter:
+
+        def follow(progress: Progress) -> None:
+            meter(progress.done, progress.total, progress.tensor)
+
+        result = api.merge(
+            recipe,
+            out,
+            overwrite=overwrite,
+            seed=seed,
+            threads=threads,
+            tile=tile,
+            shard_size=shard_size,
+            allow_nonfinite=allow_nonfinite,
+            sha256=sha256,
+            runner="plain" if plain else "threaded",
+            progress=follow,
+        )
+    seconds = time.perf_counter() - start
+    answer = Answer("merge", _data(result, seconds), _text(result, seconds), notes=result.notes)
+    return deliver(answer, common)
+
+
+@contextmanager
+def _honest_interrupt(out: Path) -> Iterator[None]:
+    """Say that the output is there when the interrupt came in the instant after it took its place."""
+    before = _identity(out)
+    try:
+        yield
+    except KeyboardInterrupt:
+        if (after := _identity(out)) is None or after == before:
+            raise
+        raise Interrupted(f"interrupted, after {out} was complete") from None
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and number of what stands at a path, if anything does."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _data(result: MergeResult, seconds: float) -> dict[str, Any]:
+    return {
+        "path": result.path,
+        "counts": result.record["counts"],
+        "bytes": result.nbytes,
+        "seconds": round(seconds, 3),
+        "seed": result.record["seed"],
+        "recipe_sha256": result.record["recipe_sha256"],
+        "content": result.record["output"]["content"],
+        "citations": result.record["citations"],
+        "notes": result.notes,
+    }
+
+
+def _text(result: MergeResult, seconds: float) -> Iterator[str]:
+    from cuvee.checkpoint.layout import format_size
+
+    yield counts(result.merged, result.copied, result.record["counts"]["lost"], result.tied)
+    yield f"written to {result.path} — {format_size(result.nbytes)} in {duration(seconds)}"
+
+
+def counts(merged: int, copied: int, lost: int, tied: int) -> str:
+    """What became of the tensors.
+
+    Example:
+        >>> counts(42, 3, 0, 0), counts(42, 3, 0, 1)
+        ('42 merged, 3 copied, 0 lost', '42 merged, 3 copied, 0 lost, 1 tied')
+    """
+    return f"{merged:,} merged, {copied:,} copied, {lost:,} lost" + (f", {tied:,} tied" if tied else "")

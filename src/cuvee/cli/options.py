@@ -1,0 +1,33 @@
+"""Options that several commands have, said once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+from cyclopts import Group, Parameter
+from cyclopts.validators import Number
+
+SWITCH: Final = Parameter(negative=(), show_default=False)
+"""An option without a value, off unless given."""
+
+MESSAGES: Final = Group("Messages", sort_key=9)
+
+Switch = Annotated[bool, SWITCH]
+Out = Annotated[Path, Parameter(name=("--out", "-o"))]
+Threads = Annotated[int | None, Parameter(validator=Number(gte=1))]
+Tile = Annotated[int | None, Parameter(validator=Number(gte=1))]
+
+
+@Parameter(name="*", group=MESSAGES)
+@dataclass(frozen=True)
+class Common:
+    """What every command takes."""
+
+    json: Annotated[bool, SWITCH, Parameter(help="Print one JSON object instead of text.")] = False
+    debug: Annotated[bool, SWITCH, Parameter(help="Show tracebacks, and what libraries warn of.")] = False
+
+
+COMMON: Final = Common()
+"""Neither given."""

@@ -1,0 +1,87 @@
+"""Numbers, names and ranges as people read them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """A number with its noun.
+
+    Example:
+        >>> counted(1, "tensor"), counted(1200, "tensor"), counted(0, "copy", "copies")
+        ('1 tensor', '1,200 tensors', '0 copies')
+    """
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def in_millions(number: int) -> str:
+    """A number of parameters, rounded where nobody would count.
+
+    Example:
+        >>> in_millions(43_296), in_millions(1_240_000), in_millions(8_030_261_248)
+        ('43,296', '1.24 M', '8.03 B')
+    """
+    for size, letter in ((10**12, "T"), (10**9, "B"), (10**6, "M")):
+        if number >= size:
+            return f"{number / size:.2f} {letter}"
+    return f"{number:,}"
+
+
+def duration(seconds: float) -> str:
+    """A span of time.
+
+    Example:
+        >>> duration(3.14), duration(125), duration(3725)
+        ('3.1 s', '2 min 05 s', '1 h 02 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def setting(value: object) -> str:
+    """A parameter's value.
+
+    Example:
+        >>> setting(0.5), setting(True), setting((0.1, 1 / 3))
+        ('0.5', 'true', '0.1 0.333333')
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple | list):
+        return " ".join(setting(entry) for entry in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def span(layers: tuple[int, int] | None) -> str:
+    """A range of layers, both ends included.
+
+    Example:
+        >>> span((0, 3)), span((7, 7)), span(None)
+        ('0–3', '7', '–')
+    """
+    if layers is None:
+        return "–"
+    return str(layers[0]) if layers[0] == layers[1] else f"{layers[0]}–{layers[1]}"
+
+
+def listed(names: Iterable[str], most: int = 3, between: str = ", ") -> str:
+    """A list that does not grow too long.
+
+    Example:
+        >>> listed("ab"), listed("abcdef", most=2)
+        ('a, b', 'a, b and 4 more')
+    """
+    words = list(names)
+    more = f" and {len(words) - most} more" if len(words) > most else ""
+    return between.join(words[:most]) + more
+
+
+def shortened(value: Any, limit: int = 60) -> str:
+    """A JSON value on one line, cut where it grows too long."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
