@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -108,7 +107,6 @@ def _quiet_libraries(debug: bool) -> Iterator[None]:
     if debug or sys.warnoptions:
         yield
         return
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""Where text goes: colour only where it is wanted, nothing hidden in control characters, streams that may close early."""
+"""Where text goes: colour where it is wanted, control characters spelled out, streams that may close early."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from rich.text import Text
 
 from cuvee.errors import Fault, ResourceError
 
-_CONTROLS: Final = {
-    code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"
-}
+_CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 
 
 def is_live(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:

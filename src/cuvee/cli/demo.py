@@ -48,6 +48,7 @@ def demo(
         seed: Seed of the lessons, the questions and the random masks.
         overwrite: Write over an earlier demo in that folder.
         quick: Hardly any training: see that it works; the figures mean nothing.
+        common: How to print.
     """
     from cuvee import demo as show
 

@@ -37,6 +37,7 @@ def diff(a: str, b: str, /, *, base: str | None = None, parts: Switch = False, c
         b: The model to compare it with.
         base: What both were fine-tuned from.
         parts: Tell the parts of a layer (attention, MLP …) one by one.
+        common: How to print.
     """
     from cuvee import api
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from cuvee.cli.answer import write_json
 from cuvee.cli.console import plain, printable, tell
 from cuvee.cli.options import Common
-from cuvee.errors import CuveeError, Fault
+from cuvee.errors import CuveeError, Fault, Place
 
 MOST_FAULTS: Final = 20
 """Faults told as text; all of them are in the JSON."""
@@ -91,30 +91,16 @@ def _detail(error: BaseException) -> str:
 
 
 def _fields(fault: Fault) -> Mapping[str, Any]:
-    place = fault.place
-    where = (place.file, place.line, place.column) if place else (None, None, None)
-    return _entry(fault.code, fault.message, *where, fault.subject, fault.hint)
+    return _entry(fault.code, fault.message, fault.place, fault.subject, fault.hint)
 
 
 def _entry(
-    code: str,
-    message: str,
-    file: str | None = None,
-    line: int | None = None,
-    column: int | None = None,
-    subject: str | None = None,
-    hint: str | None = None,
+    code: str, message: str, place: Place | None = None, subject: str | None = None, hint: str | None = None
 ) -> Mapping[str, Any]:
     """A fault as JSON has it."""
-    return {
-        "code": code,
-        "message": message,
-        "file": file,
-        "line": line,
-        "column": column,
-        "subject": subject,
-        "hint": hint,
-    }
+    file, line, column = (place.file, place.line, place.column) if place else (None, None, None)
+    where = {"file": file, "line": line, "column": column}
+    return {"code": code, "message": message, **where, "subject": subject, "hint": hint}
 
 
 def _tell_fault(fault: Mapping[str, Any], label: str) -> None:
@@ -126,5 +112,3 @@ def _tell_fault(fault: Mapping[str, Any], label: str) -> None:
     tell(start.append(printable(fault["message"]), style="default"))
     if fault["hint"]:
         tell(plain(f"    {fault['hint']}", "dim"))
-
-

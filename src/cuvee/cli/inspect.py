@@ -30,6 +30,7 @@ def inspect(model: str, /, *, common: Common = COMMON) -> int:
 
     Args:
         model: A model folder, a weight file, or a hub id.
+        common: How to print.
     """
     from cuvee import api
 

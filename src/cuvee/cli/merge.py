@@ -62,6 +62,7 @@ def merge(
         sha256: Record the SHA-256 of the weight files too.
         plain: Merge tensor by tensor, whole: slower, the same result.
         dry_run: Only say what would be done, as `cuvee plan` does.
+        common: How to print.
     """
     from cuvee import api
 

@@ -14,6 +14,7 @@ from cuvee.cli.console import plain
 from cuvee.cli.options import COMMON, Common
 from cuvee.cli.tables import Column, facts, table
 from cuvee.cli.words import setting
+from cuvee.errors import RecipeError, UsageError
 
 if TYPE_CHECKING:
     from cuvee.types import Cite, MethodSpec, Param
@@ -36,6 +37,7 @@ def methods(name: str | None = None, /, *, common: Common = COMMON) -> int:
 
     Args:
         name: The method to explain; all are listed without it.
+        common: How to print.
     """
     from cuvee import methods as known
 
@@ -43,7 +45,10 @@ def methods(name: str | None = None, /, *, common: Common = COMMON) -> int:
         specs = known.specs()
         data: Mapping[str, Any] = {"methods": [as_data(spec) for spec in specs.values()]}
         return deliver(Answer("methods", data, _list(specs)), common)
-    spec = known.get(name).spec
+    try:
+        spec = known.get(name).spec
+    except RecipeError as error:  # no recipe is at fault when the name stands on the command line
+        raise UsageError(error.faults) from None
     return deliver(Answer("methods", {"method": as_data(spec)}, explanation(spec)), common)
 
 

@@ -46,13 +46,12 @@ def plan(
         out: Where the result would go: the disk to look at.
         threads: Workers to estimate memory for; one per core without it.
         tile: Elements worked on at a time, for the same estimate.
+        common: How to print.
     """
     return planned("plan", recipe, out, threads, tile, common)
 
 
-def planned(
-    command: str, recipe: Path, out: Path | None, threads: int | None, tile: int | None, common: Common
-) -> int:
+def planned(command: str, recipe: Path, out: Path | None, threads: int | None, tile: int | None, common: Common) -> int:
     """Make and print a plan, on behalf of `plan` or of `merge --dry-run`."""
     from cuvee import api
     from cuvee.execute import DEFAULT_TILE, default_threads

@@ -106,7 +106,11 @@ def together(effects: Sequence[Effect]) -> list[Effect]:
     for found in groups.values():
         first, names = found[0], [effect.group for effect in found]
         whole = first.layers is not None and set(names) == everything[first.stack]
-        rows.append(replace(first, group="all" if whole else listed(names, between=",\n"), tensors=sum(e.tensors for e in found)))
+        rows.append(
+            replace(
+                first, group="all" if whole else listed(names, between=",\n"), tensors=sum(e.tensors for e in found)
+            )
+        )
     return rows
 
 

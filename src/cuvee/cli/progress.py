@@ -27,7 +27,8 @@ Unit = Literal["bytes", "tensor", "step"]
 class Meter(Protocol):
     """Told how much is done, of how much, and what it is at; from any thread."""
 
-    def __call__(self, done: int, total: int, detail: str = "") -> None: ...
+    def __call__(self, done: int, total: int, detail: str = "") -> None:
+        """Take note."""
 
 
 @contextmanager
@@ -124,7 +125,9 @@ class _Amount(ProgressColumn):
 @contextmanager
 def _bar(doing: str, unit: Unit) -> Iterator[Meter]:
     """A bar that goes away when it is over."""
-    detail = TextColumn("{task.fields[detail]}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"))
+    detail = TextColumn(
+        "{task.fields[detail]}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")
+    )
     columns = (TextColumn("{task.description}"), BarColumn(16), TaskProgressColumn(), _Amount(unit), detail)
     with Progress(*columns, console=console_for(sys.stderr), transient=True, expand=True) as progress:
         task = progress.add_task(doing, total=None, detail="")

@@ -24,7 +24,9 @@ class Column:
 
 def table(columns: Sequence[Column], rows: Iterable[Sequence[str | Text]], title: str | None = None) -> Table:
     """A table of texts; long ones are continued on the next line."""
-    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True, title=title, title_justify="left")
+    made = Table(
+        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True, title=title, title_justify="left"
+    )
     made.title_style = "bold"
     for column in columns:
         made.add_column(column.heading, justify="right" if column.numbers else "left", overflow="fold")

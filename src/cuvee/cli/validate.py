@@ -27,6 +27,7 @@ def validate(recipe: Path, /, *, common: Common = COMMON) -> int:
 
     Args:
         recipe: The recipe file.
+        common: How to print.
     """
     from cuvee import api, methods
     from cuvee.errors import RecipeError

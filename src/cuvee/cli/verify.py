@@ -36,6 +36,7 @@ def verify(folder: Path, /, *, common: Common = COMMON) -> int:
 
     Args:
         folder: A model folder or weight file.
+        common: How to print.
     """
     from cuvee import api
 

@@ -201,6 +201,8 @@ def _check_call(
     ]
     for name, param in known.items():
         faults += _value_faults(spec, param, settings.get(name), name in settings, len(tensors))
+    if not faults:
+        faults += _zero_sum_faults(spec, settings, len(tensors))
     shapes = {tuple(x.shape) for x in [*tensors, *([] if base is None else [base])]}
     if len(shapes) > 1:
         faults.append(Fault("shape-mismatch", f"tensors must have one shape; found {sorted(shapes)}"))
@@ -208,6 +210,17 @@ def _check_call(
         faults.append(Fault("bad-argument", f"`names` must name {len(tensors)} models; it names {len(names)}"))
     if faults:
         raise UsageError(faults)
+
+
+def _zero_sum_faults(spec: MethodSpec, settings: Mapping[str, Any], models: int) -> Iterator[Fault]:
+    """The weights must not cancel where the result is divided by their sum."""
+    bound = bind(spec, settings, models)
+    if spec.divides_by is None or not models or not bound["normalize"]:
+        return
+    weights = bound[spec.divides_by]
+    if float(weights.sum().abs()) <= 1e-9 * float(weights.abs().sum()):
+        message = f"the weights of {spec.name} are divided by their sum, which is 0; found {weights.tolist()}"
+        yield Fault("zero-weight-sum", message, subject="weight", hint="change one, or give `normalize=False`")
 
 
 def _arity_faults(spec: MethodSpec, models: int, has_base: bool) -> Iterator[Fault]:

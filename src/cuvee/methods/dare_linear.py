@@ -17,11 +17,14 @@ DARE = Cite("Yu et al. 2023, Language models are Super Mario (DARE)", arxiv="231
 RESCALE = Param("rescale", "bool", "divide what is kept by the density, so that the mean stays", default=True)
 DARE_LAWS = (
     "identity",
+    "copies",
     "permutation",
     "zero-weight",
     "density-one",
     "lambda-zero",
     "tiles",
+    "scale-equivariance",
+    "expectation",
     "seed",
     "names",
     "finite",
@@ -43,7 +46,7 @@ DARE_DIFFERS = (
     "y = b + λ Σ wᵢ δ̂ᵢ                         (normalize: true → … / Σ wᵢ)",
     params=(WEIGHT, DENSITY, LAMBDA, normalize(False), RESCALE, INT8_MASK),
     divides_by="weight",
-    laws=(*DARE_LAWS, "expectation"),
+    laws=DARE_LAWS,
     cite=(DARE, TASK_ARITHMETIC),
     differs=DARE_DIFFERS,
 )

@@ -41,7 +41,7 @@ def angle_first(_job: Job, done: int, _known: Any) -> Round | None:
     "y = (1−t) a + t b                      where |cos θ| > 0.9995",
     params=(T,),
     measure=angle_first,
-    laws=("endpoints", "symmetry", "tiles", "scale-equivariance", "seed", "finite"),
+    laws=("endpoints", "symmetry", "copies", "tiles", "scale-equivariance", "seed", "finite"),
     cite=(Cite("Shoemake 1985, Animating rotation with quaternion curves, SIGGRAPH"),),
     differs=(
         "The angle is summed in float64 with a fixed order; mergekit sums in float32 (differences up to 5e-6 where "
