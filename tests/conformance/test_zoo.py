@@ -123,7 +123,7 @@ def test_a_model_at_weight_one_is_stored_as_it_was(all_a: Merged) -> None:
 
 def test_every_tensor_is_accounted_for(all_a: Merged) -> None:
     floats = [tensor.is_floating_point() for tensor in stored(all_a.a).values()]
-    counts = {"merged": sum(floats), "copied": len(floats) - sum(floats), "tied": 0, "lost": 0}
+    counts = {"merged": sum(floats), "copied": len(floats) - sum(floats), "tied": 0, "lost": 0, "left_out": 0}
     assert all_a.result.record["counts"] == counts
     assert (all_a.result.merged, all_a.result.copied) == (counts["merged"], counts["copied"])
 

@@ -91,9 +91,7 @@ def test_every_disagreement_is_one_the_page_explains(
         assert page.explains(row, their.error, mine.error), told
 
 
-def test_the_comparison_notices_2e_6(
-    jobs: Mapping[str, Job], theirs: Mapping[str, Outcome], tmp_path: Path
-) -> None:
+def test_the_comparison_notices_2e_6(jobs: Mapping[str, Job], theirs: Mapping[str, Outcome], tmp_path: Path) -> None:
     job = next(j for j in jobs.values() if j.name.startswith("plain") and tolerance(j) == 1e-6)
     mine = ours(job, tmp_path)
     assert_alike(job, mine, theirs[job.name])

@@ -94,7 +94,9 @@ def slices_without_their_base(random: Random, family: Family) -> Recipe:
 
 def one_model_twice(random: Random, family: Family) -> Recipe:
     model = random.choice(family.everyone)
-    runs = [{"model": model, "layer_range": r, "parameters": {"weight": scalar(random, 0.1, 1)}} for r in ([0, 2], [2, 4])]
+    runs = [
+        {"model": model, "layer_range": r, "parameters": {"weight": scalar(random, 0.1, 1)}} for r in ([0, 2], [2, 4])
+    ]
     return {"merge_method": "linear", "dtype": "float32", "slices": [{"sources": runs}]}
 
 

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from cuvee.checkpoint.digest import digest_pieces
-from cuvee.checkpoint.flat import PIECE, tensor_bytes
+from cuvee.checkpoint.flat import tensor_bytes
 from cuvee.checkpoint.layout import INDEX, format_size
 from cuvee.checkpoint.os_errors import HINTS, told
 from cuvee.checkpoint.protocol import Layout, Placed, Shard, SideFile
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 # File systems that cannot reserve blocks say so in one of these ways.
 _NO_ALLOCATION: Final = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
+_BUFFER: Final = 1 << 20
 
 
 class FolderWriter:
@@ -220,10 +221,12 @@ def _write_all(descriptor: int, data: memoryview, at: int) -> None:
         data, at = data[count:], at + count
 
 
-def _read_pieces(descriptor: int, begin: int, end: int) -> Iterator[bytes]:
+def _read_pieces(descriptor: int, begin: int, end: int) -> Iterator[memoryview]:
+    """The bytes of a region, piece by piece through one buffer small enough to stay in the processor's cache."""
+    buffer = memoryview(bytearray(min(_BUFFER, end - begin)))
     while begin < end:
-        piece = os.pread(descriptor, min(PIECE, end - begin), begin)
-        if not piece:
+        count = os.preadv(descriptor, [buffer[: end - begin]], begin)
+        if not count:
             raise OSError(errno.EIO, "the file is shorter than it was made")
-        yield piece
-        begin += len(piece)
+        yield buffer[:count]
+        begin += count

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from io import StringIO
 from typing import Final, TextIO
 
 from rich.console import Console, RenderableType
@@ -28,11 +29,29 @@ def wants_colour(stream: TextIO, environ: Mapping[str, str] = os.environ) -> boo
     return bool(environ.get("FORCE_COLOR")) or is_live(stream, environ)
 
 
-def console_for(stream: TextIO) -> Console:
-    """A console on a stream that prints text as it is: no markup, no highlighting, no emoji."""
+class Page(StringIO):
+    """Text on its way to a stream: a console draws on it as if it were the stream, and nothing is written yet."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._encoding = stream.encoding or "utf-8"
+
+    @property
+    def encoding(self) -> str:
+        """The stream's encoding: consoles choose the characters of rules and frames by it."""
+        return self._encoding
+
+
+def console_for(stream: TextIO, file: TextIO | None = None) -> Console:
+    """A console that prints text as it is: no markup, no highlighting, no emoji.
+
+    Args:
+        stream: the stream that the text is for.
+        file: where it is written, if not to the stream itself.
+    """
     colour = wants_colour(stream)
     return Console(
-        file=stream,
+        file=file or stream,
         force_terminal=colour or is_live(stream),
         color_system="auto" if colour else None,
         no_color=not colour,
@@ -57,17 +76,25 @@ def plain(text: str, style: str = "") -> Text:
     return Text(printable(text), style=style)
 
 
+def drawn(parts: Iterable[RenderableType], stream: TextIO) -> str:
+    """What a console makes of the parts for a stream; a string is a line that is never broken.
+
+    Nothing is written: a console that meets a closed stream ends the process by itself.
+    """
+    page = Page(stream)
+    console = console_for(stream, page)
+    for part in parts:
+        if isinstance(part, str | Text):
+            console.print(plain(part) if isinstance(part, str) else part, soft_wrap=True)
+        else:
+            console.print(part)
+    text = page.getvalue()
+    return text if wants_colour(stream) else "\n".join(line.rstrip() for line in text.split("\n"))
+
+
 def show(parts: Iterable[RenderableType]) -> None:
-    """Print a result on standard output; a string is a line that is never broken."""
-    console = console_for(sys.stdout)
-    with console.capture() as captured:
-        for part in parts:
-            if isinstance(part, str | Text):
-                console.print(plain(part) if isinstance(part, str) else part, soft_wrap=True)
-            else:
-                console.print(part)
-    text = captured.get()
-    write_out(text if wants_colour(sys.stdout) else "\n".join(line.rstrip() for line in text.split("\n")))
+    """Print a result on standard output."""
+    write_out(drawn(parts, sys.stdout))
 
 
 def write_out(text: str) -> None:
@@ -104,8 +131,8 @@ def _discard_stdout() -> None:
 def tell(message: str | Text) -> None:
     """Print a message on standard error; that it cannot be printed never stops the work."""
     with suppress(OSError, ValueError):
-        text = plain(message) if isinstance(message, str) else message
-        console_for(sys.stderr).print(text, soft_wrap=True)
+        sys.stderr.write(drawn([message], sys.stderr))
+        sys.stderr.flush()
 
 
 def tell_notes(notes: Iterable[str]) -> None:

@@ -105,10 +105,9 @@ def _entry(
 
 def _tell_fault(fault: Mapping[str, Any], label: str) -> None:
     """One line `file:line:column: message` or `error: message`, and the hint below it."""
-    if fault["file"] is None:
-        start = Text(label, style="bold red")
-    else:
-        start = plain(f"{fault['file']}:{fault['line']}:{fault['column']}: ", "bold")
-    tell(start.append(printable(fault["message"]), style="default"))
+    start = (label, "bold red")
+    if fault["file"] is not None:
+        start = (printable(f"{fault['file']}:{fault['line']}:{fault['column']}: "), "bold")
+    tell(Text.assemble(start, printable(fault["message"])))
     if fault["hint"]:
         tell(plain(f"    {fault['hint']}", "dim"))

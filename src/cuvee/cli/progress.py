@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
 
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.table import Column
 from rich.text import Text
 
@@ -20,6 +20,10 @@ from cuvee.cli.words import counted, duration
 
 EVERY: Final = 10.0
 """Seconds between plain lines."""
+
+_BAR: Final = 10
+_DETAIL: Final = 22
+"""Columns for the bar and for what it is at: with amounts, speed and time left they make 80."""
 
 Unit = Literal["bytes", "tensor", "step"]
 
@@ -48,10 +52,12 @@ def amount(done: int, total: int, unit: Unit) -> str:
 
     Example:
         >>> amount(1_500_000, 3_000_000, "bytes"), amount(3, 39, "tensor")
-        ('1.5 MB of 3.0 MB', '3 of 39 tensors')
+        ('1.5 of 3.0 MB', '3 of 39 tensors')
     """
     if unit == "bytes":
-        return f"{format_size(done)} of {format_size(total)}"
+        done_text, total_text = format_size(done), format_size(total)
+        same_unit = done_text.split()[1] == total_text.split()[1]
+        return f"{done_text.split()[0] if same_unit else done_text} of {total_text}"
     return f"{done:,} of {counted(total, unit)}"
 
 
@@ -119,7 +125,12 @@ class _Amount(ProgressColumn):
         parts += [fast] if (fast := speed(task.speed or 0.0, self._unit)) else []
         if task.time_remaining is not None:
             parts.append(f"{duration(task.time_remaining)} left")
-        return Text(" · ".join(parts))
+        return Text("  ".join(parts))
+
+
+def _end_of(name: str) -> str:
+    """The end of a long name, which says more than its start."""
+    return name if len(name) <= _DETAIL else f"…{name[1 - _DETAIL :]}"
 
 
 @contextmanager
@@ -128,11 +139,11 @@ def _bar(doing: str, unit: Unit) -> Iterator[Meter]:
     detail = TextColumn(
         "{task.fields[detail]}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")
     )
-    columns = (TextColumn("{task.description}"), BarColumn(16), TaskProgressColumn(), _Amount(unit), detail)
+    columns = (TextColumn("{task.description}"), BarColumn(_BAR), _Amount(unit), detail)
     with Progress(*columns, console=console_for(sys.stderr), transient=True, expand=True) as progress:
         task = progress.add_task(doing, total=None, detail="")
 
         def meter(done: int, total: int, detail: str = "") -> None:
-            progress.update(task, completed=done, total=total, detail=printable(detail))
+            progress.update(task, completed=done, total=total, detail=_end_of(printable(detail)))
 
         yield meter

@@ -16,6 +16,7 @@ import torch
 
 from tests.support.checkpoints import entry, header_bytes
 from tests.support.fake_hub import FakeModel, running
+from tests.support.small_disk import mounted
 
 COMMIT = "1" * 40
 
@@ -63,7 +64,8 @@ def ask(tmp_path):
 
     def open_in_process(path="org/name", *, env=None, **asked):
         settings = {
-            **{key: value for key, value in os.environ.items() if not key.startswith("HF_")},
+            **{key: value for key, value in os.environ.items() if not key.startswith(("HF_", "TRANSFORMERS_"))},
+            "NO_PROXY": "127.0.0.1",
             "HF_HOME": str(tmp_path / "home"),
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_HUB_DISABLE_XET": "1",
@@ -300,6 +302,13 @@ def test_a_broken_hub_is_out_of_reach_and_the_cache_still_good(tmp_path, ask):
 def test_no_hub_at_all_is_out_of_reach(ask):
     said = ask(env={"HF_ENDPOINT": "http://127.0.0.1:9"})
     assert said["codes"] == ["offline"]
+
+
+def test_a_cache_without_room_is_a_full_disk_not_a_missing_hub(tmp_path, ask):
+    files = {**MODEL, "model.safetensors": safetensors.torch.save({"a": torch.zeros(200_000)})}
+    with mounted(tmp_path / "home", "size=300k"), running({"org/name": FakeModel(files)}) as hub:
+        said = ask(env={"HF_ENDPOINT": hub.url})
+    assert (said["kind"], said["codes"]) == ("ResourceError", ["disk-full"])
 
 
 @pytest.mark.parametrize(

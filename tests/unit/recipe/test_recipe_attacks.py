@@ -188,9 +188,17 @@ def test_a_byte_order_mark_is_no_fault(tmp_path):
     assert parse_file(file, SPECS).method == "karcher"
 
 
-@pytest.mark.parametrize("name", ["absent.yml", ".", "no/such/folder.yml", "nul\0.yml"])
-def test_files_that_are_not_there(tmp_path, name):
-    with pytest.raises(RecipeError, match="cannot be read") as caught:
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("absent.yml", "No such file or directory"),
+        (".", "Is a directory"),
+        ("no/such/folder.yml", "No such file or directory"),
+        ("nul\0.yml", "embedded null byte"),
+    ],
+)
+def test_files_that_are_not_there(tmp_path, name, reason):
+    with pytest.raises(RecipeError, match=f"cannot be read: {reason}") as caught:
         parse_file(tmp_path / name, SPECS)
     assert caught.value.codes == ("recipe-missing",)
 

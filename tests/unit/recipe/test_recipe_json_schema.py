@@ -64,6 +64,8 @@ BOTH_TAKE = [
     {"merge_method": "linear", "modules": {"x": {"slices": SLICES}, "y": {"models": MODELS}}},
     {**RIGHT, "tokenizer": {"source": "union", "tokens": {"<s>": {"source": {"kind": "zero"}, "force": True}}}},
     {"merge_method": "linear", "models": MODELS, "parameters": {"normalize": 0}},
+    {**RIGHT, "tokenizer": {"pad_to_multiple_of": 1}},
+    {**RIGHT, "tokenizer": {"tokens": {"x": {"source": {"kind": "model_token", "model": "a", "token_id": 0}}}}},
 ]
 BOTH_REFUSE = [
     {**RIGHT, "dtyp": "float32"},
@@ -90,6 +92,8 @@ BOTH_REFUSE = [
         "merge_method": "linear",
         "slices": [{"sources": [{"model": "a", "layer_range": [0], "parameters": {"weight": 1}}]}],
     },
+    {"merge_method": "passthrough", "slices": [{"sources": [{"model": "a", "layer_range": [0, 1, 2]}]}]},
+    {"merge_method": "passthrough", "slices": [{"sources": [{"model": "a", "layer_range": [-1, 2]}]}]},
     {"merge_method": "linear", "slices": [{**SLICES[0], "parameters": {"density": 1}}]},
     {"merge_method": "linear", "modules": {"x": {"models": MODELS, "parameters": {"density": 1}}}},
     {"merge_method": "karcher", "models": [{"model": "a"}], "parameters": {"max_iter": 2.5}},

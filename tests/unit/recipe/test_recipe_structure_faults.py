@@ -68,6 +68,7 @@ CASES = [
         "has no key `residual_weight`",
         "mergekit ignores it",
     ),
+    ("residual_weight elsewhere", "unknown-key", LINEAR + "‸residual_weight: 1", "the recipe has no key", "known: "),
     ("no method", "missing-key", "‸" + TAIL.strip(), "the recipe should have the key `merge_method`, found none", None),
     ("nothing to merge", "missing-key", "‸merge_method: linear", "should have `models`, `slices` or `modules`", None),
     (
