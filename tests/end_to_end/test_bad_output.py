@@ -153,7 +153,7 @@ def short_files() -> Iterator[None]:
 
 def test_a_file_that_may_not_grow(yard: Yard, short_files: None) -> None:
     for seed, name in enumerate(("x", "y")):
-        yard.model(name, decoder(seed, width=24), shards=3)
+        yard.model(name, decoder(seed, width=32), shards=3)
     words = ("model.safetensors", "File too large", "smaller shards")
     error = refused(yard, linear("x", "y"), ResourceError, "file-too-large", *words)
     assert error.exit_code == 5

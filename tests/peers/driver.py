@@ -10,6 +10,7 @@ import json
 import logging
 import sys
 import warnings
+from pathlib import Path
 
 warnings.filterwarnings("ignore")
 logging.disable(logging.CRITICAL)
@@ -34,11 +35,9 @@ def run(job):
 def main():
     """Carry out all jobs, in order."""
     torch.set_num_threads(1)
-    with open(sys.argv[1], encoding="utf-8") as file:
-        jobs = json.load(file)
+    jobs = json.loads(Path(sys.argv[1]).read_text("utf-8"))
     answers = {job["name"]: run(job) for job in jobs}
-    with open(sys.argv[2], "w", encoding="utf-8") as file:
-        json.dump(answers, file)
+    Path(sys.argv[2]).write_text(json.dumps(answers), "utf-8")
 
 
 if __name__ == "__main__":

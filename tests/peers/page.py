@@ -1,7 +1,7 @@
 """The table of docs/differences.md, read by the tests, so that page and behaviour cannot drift apart.
 
-A row is `| id | mergekit 0.1.5 | Cuvee | shown by | … |`. The second and third cell say what each does: `writes` a model,
-`fails`, or — for Cuvee — the reason codes it refuses with.
+A row is `| id | mergekit 0.1.5 | Cuvee | shown by | … |`. The second and third cell say what each does: `writes` a
+model, `fails`, or — for Cuvee — the reason codes it refuses with.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ SIDE_FILES = {
     "special_tokens_map.json": "{}",
     "added_tokens.json": "{}",
 }
-"""Files a checkpoint may have beside its weights, besides the tokenizer itself, which must be a real one to be copied."""
+"""Files that a checkpoint may have beside its weights."""
 
 
 def weighted(a: str, b: str, *weights: float) -> dict[str, Any]:
@@ -96,10 +96,9 @@ def make_models(room: Room) -> None:
     room.model("empty-mlp", only_mlp(base, torch.zeros_like))
     room.model("faint-mlp", only_mlp(base, lambda t: t * 1e-12))
     room.model("faint-two", only_mlp(tunes[0], lambda t: t * 1e-12))
+    dressed = Path(room.model("dressed", base))
     for name, text in SIDE_FILES.items():
-        (
-            Path(room.model("dressed") if (room.root / "dressed").exists() else room.model("dressed", base)) / name
-        ).write_text(text, "utf-8")
+        (dressed / name).write_text(text, "utf-8")
     _write_older_config(room)
     _write_layer_types(room)
 

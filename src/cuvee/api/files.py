@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cuvee import methods
-from cuvee.errors import CuveeError, Fault, InputError
+from cuvee.errors import Fault, InputError
 from cuvee.recipe import Recipe, from_data, parse_file
 from cuvee.types import ModelRef
 
@@ -97,7 +97,7 @@ def opened(refs: Sequence[ModelRef], root: Path | None, *, weights: bool = True)
         for ref in refs:
             try:
                 readers.append(open_checkpoint(ref, root, hub_download=weights))
-            except CuveeError as error:
+            except InputError as error:
                 faults += error.faults
         if faults:
             raise InputError(faults)
@@ -166,8 +166,8 @@ def merge(
     with opened(referenced(asked), asked.root) as readers:
         bound = bind(asked, readers, method.spec)
         layout = plan_layout([step.out for step in bound.steps], parse_size(shard_size))
-        inputs = [r.folder for r in readers if r.folder is not None]
-        with FolderWriter(layout, Path(out), overwrite=overwrite, protected=inputs) as writer:
+        protected = _read_from(recipe, asked)
+        with FolderWriter(layout, Path(out), overwrite=overwrite, protected=protected) as writer:
             digests = execute(
                 bound,
                 readers,
@@ -184,6 +184,16 @@ def merge(
             writer.publish()
     counts = (bound.merged, bound.copied, len(bound.tied), bound.lost, bound.left_out)
     return MergeResult(Path(out), *counts, layout.nbytes, record, bound.notes)
+
+
+def _read_from(given: AnyRecipe, recipe: Recipe) -> list[Path]:
+    """Every file and folder of this machine that a merge reads, and that its output must not replace."""
+    from cuvee.checkpoint.folder import local_path
+    from cuvee.planning import referenced
+
+    models = [local_path(ref.path, recipe.root) for ref in referenced(recipe)]
+    own = [Path(given)] if isinstance(given, str | Path) else []
+    return [path for path in (*models, *own) if path.exists()]
 
 
 def verify(path: str | Path, *, progress: Callable[[int, int], None] | None = None) -> Verification:

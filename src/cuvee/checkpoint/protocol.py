@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SideFile:
-    """A file that is not weights: tokenizer, generation settings, remote code, licence … `name` is relative, with `/`."""
+    """A file that is not weights (tokenizer, remote code, licence …); `name` is relative to the folder, with `/`."""
 
     name: str
     path: Path

@@ -12,7 +12,7 @@ from typing import Final
 
 from cyclopts import App, Group
 
-from cuvee.cli.console import Page, console_for, write_out
+from cuvee.cli.console import console_for, page_for, text_on, write_out
 from cuvee.cli.failures import report
 from cuvee.cli.options import COMMON, Common
 
@@ -92,11 +92,11 @@ def run(tokens: Sequence[str]) -> int:
 
 def _call(tokens: Sequence[str], verb: str | None) -> int:
     """Parse the words and call what they name: a command, the help or the version."""
-    page = Page(sys.stdout)
+    page = page_for(sys.stdout)
     console = console_for(sys.stdout, page)
     command, bound, _ = build(verb).parse_args(tokens, console=console, exit_on_error=False, print_error=False)
     code = command(*bound.args, **bound.kwargs)
-    write_out(page.getvalue())
+    write_out(text_on(page))
     return code if isinstance(code, int) else 0
 
 

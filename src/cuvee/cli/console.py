@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from io import StringIO
+from io import BytesIO, TextIOWrapper
 from typing import Final, TextIO
 
 from rich.console import Console, RenderableType
@@ -29,17 +29,15 @@ def wants_colour(stream: TextIO, environ: Mapping[str, str] = os.environ) -> boo
     return bool(environ.get("FORCE_COLOR")) or is_live(stream, environ)
 
 
-class Page(StringIO):
-    """Text on its way to a stream: a console draws on it as if it were the stream, and nothing is written yet."""
+def page_for(stream: TextIO) -> TextIO:
+    """Paper for a console to draw on as if it were the stream: same encoding, question marks for what that lacks."""
+    return TextIOWrapper(BytesIO(), encoding=stream.encoding or "utf-8", errors="replace", newline="")
 
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__()
-        self._encoding = stream.encoding or "utf-8"
 
-    @property
-    def encoding(self) -> str:
-        """The stream's encoding: consoles choose the characters of rules and frames by it."""
-        return self._encoding
+def text_on(page: TextIO) -> str:
+    """Everything drawn so far."""
+    page.seek(0)
+    return page.read()
 
 
 def console_for(stream: TextIO, file: TextIO | None = None) -> Console:
@@ -81,14 +79,14 @@ def drawn(parts: Iterable[RenderableType], stream: TextIO) -> str:
 
     Nothing is written: a console that meets a closed stream ends the process by itself.
     """
-    page = Page(stream)
+    page = page_for(stream)
     console = console_for(stream, page)
     for part in parts:
         if isinstance(part, str | Text):
             console.print(plain(part) if isinstance(part, str) else part, soft_wrap=True)
         else:
             console.print(part)
-    text = page.getvalue()
+    text = text_on(page)
     return text if wants_colour(stream) else "\n".join(line.rstrip() for line in text.split("\n"))
 
 
@@ -104,7 +102,7 @@ def write_out(text: str) -> None:
         ResourceError: standard output cannot be written, for example a file on a full disk.
     """
     try:
-        sys.stdout.write(_encodable(text, sys.stdout))
+        sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
         _discard_stdout()
@@ -112,12 +110,6 @@ def write_out(text: str) -> None:
         _discard_stdout()
         message = f"could not write the result to standard output: {error.strerror or error}"
         raise ResourceError(Fault("io-error", message)) from error
-
-
-def _encodable(text: str, stream: TextIO) -> str:
-    """The text with question marks for what the stream's encoding lacks."""
-    encoding = stream.encoding or "utf-8"
-    return text.encode(encoding, errors="replace").decode(encoding)
 
 
 def _discard_stdout() -> None:

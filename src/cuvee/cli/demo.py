@@ -16,7 +16,7 @@ from cuvee.cli.console import plain
 from cuvee.cli.failures import Interrupted
 from cuvee.cli.options import COMMON, Common, Switch
 from cuvee.cli.progress import Meter, metered
-from cuvee.cli.tables import Column, table
+from cuvee.cli.tables import Column, paragraph, table
 
 if TYPE_CHECKING:
     from cuvee.demo import Row
@@ -88,10 +88,11 @@ def _text(out: Path, results: Mapping[str, Any]) -> Iterator[RenderableType]:
 
     first, *others = columns(results)
     headings = [Column(first), *(Column(word, numbers=True) for word in others)]
-    yield table(headings, (_cells(row) for row in summary(results)))
+    rows = summary(results)
+    gaps = [number for number in range(1, len(rows)) if rows[number].kind != rows[number - 1].kind]
+    yield table(headings, [_cells(row) for row in rows], gaps)
     yield ""
-    for line in closing_lines(results):
-        yield plain(line)
+    yield from (paragraph(line) for line in closing_lines(results))
     yield ""
     yield f"Everything is in {out}: models, recipes to edit, merges, results.json, results.png"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from rich.text import Text
 from cuvee.cli.answer import write_json
 from cuvee.cli.console import plain, printable, tell
 from cuvee.cli.options import Common
-from cuvee.errors import CuveeError, Fault, Place
+from cuvee.errors import CuveeError, Fault, Place, ResourceError
 
 MOST_FAULTS: Final = 20
 """Faults told as text; all of them are in the JSON."""
@@ -52,7 +53,8 @@ def report(error: BaseException, command: str | None, common: Common) -> int:
     if common.debug:
         tell("".join(traceback.format_exception(error)).rstrip())
     if common.json:
-        write_json(command, {"error": {"exit_code": failure.exit_code, "faults": failure.faults}})
+        with suppress(ResourceError):  # standard output is full, and the first error is the one to tell
+            write_json(command, {"error": {"exit_code": failure.exit_code, "faults": failure.faults}})
         return failure.exit_code
     for fault in failure.faults[:MOST_FAULTS]:
         _tell_fault(fault, failure.label)

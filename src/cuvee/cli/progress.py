@@ -22,7 +22,7 @@ EVERY: Final = 10.0
 """Seconds between plain lines."""
 
 _BAR: Final = 10
-_DETAIL: Final = 22
+_DETAIL: Final = 19
 """Columns for the bar and for what it is at: with amounts, speed and time left they make 80."""
 
 Unit = Literal["bytes", "tensor", "step"]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich import box
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
@@ -22,15 +22,20 @@ class Column:
     numbers: bool = False
 
 
-def table(columns: Sequence[Column], rows: Iterable[Sequence[str | Text]], title: str | None = None) -> Table:
-    """A table of texts; long ones are continued on the next line."""
-    made = Table(
-        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True, title=title, title_justify="left"
-    )
-    made.title_style = "bold"
+def table(columns: Sequence[Column], rows: Iterable[Sequence[str | Text]], gaps: Container[int] = ()) -> Table:
+    """A table of texts; long ones are continued on the next line.
+
+    Args:
+        columns: the headings.
+        rows: one text per column.
+        gaps: numbers of rows, from 0, before which a line is left empty.
+    """
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     for column in columns:
         made.add_column(column.heading, justify="right" if column.numbers else "left", overflow="fold")
-    for row in rows:
+    for number, row in enumerate(rows):
+        if number in gaps:
+            made.add_section()
         made.add_row(*(cell if isinstance(cell, Text) else plain(cell) for cell in row))
     return made
 
@@ -44,6 +49,11 @@ def facts(rows: Iterable[tuple[str, str]]) -> Table:
         if value:
             made.add_row(plain(name), plain(value))
     return made
+
+
+def paragraph(text: str) -> RenderableType:
+    """Text that is broken between words where the line is full."""
+    return Group(plain(text))
 
 
 @dataclass(frozen=True)

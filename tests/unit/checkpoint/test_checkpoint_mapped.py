@@ -143,6 +143,23 @@ def test_a_file_larger_than_memory_is_opened_and_read(tmp_path):
     file.close()
 
 
+def test_where_there_is_no_linux_the_map_is_a_copy_on_write(tmp_path, monkeypatch):
+    file = one_file(tmp_path / "x.safetensors", {"a": torch.arange(4.0)})
+    monkeypatch.setattr(mapped.sys, "platform", "darwin")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert file.read("a", 1, 3).tolist() == [1, 2]
+
+
+def test_a_dtype_that_an_old_torch_lacks_is_named(tmp_path, monkeypatch):
+    file = one_file(tmp_path / "x.safetensors", {"a": torch.zeros(4, dtype=torch.float8_e8m0fnu)})
+    monkeypatch.delattr(torch, "float8_e8m0fnu")
+    with pytest.raises(InputError) as caught:
+        file.read("a", 0, 4)
+    assert "float8_e8m0fnu" in str(caught.value)
+    assert caught.value.faults[0].hint == "install a newer torch"
+
+
 def test_opening_and_planning_load_no_torch(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(_saved({"a": torch.zeros(2)}, tmp_path))
     code = f"""

@@ -324,6 +324,28 @@ def test_even_between_check_and_rename_nothing_is_replaced(tmp_path, monkeypatch
     assert value_of(tmp_path / "out") == 1
 
 
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EINVAL, None])
+def test_a_system_that_cannot_exchange_folders_says_so(tmp_path, monkeypatch, number):
+    class Library:
+        if number is not None:
+            renameat2 = staticmethod(lambda *_: -1)
+
+    monkeypatch.setattr(staging.ctypes, "CDLL", lambda *_, **__: Library)
+    monkeypatch.setattr(staging.ctypes, "get_errno", lambda: number)
+    assert staging._exchange(tmp_path, tmp_path) is False
+
+
+def test_this_system_exchanges_folders_or_says_why_not(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_text(name)
+    if not staging._exchange(tmp_path / "a", tmp_path / "b"):
+        pytest.skip("this system cannot exchange folders")
+    assert tree(tmp_path) == {"a/b": b"b", "b/a": b"a"}
+    with pytest.raises(FileNotFoundError):
+        staging._exchange(tmp_path / "a", tmp_path / "gone")
+
+
 def test_a_failed_second_rename_puts_the_old_output_back(tmp_path, monkeypatch):
     write_one(tmp_path / "out")
     monkeypatch.setattr(staging, "_exchange", lambda *_: False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.marks import assert_only
+from tests.support.marks import assert_only, faults_in
 
 LINEAR = """merge_method: linear
 models:
@@ -225,3 +225,8 @@ CASES = [
 @pytest.mark.parametrize(("code", "text", "message", "hint"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
 def test_one_fault_at_its_place(code, text, message, hint):
     assert_only(text, code, message, hint)
+
+
+def test_quotes_are_advised_only_where_text_was_wanted():
+    assert faults_in("merge_method: linear\nmodels: 3")[0].hint is None
+    assert faults_in("merge_method: 3\nmodels: [{model: a}]")[0].hint == "put it in quotes"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cuvee.recipe import canonical, from_data, parse_text, recipe_hash, to_data, to_yaml
+from cuvee.recipe import canonical, from_data, parse_text, read_reference, recipe_hash, to_data, to_yaml
+from cuvee.types import ModelRef
 from tests.support.specs import SPECS
 
 NAMES = st.text("abA/.-_ #:@+é", min_size=1, max_size=6).filter(lambda name: name.strip())
@@ -35,16 +34,12 @@ SHARED = st.fixed_dictionaries(
 )
 
 
-def key_of(model) -> str:
-    return json.dumps(model)
-
-
 MODELS = st.lists(
     st.fixed_dictionaries({"model": PATHS}, optional={"parameters": OWN}),
     min_size=1,
     max_size=4,
-    unique_by=lambda entry: key_of(entry["model"]),
-).filter(lambda entries: key_of("base") not in [key_of(entry["model"]) for entry in entries])
+    unique_by=lambda entry: read_reference(entry["model"]),
+).filter(lambda entries: ModelRef("base") not in [read_reference(entry["model"]) for entry in entries])
 
 
 @st.composite

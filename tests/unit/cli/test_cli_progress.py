@@ -1,0 +1,129 @@
+"""Plain lines come about every ten seconds and once at the end; bars go away."""
+
+from __future__ import annotations
+
+import io
+import sys
+import threading
+
+import pytest
+
+from cuvee.cli import progress
+from cuvee.cli.progress import Lines, metered
+
+
+class Clock:
+    """Time that passes when told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def test_a_line_every_ten_seconds(said: list[str], clock: Clock) -> None:
+    lines = Lines("merging", "bytes", said.append, clock)
+    for second in range(1, 36):
+        clock.now += 1
+        lines(second * 1_000_000, 100_000_000, f"layers.{second}.w")
+    assert said == [
+        "merging: 10 %, 10.0 of 100.0 MB, 1.0 MB/s, 1 min 30 s left, layers.10.w",
+        "merging: 20 %, 20.0 of 100.0 MB, 1.0 MB/s, 1 min 20 s left, layers.20.w",
+        "merging: 30 %, 30.0 of 100.0 MB, 1.0 MB/s, 1 min 10 s left, layers.30.w",
+    ]
+
+
+def test_a_short_job_says_one_line_at_the_end(said: list[str], clock: Clock) -> None:
+    lines = Lines("verifying", "tensor", said.append, clock)
+    lines(1, 2)
+    clock.now += 0.5
+    lines(2, 2)
+    lines.end()
+    assert said == ["verifying: done, 2 tensors in 0.5 s"]
+
+
+def test_the_end_takes_the_place_of_a_line_at_100_percent(said: list[str], clock: Clock) -> None:
+    lines = Lines("merging", "bytes", said.append, clock)
+    clock.now += 30
+    lines(5, 5, "w")
+    lines.end()
+    assert said == ["merging: done, 5 B in 30.0 s"]
+
+
+def test_nothing_done_nothing_said(said: list[str], clock: Clock) -> None:
+    Lines("merging", "bytes", said.append, clock).end()
+    assert said == []
+
+
+def test_time_before_the_first_news_does_not_count_as_speed(said: list[str], clock: Clock) -> None:
+    lines = Lines("merging", "bytes", said.append, clock)
+    clock.now += 9  # opening, planning
+    lines(0, 40_000_000)
+    clock.now += 2
+    lines(20_000_000, 40_000_000)
+    assert said == ["merging: 50 %, 20.0 of 40.0 MB, 10.0 MB/s, 2.0 s left"]
+
+
+def test_an_empty_total_is_no_division(said: list[str], clock: Clock) -> None:
+    lines = Lines("merging", "bytes", said.append, clock)
+    clock.now += 11
+    lines(0, 0)
+    lines.end()
+    assert said == ["merging: done, 0 B in 11.0 s"]
+
+
+def test_workers_may_tell_at_once(said: list[str], clock: Clock) -> None:
+    lines = Lines("merging", "step", said.append, clock)
+    clock.now += 11
+    workers = [threading.Thread(target=lines, args=(i, 100)) for i in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(said) == 1
+
+
+def test_a_failed_block_has_no_last_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match="stop"), metered("merging", "bytes") as meter:
+        meter(1, 2)
+        raise ValueError("stop")
+    assert capsys.readouterr().err == ""
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_gets_a_bar_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(progress, "is_live", lambda stream: stream is screen)
+    for name, value in {"COLUMNS": "80", "TERM": "xterm", "NO_COLOR": "1"}.items():
+        monkeypatch.setenv(name, value)
+    with metered("merging", "bytes") as meter:
+        meter(25_000_000, 100_000_000, "model.layers.17.mlp.up_proj.weight\x1b[2J")
+    drawn = screen.getvalue()
+    assert "merging" in drawn
+    assert "25.0 of 100.0 MB" in drawn
+    assert "[2J" not in drawn.replace("x1b[2J", "")
+    assert drawn.rstrip("\n").endswith("\x1b[2K")  # the last thing drawn is nothing
+
+
+def test_all_that_a_bar_shows_fits_into_eighty_columns() -> None:
+    shown = f"merging {'━' * progress._BAR} 100.7 of 100.7 MB  18.1 MB/s  10.0 s left {'x' * progress._DETAIL}"
+    assert len(shown) <= 80
+    assert len(progress._end_of("y" * 100)) == progress._DETAIL
