@@ -1,4 +1,4 @@
-"""The record tells the truth, a merge can be done again from it, and `verify` notices when a folder no longer fits it."""
+"""The record tells the truth, a merge can be done again from it, and `verify` notices what no longer fits it."""
 
 from __future__ import annotations
 
@@ -221,9 +221,7 @@ def test_the_recipe_beside_the_weights_is_the_one_recorded(yard: Yard) -> None:
     assert again.record == record_of(yard.out)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="its model paths are relative to where the first recipe stood, and it says not where"
-)
+@pytest.mark.xfail(strict=True, reason="model paths in it are relative to where the first recipe stood")
 def test_the_recipe_beside_the_weights_can_be_run_where_it_stands(yard: Yard) -> None:
     cuvee.merge(yard.file(linear("a", "b")), yard.out)
     assert cuvee.merge(yard.out / "cuvee_recipe.yml", yard.root / "again").record == record_of(yard.out)

@@ -94,3 +94,7 @@ def write_recipe(folder: Path, text: str = LINEAR, name: str = "recipe.yml") -> 
     path = folder / name
     path.write_text(text, "utf-8")
     return path
+
+
+NOTED = LINEAR.replace("linear", "task_arithmetic") + "base_model: a\nparameters: {int8_mask: true}\n"
+"""A recipe with a parameter that changes nothing, which is told in a note."""

@@ -60,7 +60,8 @@ def planned(command: str, recipe: Path, out: Path | None, threads: int | None, t
     made = api.plan(recipe)
     workers = Workers(threads or default_threads(), tile or DEFAULT_TILE)
     outlook = Outlook(recipe, out, made, workers, cost(made, workers.threads, workers.tile), disk_for(made, out))
-    return deliver(Answer(command, data_of(outlook), plan_text(outlook)), common)
+    data = data_of(outlook) if command == "plan" else {"dry_run": True, **data_of(outlook)}
+    return deliver(Answer(command, data, plan_text(outlook)), common)
 
 
 @dataclass(frozen=True)

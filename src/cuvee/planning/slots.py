@@ -178,15 +178,17 @@ def sliced_slots(ground: Ground, part: Part, prefix: str) -> Iterator[Slot]:
 
 
 def _members(ground: Ground, piece: Slice) -> tuple[list[Source], Source | None]:
-    """A slice's sources without the base, and the base as a source; it takes their range when it is not listed."""
+    """A slice's sources without the base, and the base as a source; it takes their range when it is not listed.
+
+    Only the first source that is the base counts as such: the same model may stand there again with other layers.
+    """
     base = ground.base_of(piece.base_model)
     if base is None:
         return list(piece.sources), None
-    listed = [s for s in piece.sources if ground.number[s.model] == base]
-    others = [s for s in piece.sources if ground.number[s.model] != base]
-    if listed:
-        return others, listed[0]
-    return others, Source(ground.opened[base].ref, piece.sources[0].layers)
+    listed = next((s for s in piece.sources if ground.number[s.model] == base), None)
+    if listed is None:
+        return list(piece.sources), Source(ground.opened[base].ref, piece.sources[0].layers)
+    return [s for s in piece.sources if s is not listed], listed
 
 
 def _outer_slots(ground: Ground, part: Part, piece: Slice, prefix: str, before: bool) -> Iterator[Slot]:

@@ -42,7 +42,7 @@ class ModelEntry:
 
     model: ModelRef
     parameters: Parameters = field(default_factory=dict)
-    at: DocumentPath = ()
+    at: DocumentPath = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Source:
     model: ModelRef
     layers: tuple[int, int]
     parameters: Parameters = field(default_factory=dict)
-    at: DocumentPath = ()
+    at: DocumentPath = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Slice:
     sources: tuple[Source, ...]
     base_model: ModelRef | None = None
     parameters: Parameters = field(default_factory=dict)
-    at: DocumentPath = ()
+    at: DocumentPath = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Module:
     models: tuple[ModelEntry, ...] = ()
     slices: tuple[Slice, ...] = ()
     parameters: Parameters = field(default_factory=dict)
-    at: DocumentPath = ()
+    at: DocumentPath = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,9 +95,13 @@ def test_workers_may_tell_at_once(said: list[str], clock: Clock) -> None:
 
 
 def test_a_failed_block_has_no_last_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ValueError, match="stop"), metered("merging", "bytes") as meter:
-        meter(1, 2)
-        raise ValueError("stop")
+    def fails() -> None:
+        with metered("merging", "bytes") as meter:
+            meter(1, 2)
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        fails()
     assert capsys.readouterr().err == ""
 
 

@@ -1,0 +1,113 @@
+"""Figures from runs: ratios, a table for the terminal, JSON and Markdown to keep."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cases import FLOOR, START, Case
+from measure import Run, Spread, spread
+
+COLUMNS = ("who", "what", "wall s", "CPU s", "peak anonymous MiB", "GB/s", "net ÷ floor", "mergekit ÷ Cuvee")
+EXPLAINED = (
+    "*wall*: median (least – largest) of whole processes, start to exit. *GB/s*: bytes read and written by wall time. "
+    "*net ÷ floor*: (wall − start-up) ÷ floor, the floor being `cat` of as many models to /dev/null and `cp` of one. "
+    "*mergekit ÷ Cuvee*: of whole processes; in brackets, both less their start-up. Memory: RssAnon, sampled; mapped "
+    "files do not count. All by medians."
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """The figures of one case; a ratio that was not measured is `None`."""
+
+    who: str
+    what: str
+    wall: Spread
+    cpu: Spread
+    anonymous: int
+    gigabytes_per_second: float | None
+    net_by_floor: float | None = None
+    peer_by_ours: float | None = None
+    peer_by_ours_net: float | None = None
+
+
+def rows(cases: Sequence[Case], runs: Mapping[Case, Sequence[Run]]) -> list[Row]:
+    """One row per case."""
+    walls = {(c.who, c.what): spread([r.wall for r in runs[c]]).middle for c in cases}
+    return [_row(case, runs[case], walls) for case in cases]
+
+
+def _row(case: Case, runs: Sequence[Run], walls: Mapping[tuple[str, str], float]) -> Row:
+    wall = spread([run.wall for run in runs])
+    speed = case.moved / wall.middle / 1e9 if case.moved else None
+    row = Row(case.who, case.what, wall, spread([r.cpu for r in runs]), max(r.anonymous for r in runs), speed)
+    if case.who == FLOOR or case.what == START:
+        return row
+    net = wall.middle - walls[case.who, START]
+    ratios: dict[str, float] = {"net_by_floor": net / walls[FLOOR, f"{case.reads} models"]}
+    if case.who == "cuvee" and ("mergekit", case.what) in walls:
+        ratios["peer_by_ours"] = walls["mergekit", case.what] / wall.middle
+        ratios["peer_by_ours_net"] = (walls["mergekit", case.what] - walls["mergekit", START]) / net
+    return Row(**{**vars(row), **ratios})
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """A row as it is printed."""
+    ratio = "" if row.peer_by_ours is None else f"{row.peer_by_ours:.1f} ({row.peer_by_ours_net:.1f})"
+    return (
+        row.who,
+        row.what,
+        _spread(row.wall),
+        f"{row.cpu.middle:.2f}",
+        f"{row.anonymous / 2**20:.0f}" if row.anonymous and row.who != FLOOR else "",
+        "" if row.gigabytes_per_second is None else f"{row.gigabytes_per_second:.2f}",
+        "" if row.net_by_floor is None else f"{row.net_by_floor:.2f}",
+        ratio,
+    )
+
+
+def _spread(value: Spread) -> str:
+    return f"{value.middle:.2f} ({value.low:.2f} – {value.high:.2f})"
+
+
+def show(found: Sequence[Row], title: str) -> None:
+    """Print the table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*COLUMNS, title=title)
+    for row in found:
+        table.add_row(*cells(row))
+    Console().print(table)
+
+
+def keep(found: Sequence[Row], about: Mapping[str, Any], machine: Mapping[str, Any], results: Path, name: str) -> None:
+    """Write `NAME.json` and `NAME.md`."""
+    results.mkdir(parents=True, exist_ok=True)
+    data = {"format": 1, **about, "machine": dict(machine), "rows": [asdict(row) for row in found]}
+    (results / f"{name}.json").write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    (results / f"{name}.md").write_text(markdown(found, about, machine), "utf-8")
+
+
+def markdown(found: Sequence[Row], about: Mapping[str, Any], machine: Mapping[str, Any]) -> str:
+    """The same as a page."""
+    lines = [
+        f"# Benchmark, models of {about['size']} billion parameters",
+        "",
+        f"{about['parameters']:,} parameters and {about['bytes_per_model']:,} bytes (bfloat16) per model; "
+        f"{about['repeats']} repeats, interleaved. Load average {about['load_before']} before and "
+        f"{about['load_after']} after the run, which itself takes up to all cores.",
+        "",
+        "| " + " | ".join(COLUMNS) + " |",
+        "| --- | --- |" + " ---: |" * (len(COLUMNS) - 2),
+        *("| " + " | ".join(cells(row)) + " |" for row in found),
+        "",
+        EXPLAINED,
+        "",
+        "Machine: " + "; ".join(f"{key.replace('_', ' ')} {value}" for key, value in machine.items()) + ".",
+    ]
+    return "\n".join(lines) + "\n"

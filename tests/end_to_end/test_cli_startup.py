@@ -1,0 +1,73 @@
+"""What a command imports: nothing heavy before it is needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.command_line import GOLDEN, VERBS, environment
+
+LIBRARIES = ("torch", "transformers", "pydantic", "ruamel", "numpy", "safetensors", "huggingface_hub", "xxhash")
+TELL = "import sys, json; sys.stderr.write('\\n' + json.dumps([m for m in {!r} if m in sys.modules]))"
+CODE = "from cuvee.cli import main; code = main({!r}); assert code == 0, code; " + TELL
+
+
+def imported_by(*words: str) -> list[str]:
+    """Those of the heavy libraries that a command imports."""
+    code = CODE.format(list(words), LIBRARIES)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stderr.splitlines()[-1])
+
+
+@pytest.mark.parametrize("words", [("--help",), ("--version",), ()], ids=str)
+def test_the_overview_imports_nothing_heavy(words: tuple[str, ...]) -> None:
+    assert imported_by(*words) == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_no_help_imports_anything_heavy(verb: str) -> None:
+    assert imported_by(verb, "--help") == []
+
+
+@pytest.mark.parametrize("words", [("methods",), ("methods", "ties"), ("methods", "ties", "--json")], ids=str)
+def test_methods_are_explained_without_torch(words: tuple[str, ...]) -> None:
+    assert imported_by(*words) == []
+
+
+def test_a_recipe_is_checked_without_torch() -> None:
+    found = imported_by("validate", str(GOLDEN / "ties_weighted.yml"))
+    assert set(found) <= {"pydantic", "ruamel"}
+
+
+def test_the_schema_needs_no_torch() -> None:
+    assert imported_by("schema") == ["pydantic"]
+
+
+def test_a_verbs_module_is_imported_only_when_called() -> None:
+    code = (
+        "import sys; from cuvee.cli import main; main(['methods']);"
+        "sys.stderr.write(' '.join(sorted(m for m in sys.modules if m.startswith('cuvee.cli.'))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=True)
+    modules = {name.removeprefix("cuvee.cli.") for name in done.stderr.split()}
+    assert modules & set(VERBS) == {"methods"}
+
+
+def test_help_answers_at_once() -> None:
+    """Processor time, which other processes cannot lengthen much: 0.4 s are promised, 0.2 s are usual."""
+    code = "import resource, sys; from cuvee.cli import main; main(['--help']); r = resource.getrusage(0);" + (
+        "sys.stderr.write(str(r.ru_utime + r.ru_stime))"
+    )
+    if sys.platform == "win32" or os.environ.get("COVERAGE_RUN"):
+        pytest.skip("no such clock")
+    environ = {k: v for k, v in environment().items() if k != "PYTHONDONTWRITEBYTECODE"}
+    seconds = []
+    for _ in range(4):  # the first may have to compile
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environ, check=True)
+        seconds.append(float(done.stderr.splitlines()[-1]))
+    assert min(seconds) < 0.4
