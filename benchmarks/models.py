@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 NAMES = ("base", "a", "b", "c")
+BYTES = 2
+"""Of a bfloat16."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +75,7 @@ SHAPES = {
 
 def parameters(size: str) -> int:
     """How many numbers a model of that size has."""
-    total = 0
-    for _, shape in SHAPES[size].tensors():
-        count = 1
-        for n in shape:
-            count *= n
-        total += count
-    return total
+    return sum(math.prod(shape) for _, shape in SHAPES[size].tensors())
 
 
 def build(size: str, cache: Path) -> Path:

@@ -11,12 +11,12 @@ from typing import Any
 from cases import FLOOR, START, Case
 from measure import Run, Spread, spread
 
-COLUMNS = ("who", "what", "wall s", "CPU s", "peak anonymous MiB", "GB/s", "net ÷ floor", "mergekit ÷ Cuvee")
+COLUMNS = ("who", "what", "wall s", "CPU s", "peak MiB", "GB/s", "net ÷ floor", "mergekit ÷ Cuvee")
 EXPLAINED = (
     "*wall*: median (least – largest) of whole processes, start to exit. *GB/s*: bytes read and written by wall time. "
     "*net ÷ floor*: (wall − start-up) ÷ floor, the floor being `cat` of as many models to /dev/null and `cp` of one. "
-    "*mergekit ÷ Cuvee*: of whole processes; in brackets, both less their start-up. Memory: RssAnon, sampled; mapped "
-    "files do not count. All by medians."
+    "*mergekit ÷ Cuvee*: of whole processes; in brackets, both less their start-up. *peak*: the most anonymous memory "
+    "(RssAnon, sampled) in any run; mapped files do not count. Ratios are of medians."
 )
 
 
@@ -82,7 +82,7 @@ def show(found: Sequence[Row], title: str) -> None:
     table = Table(*COLUMNS, title=title)
     for row in found:
         table.add_row(*cells(row))
-    Console().print(table)
+    Console(width=max(Console().width, 130)).print(table)
 
 
 def keep(found: Sequence[Row], about: Mapping[str, Any], machine: Mapping[str, Any], results: Path, name: str) -> None:
@@ -96,11 +96,11 @@ def keep(found: Sequence[Row], about: Mapping[str, Any], machine: Mapping[str, A
 def markdown(found: Sequence[Row], about: Mapping[str, Any], machine: Mapping[str, Any]) -> str:
     """The same as a page."""
     lines = [
-        f"# Benchmark, models of {about['size']} billion parameters",
+        f"# Benchmark, size {about['size']}",
         "",
         f"{about['parameters']:,} parameters and {about['bytes_per_model']:,} bytes (bfloat16) per model; "
-        f"{about['repeats']} repeats, interleaved. Load average {about['load_before']} before and "
-        f"{about['load_after']} after the run, which itself takes up to all cores.",
+        f"{about['repeats']} repeats, interleaved. Load average: {about['load_before']} just before, "
+        f"{about['load_after']} at the end.",
         "",
         "| " + " | ".join(COLUMNS) + " |",
         "| --- | --- |" + " ---: |" * (len(COLUMNS) - 2),

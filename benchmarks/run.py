@@ -23,11 +23,11 @@ import machine
 import measure
 import models
 import report
-from cases import METHODS, SMOKE_METHODS, Case, cases
+from cases import METHODS, SMOKE_METHODS, START, Case, cases
 
 HERE = Path(__file__).parent
 CACHE = HERE / "cache"
-MEMORY = Path("/dev/shm")  # noqa: S108 - a file system in memory, not a secret place
+MEMORY = Path("/dev/shm")
 ROOM = 6.0
 """Free space wanted in memory, in models: four inputs, one output, and some to spare."""
 
@@ -82,24 +82,25 @@ def interleaved(todo: Sequence[Case], repeats: int) -> dict[Case, list[measure.R
 
 def main(given: Sequence[str]) -> None:
     asked, peer = arguments(given), peer_python()
-    built, tiny = models.build(asked.size, CACHE), models.build("tiny", CACHE)
-    one = (built / "a" / "model.safetensors").stat().st_size
-    with workplace(asked.folder, ROOM * one) as room:
-        todo = cases(asked.methods, models.place(built, room), models.place(tiny, room), room, peer)
+    count = models.parameters(asked.size)
+    with workplace(asked.folder, ROOM * count * models.BYTES) as room:
+        cache = room / "cache" if asked.smoke else CACHE
+        large, tiny = (models.place(models.build(size, cache), room) for size in (asked.size, "tiny"))
+        todo = cases(asked.methods, large, tiny, room, peer)
         before = machine.load()
         for case in todo:
-            if case.what == "start-up":
+            if case.what == START:
                 measure.run(case)  # once unmeasured: byte code is compiled, libraries come into the page cache
         found = report.rows(todo, interleaved(todo, asked.repeats))
         about = {
             "size": asked.size,
-            "parameters": models.parameters(asked.size),
-            "bytes_per_model": one,
+            "parameters": count,
+            "bytes_per_model": models.nbytes(large / "a"),
             "repeats": asked.repeats,
             "load_before": before,
             "load_after": machine.load(),
         }
-        report.show(found, f"{asked.size} billion parameters, {asked.repeats} repeats")
+        report.show(found, f"{count:,} parameters per model, {asked.repeats} repeats")
         report.keep(found, about, machine.facts(room, peer), asked.results, asked.size)
 
 

@@ -8,20 +8,28 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "run.py"
 
 
-def smoke(results: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SCRIPT), "--smoke", "--results", str(results), *more]
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("benchmark")
+
+
+@pytest.fixture(scope="module")
+def done(room: Path) -> subprocess.CompletedProcess[str]:
+    """One run, on tiny models, without the peer."""
+    options = ["--smoke", "--results", str(room / "results"), "--folder", str(room / "models")]
     alone = {k: v for k, v in os.environ.items() if k != "PEER_PYTHON"}
-    return subprocess.run(command, capture_output=True, text=True, env=alone)
+    return subprocess.run([sys.executable, str(SCRIPT), *options], capture_output=True, text=True, env=alone)
 
 
-def test_a_tiny_run(tmp_path: Path) -> None:
-    done = smoke(tmp_path, "--folder", str(tmp_path / "room"))
+def test_a_tiny_run(done: subprocess.CompletedProcess[str], room: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "net ÷ floor" in done.stdout
-    found = json.loads((tmp_path / "tiny.json").read_text("utf-8"))
+    found = json.loads((room / "results" / "tiny.json").read_text("utf-8"))
     rows = {(row["who"], row["what"]): row for row in found["rows"]}
     assert rows.keys() == {
         ("floor", "3 models"),
@@ -33,15 +41,24 @@ def test_a_tiny_run(tmp_path: Path) -> None:
     for row in rows.values():
         assert 0 < row["wall"]["low"] <= row["wall"]["middle"] <= row["wall"]["high"]
     assert rows["cuvee", "ties"]["net_by_floor"] is not None
-    assert list((tmp_path / "room").iterdir()) == [], "the models are taken away again"
+    assert list((room / "models").iterdir()) == [], "the models are taken away again"
 
 
-def test_results_tell_no_names_and_no_paths(tmp_path: Path) -> None:
-    assert smoke(tmp_path).returncode == 0
+def test_results_tell_no_names_and_no_paths(done: subprocess.CompletedProcess[str], room: Path) -> None:
     for name in ("tiny.json", "tiny.md"):
-        text = (tmp_path / name).read_text("utf-8")
-        assert os.uname().nodename not in text
-        assert str(Path.home()) not in text
-        assert "/dev/shm" not in text
-        assert str(tmp_path) not in text
-    assert "| cuvee | linear |" in (tmp_path / "tiny.md").read_text("utf-8")
+        text = (room / "results" / name).read_text("utf-8")
+        for private in (os.uname().nodename, str(Path.home()), str(SCRIPT.parents[1]), str(room)):
+            assert len(private) < 4 or private not in text
+    assert "| cuvee | linear |" in (room / "results" / "tiny.md").read_text("utf-8")
+
+
+def test_a_failing_process_is_told(tmp_path: Path) -> None:
+    """Figures of runs that failed would be worse than none."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import measure, cases; from pathlib import Path; "
+        "measure.run(cases.Case('cuvee', 'linear', ('sh', '-c', 'echo why >&2; exit 3'), Path(sys.argv[2]), 0, 0))"
+    )
+    command = [sys.executable, "-c", code, str(SCRIPT.parent), str(tmp_path / "out")]
+    failed = subprocess.run(command, capture_output=True, text=True)
+    assert failed.returncode != 0
+    assert "cuvee linear failed:\nwhy" in failed.stderr

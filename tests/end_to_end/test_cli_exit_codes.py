@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.support.command_line import LINEAR, spawn, write_models, write_recipe
+from tests.support.command_line import LINEAR, command, environment, spawn, write_models, write_recipe
 
 FAULTY = """\
 merge_method: linear
@@ -78,7 +79,7 @@ def test_3_every_fault_of_a_recipe_with_its_place(folder: Path) -> None:
 def test_3_what_cannot_be_done_yet(folder: Path) -> None:
     ran = spawn("validate", "later.yml", cwd=folder)
     assert (ran.code, ran.out) == (3, "")
-    assert ran.err.startswith("later.yml:10:19: ")
+    assert ran.err.startswith("later.yml:9:19: ")
     assert "not carried out yet" in ran.err
 
 
@@ -94,10 +95,6 @@ def test_5_a_result_that_cannot_be_written(folder: Path) -> None:
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("there is no /dev/full")
-    import subprocess
-
-    from tests.support.command_line import command, environment
-
     for more in ((), ("--json",)):
         with full.open("w") as stream:
             done = subprocess.run(

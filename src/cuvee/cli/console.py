@@ -17,6 +17,10 @@ from cuvee.errors import Fault, ResourceError
 _CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 
 
+class ResultLost(ResourceError):
+    """Standard output cannot be written, for example because it is a file on a full disk."""
+
+
 def is_live(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
     """Whether somebody is watching the stream: a terminal that can move its cursor, not a build machine."""
     return stream.isatty() and environ.get("TERM") != "dumb" and not environ.get("CI")
@@ -99,7 +103,7 @@ def write_out(text: str) -> None:
     """Write to standard output, all of it or until the reader goes away.
 
     Raises:
-        ResourceError: standard output cannot be written, for example a file on a full disk.
+        ResultLost: standard output cannot be written.
     """
     try:
         sys.stdout.write(text)
@@ -109,7 +113,7 @@ def write_out(text: str) -> None:
     except OSError as error:
         _discard_stdout()
         message = f"could not write the result to standard output: {error.strerror or error}"
-        raise ResourceError(Fault("io-error", message)) from error
+        raise ResultLost(Fault("io-error", message)) from error
 
 
 def _discard_stdout() -> None:

@@ -12,9 +12,9 @@ from cyclopts import CycloptsError
 from rich.text import Text
 
 from cuvee.cli.answer import write_json
-from cuvee.cli.console import plain, printable, tell
+from cuvee.cli.console import ResultLost, plain, printable, tell
 from cuvee.cli.options import Common
-from cuvee.errors import CuveeError, Fault, Place, ResourceError
+from cuvee.errors import CuveeError, Fault, Place
 
 MOST_FAULTS: Final = 20
 """Faults told as text; all of them are in the JSON."""
@@ -52,10 +52,10 @@ def report(error: BaseException, command: str | None, common: Common) -> int:
     failure = failure_of(error, command)
     if common.debug:
         tell("".join(traceback.format_exception(error)).rstrip())
-    if common.json:
-        with suppress(ResourceError):  # standard output is full, and the first error is the one to tell
+    if common.json and not isinstance(error, ResultLost):
+        with suppress(ResultLost):  # where standard output cannot be written, text on the other stream must do
             write_json(command, {"error": {"exit_code": failure.exit_code, "faults": failure.faults}})
-        return failure.exit_code
+            return failure.exit_code
     for fault in failure.faults[:MOST_FAULTS]:
         _tell_fault(fault, failure.label)
     if (more := len(failure.faults) - MOST_FAULTS) > 0:
