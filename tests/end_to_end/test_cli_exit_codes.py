@@ -48,7 +48,7 @@ def test_0_a_merge(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("merge", "recipe.yml", "-o", "x", "--sed", "3"), "Did you mean --seed?"),
+        (("merge", "recipe.yml", "-o", "x", "--sed", "3"), "--seed"),
         (("merg", "recipe.yml"), 'Did you mean "merge"?'),
         (("merge", "recipe.yml"), "--out"),
         (("merge", "recipe.yml", "-o", "x", "--threads", "0"), "--threads"),

@@ -228,12 +228,6 @@ def test_diff_by_parts(folder: Path, capsys: Capsys) -> None:
     assert "0 mlp" not in whole
 
 
-def test_not_a_number_is_null(folder: Path, capsys: Capsys) -> None:
-    write_model(folder / "n", {"w": torch.tensor([1.0, float("nan")])})
-    found = answered(call(capsys, "diff", "n", "n", "--json"), "diff")
-    assert found["total"]["cosine"] is None
-
-
 def test_methods(capsys: Capsys) -> None:
     found = answered(call(capsys, "methods", "--json"), "methods")
     assert [m["name"] for m in found["methods"]] == list(names())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from rich.console import RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from cuvee.cli.answer import Answer, deliver
@@ -16,7 +17,7 @@ from cuvee.cli.console import plain
 from cuvee.cli.failures import Interrupted
 from cuvee.cli.options import COMMON, Common, Switch
 from cuvee.cli.progress import Meter, metered
-from cuvee.cli.tables import Column, paragraph, table
+from cuvee.cli.tables import Column, FirstThatFits, paragraph, table
 
 if TYPE_CHECKING:
     from cuvee.demo import Row
@@ -84,19 +85,27 @@ class _Stages:
 
 
 def _text(out: Path, results: Mapping[str, Any]) -> Iterator[RenderableType]:
-    from cuvee.demo import closing_lines, columns, summary
+    from cuvee.demo import closing_lines
 
-    first, *others = columns(results)
-    headings = [Column(first), *(Column(word, numbers=True) for word in others)]
-    rows = summary(results)
-    gaps = [number for number in range(1, len(rows)) if rows[number].kind != rows[number - 1].kind]
-    yield table(headings, [_cells(row) for row in rows], gaps)
+    yield FirstThatFits([_scores(results, between="_"), _scores(results, between="_\n")])
     yield ""
     yield from (paragraph(line) for line in closing_lines(results))
     yield ""
     yield f"Everything is in {out}: models, recipes to edit, merges, results.json, results.png"
 
 
-def _cells(row: Row) -> list[Text]:
+def _scores(results: Mapping[str, Any], between: str) -> Table:
+    """The table; `between` stands between the words of a model's name, to break long ones at."""
+    from cuvee.demo import columns, summary
+
+    first, *others = columns(results)
+    headings = [Column(first), *(Column(word, numbers=True) for word in others)]
+    rows = summary(results)
+    gaps = [number for number in range(1, len(rows)) if rows[number].kind != rows[number - 1].kind]
+    return table(headings, [_cells(row, between) for row in rows], gaps)
+
+
+def _cells(row: Row, between: str) -> list[Text]:
     """One line of the table; the best merge stands out."""
-    return [plain(cell, "bold" if row.best else "") for cell in row.cells]
+    name, *scores = row.cells
+    return [plain(cell, "bold" if row.best else "") for cell in (name.replace("_", between), *scores)]

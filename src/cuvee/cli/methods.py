@@ -107,15 +107,15 @@ def _default(param: Param) -> str:
 
 
 def _models(spec: MethodSpec) -> str:
+    """Fewest and most models, and whether the base is one of them."""
     fewest, most = spec.models
-    if most is None:
-        return f"{fewest} or more"
-    return str(fewest) if fewest == most else f"{fewest} to {most}"
+    number = f"{fewest} or more" if most is None else str(fewest) if fewest == most else f"{fewest} to {most}"
+    return number if spec.base == "input" else f"{number} besides the base"
 
 
 def _base(spec: MethodSpec) -> str:
     words = {
-        "required": "required, not counted among the models",
+        "required": "required",
         "optional": "optional",
         "input": "none needed; one that is given counts as one more model",
     }

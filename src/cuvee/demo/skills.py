@@ -154,12 +154,15 @@ def items(word: str, split: Split, count: int, seed: int) -> tuple[Document, ...
     """`count` different items of a skill; the draw depends on seed, split and skill, so that skills differ.
 
     Raises:
-        ValueError: the split has fewer than `count` strings for this skill (found by running out of luck).
+        ValueError: the split has too few strings of this skill's lengths; none that is new was found in 10 000 draws.
     """
     rng = random.Random(f"{seed}/{split}/{word}")
     texts: dict[str, None] = {}
-    for _ in range(1000 * count):
-        if len(texts) == count:
-            return tuple(instruction(SKILLS[word], text) for text in texts)
-        texts[draw_input(SKILLS[word], split, rng)] = None
-    raise ValueError(f"{count} different {split} items of {word} asked for, {len(texts)} found")
+    barren = 0
+    while len(texts) < count:
+        text = draw_input(SKILLS[word], split, rng)
+        barren = barren + 1 if text in texts else 0
+        if barren > 10_000:
+            raise ValueError(f"{count} different {split} items of `{word}` should be drawn; there are {len(texts)}")
+        texts[text] = None
+    return tuple(instruction(SKILLS[word], text) for text in texts)

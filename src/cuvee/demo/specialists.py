@@ -6,8 +6,8 @@ import copy
 import os
 import shutil
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -82,10 +82,20 @@ def train_specialists(
 
     with ThreadPoolExecutor(workers()) as pool:
         try:
-            return dict(zip(words, pool.map(specialist, words), strict=True))
-        except BaseException:
+            trained = {word: pool.submit(specialist, word) for word in words}
+            wait(trained.values(), return_when=FIRST_EXCEPTION)
+        finally:
             stop.set()
-            raise
+    _raise_first(trained.values())
+    return {word: future.result() for word, future in trained.items()}
+
+
+def _raise_first(futures: Iterable[Future[Any]]) -> None:
+    """Raise what went wrong in one of the threads, rather than that the others were stopped because of it."""
+    errors = [error for future in futures if (error := future.exception()) is not None]
+    for error in errors:
+        if not isinstance(error, _Stopped):
+            raise error
 
 
 def weights(model: Any) -> Mapping[str, torch.Tensor]:

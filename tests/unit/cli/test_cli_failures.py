@@ -60,6 +60,7 @@ def test_a_fault_in_a_file_starts_with_its_place(capsys: pytest.CaptureFixture[s
 
 
 def test_twenty_faults_are_told_and_the_rest_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert MOST_FAULTS == 20
     many = [Fault("shape-mismatch", f"tensor {i}") for i in range(MOST_FAULTS + 3)]
     report(InputError(many), "plan", Common())
     err = capsys.readouterr().err.splitlines()

@@ -18,7 +18,18 @@ SPOTS = {
     "encoder.block.0.layer.1.DenseReluDense.wi.weight": ("encoder.block", 0, "layer.1.DenseReluDense.wi.weight"),
     "h.100.attn.c_attn.weight": ("h", 100, "attn.c_attn.weight"),
 }
-NO_SPOT = ["", "weight", "block1.conv2.weight", "layer1.bn2.bias", "a.1b.c", "a.-1.b", "a.1_0.b", "a.².b", "a.٣.b", "x."]
+NO_SPOT = [
+    "",
+    "weight",
+    "block1.conv2.weight",
+    "layer1.bn2.bias",
+    "a.1b.c",
+    "a.-1.b",
+    "a.1_0.b",
+    "a.².b",
+    "a.٣.b",
+    "x.",
+]
 
 ROLES = {
     "embedding": [
