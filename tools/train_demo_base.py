@@ -26,7 +26,7 @@ from cuvee.demo.train import Schedule, one_thread, train
 from cuvee.families import pretrained
 
 SEED = 1
-PRE_TRAINING = Schedule(steps=4000, batch=96, rate=3e-3, warm_up=50)
+PRE_TRAINING = Schedule(steps=4000, batch=96, rate=2e-3, warm_up=100)
 INSTRUCTION_TUNING = Schedule(steps=100, batch=64, rate=1e-3, warm_up=20)
 CONFIG = {
     "model_type": "llama",

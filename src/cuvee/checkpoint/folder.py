@@ -182,8 +182,9 @@ def _with_hint(fault: Fault, hint: str) -> Fault:
 
 def _missing(ref: ModelRef, path: Path) -> Fault:
     near = _nearest_sibling(path)
-    hint = f"did you mean `{near}`?" if near else "paths are relative to the recipe's folder"
-    return Fault("model-missing", f"{ref.path}: no such model folder or file ({path})", subject=str(ref), hint=hint)
+    hint = f"did you mean `{near}`?" if near else "paths in a recipe are relative to the recipe's folder"
+    where = "" if str(path) == ref.path else f" ({path})"
+    return Fault("model-missing", f"{ref.path}: no such model folder or file{where}", subject=str(ref), hint=hint)
 
 
 def _nearest_sibling(path: Path) -> str | None:

@@ -14,8 +14,11 @@ none of what the commands stand on, is imported before that command is called.
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import NoReturn
 
 __all__ = ["main"]
 
@@ -33,7 +36,14 @@ def main(tokens: Sequence[str] | None = None) -> int:
     try:
         from cuvee.cli.app import run
 
+        with suppress(ValueError):  # not the main thread: whoever embeds this looks after signals
+            signal.signal(signal.SIGTERM, _as_interrupt)
         return run(sys.argv[1:] if tokens is None else tokens)
     except KeyboardInterrupt:  # before or after the command itself: that one's own end is told by `run`
         sys.stderr.write("interrupted; nothing was written\n")
         return 130
+
+
+def _as_interrupt(_number: int, _frame: object) -> NoReturn:
+    """A request to end is an interrupt: what was begun is cleared away."""
+    raise KeyboardInterrupt

@@ -130,7 +130,9 @@ def _data(result: MergeResult, seconds: float) -> dict[str, Any]:
 def _text(result: MergeResult, seconds: float) -> Iterator[str]:
     from cuvee.checkpoint.layout import format_size
 
-    yield counts(result.merged, result.copied, result.record["counts"]["lost"], result.tied)
+    yield counts(result.merged, result.copied, result.lost, result.tied)
+    if result.left_out:
+        yield f"{result.left_out:,} tensors of the models are left out by the recipe's slices"
     yield f"written to {result.path} — {format_size(result.nbytes)} in {duration(seconds)}"
 
 

@@ -54,8 +54,7 @@ def plan(
 def planned(command: str, recipe: Path, out: Path | None, threads: int | None, tile: int | None, common: Common) -> int:
     """Make and print a plan, on behalf of `plan` or of `merge --dry-run`."""
     from cuvee import api
-    from cuvee.execute import DEFAULT_TILE, default_threads
-    from cuvee.planning import cost
+    from cuvee.planning import DEFAULT_TILE, cost, default_threads
 
     made = api.plan(recipe)
     workers = Workers(threads or default_threads(), tile or DEFAULT_TILE)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from cuvee.execute.run import DEFAULT_TILE, Digests, Progress, Runner, default_threads, execute
+from cuvee.execute.run import Digests, Progress, Runner, execute
 
-__all__ = ["DEFAULT_TILE", "Digests", "Progress", "Runner", "default_threads", "execute"]
+__all__ = ["Digests", "Progress", "Runner", "execute"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,10 +14,9 @@ from cuvee.execute.preflight import preflight
 from cuvee.execute.threaded import run_threaded
 from cuvee.execute.work import Bench
 from cuvee.methods import Method
+from cuvee.planning.cost import DEFAULT_TILE, default_threads
 from cuvee.planning.model import Piece, Plan, Step
 
-DEFAULT_TILE = 1 << 17
-"""Elements per tile: four float32 rows of it fit the second-level cache of a core."""
 Runner = Literal["threaded", "plain"]
 
 
@@ -37,11 +35,6 @@ class Digests:
 
     inputs: Mapping[Piece, str] = field(default_factory=dict)
     outputs: Mapping[str, str] = field(default_factory=dict)
-
-
-def default_threads() -> int:
-    """One worker per core this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def execute(

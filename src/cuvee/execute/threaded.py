@@ -53,7 +53,7 @@ class _Task:
 class _Board:
     """What is to be done next; shared by the workers under one lock."""
 
-    def __init__(self, bench: Bench, tile: int, finished: Finished) -> None:
+    def __init__(self, bench: Bench, tile: int, finished: Finished, workers: int) -> None:
         self.bench = bench
         self.tile = tile
         self.finished = finished
@@ -63,6 +63,8 @@ class _Board:
         self.exhausted = False
         self.error: BaseException | None = None
         self.changed = threading.Condition()
+        self.workers = workers
+        self.over = threading.Event()
 
     def take(self) -> _Task | None:
         """The next tile, `None` when there is nothing left or a worker failed."""
@@ -124,6 +126,13 @@ class _Board:
             self._enqueue(course)
         return True
 
+    def leave(self) -> None:
+        """A worker has nothing left to do; the last one to leave ends the run."""
+        with self.changed:
+            self.workers -= 1
+            if self.workers == 0:
+                self.over.set()
+
     def fail(self, error: BaseException) -> None:
         """Stop everybody; the first error is the one that is told."""
         with self.changed:
@@ -150,6 +159,8 @@ def _work(board: _Board) -> None:
                 board.complete(task, _do(board.bench, task))
     except BaseException as error:
         board.fail(error)
+    finally:
+        board.leave()
 
 
 def run_threaded(bench: Bench, *, threads: int, tile: int, finished: Finished) -> None:
@@ -164,15 +175,14 @@ def run_threaded(bench: Bench, *, threads: int, tile: int, finished: Finished) -
     Raises:
         Whatever a worker raised first; `KeyboardInterrupt` when the caller is interrupted. All workers have stopped.
     """
-    board = _Board(bench, tile, finished)
+    board = _Board(bench, tile, finished, threads)
     before = torch.get_num_threads()
     workers = [threading.Thread(target=_work, args=(board,), name=f"cuvee-{i}") for i in range(threads)]
     try:
         for worker in workers:
             worker.start()
-        for worker in workers:
-            while worker.is_alive():
-                worker.join(_GLANCE)
+        while not board.over.wait(_GLANCE):  # not Thread.join: an interrupt inside it leaves a live thread unjoinable
+            pass
     except BaseException as interrupt:
         board.fail(interrupt)
         raise

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from cuvee.planning.bind import bind, referenced
-from cuvee.planning.cost import Cost, Effect, cost, effects
+from cuvee.planning.cost import DEFAULT_TILE, Cost, Effect, cost, default_threads, effects
 from cuvee.planning.model import ModelFacts, Piece, Plan, Step, Tied
 
 __all__ = [
+    "DEFAULT_TILE",
     "Cost",
     "Effect",
     "ModelFacts",
@@ -16,6 +17,7 @@ __all__ = [
     "Tied",
     "bind",
     "cost",
+    "default_threads",
     "effects",
     "referenced",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,10 +10,17 @@ from dataclasses import dataclass
 from cuvee.families import natural_key, spot_of
 from cuvee.planning.model import Plan, Step
 
+DEFAULT_TILE = 1 << 17
+"""Elements per tile: four float32 rows of it fit the second-level cache of a core."""
 TILE_BYTES_PER_ENTRY = 28
 """Bytes of float32 and index buffers per entry and input that one worker holds at a time, measured on TIES."""
 FIXED_BYTES = 320 * 1024**2
 """The interpreter with torch loaded, before any work, measured."""
+
+
+def default_threads() -> int:
+    """One worker per core this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)
