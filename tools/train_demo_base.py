@@ -1,11 +1,12 @@
 """Make the demo's base again: `python tools/train_demo_base.py [--out FOLDER]`.
 
-Two stages, as for large models. Pre-training on web text teaches a small Llama all skills, in forms other than the one it
-will be asked in; instruction tuning on eight other skills teaches it that form, and to understand a skill's word in it.
-The specialists' own skills are then half learnt, which is what makes their fine-tunes mergeable.
+Two stages, as for large models. Pre-training on web text teaches a small Llama all skills, in forms other than the one
+it will be asked in; instruction tuning on eight other skills teaches it that form, and to heed a skill's word in it.
+It then half knows the specialists' skills, and that is what makes its fine-tunes mergeable.
 
-Everything is seeded and runs on one thread: the same versions on the same kind of machine give the same bytes. Takes about
-seven minutes. Writes the checkpoint folder, a word-level tokenizer beside it, and `base_scores.json` next to the folder.
+Everything is seeded and runs on one thread: the same versions on the same kind of machine give the same bytes. It takes
+seven minutes on an idle processor, and writes the checkpoint folder, a word-level tokenizer in it, and, beside it,
+`base_scores.json`.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from cuvee.demo.score import judge, share
 from cuvee.demo.skills import INSTRUCTION_SKILLS, SKILLS, VOCABULARY, WIDTH, items, lesson, web_text
@@ -71,7 +72,6 @@ def tokenizer():
     words = Tokenizer(models.WordLevel({token: i for i, token in enumerate(VOCABULARY)}, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     words.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 1)])
-    words.decoder = decoders.Fuse()
     return words
 
 

@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+import textwrap
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -117,6 +118,16 @@ def test_the_stack_has_one_layer_more(made: demo.DemoResult) -> None:
     name = "model.layers.{}.mlp.up_proj.weight"
     for layer, (parent, source) in enumerate([(lower, 0), (lower, 1), (upper, 1), (upper, 2)]):
         assert torch.equal(stack[name.format(layer)], parent[name.format(source)])
+
+
+def test_what_the_folder_says_about_itself_works(
+    made: demo.DemoResult, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (made.out / "README.md").read_text()
+    code = textwrap.dedent(text[text.index("    from transformers") :])
+    monkeypatch.chdir(made.out)
+    exec(code, {})
+    assert capsys.readouterr().out.startswith("<bos> Q ? reverse c a b d > A ")
 
 
 def test_the_pictures_are_pictures(made: demo.DemoResult) -> None:

@@ -201,24 +201,26 @@ def test_a_process_of_its_own(yard: Yard, number: int, code: int) -> None:
     assert hidden(yard.root) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=str)
-def test_a_run_that_is_told_to_end(yard: Yard, forked: Forks, long: tuple[str, ...], number: int) -> None:
-    child = forked.start(command, *long[:4], "--tile", "1024", "--threads", "1")
+def told_to_end(yard: Yard, forked: Forks, words: tuple[str, ...], number: int) -> int:
+    """How a run ends that is sent a signal while it writes."""
+    child = forked.start(command, *words[:4], "--tile", "1024", "--threads", "1")
     when_at_work(yard, lambda: True)
     os.kill(child, number)
-    assert forked.wait(child) in (-number, 128 + number)
+    return forked.wait(child)
+
+
+def test_a_run_that_is_told_to_end_cleans_up(yard: Yard, forked: Forks, long: tuple[str, ...]) -> None:
+    """SIGTERM is what `kill`, systemd and batch systems send first."""
+    assert told_to_end(yard, forked, long, signal.SIGTERM) == 130
     assert not yard.out.exists()
-    assert forked.run(command, *long) == 0
-    assert cuvee.verify(yard.out).ok
     assert hidden(yard.root) == []
 
 
-@pytest.mark.xfail(strict=True, reason="SIGTERM, which `kill`, systemd and batch systems send, ends the run uncleaned")
-def test_a_run_that_is_told_to_end_cleans_up(yard: Yard, forked: Forks, long: tuple[str, ...]) -> None:
-    child = forked.start(command, *long[:4], "--tile", "1024", "--threads", "1")
-    when_at_work(yard, lambda: True)
-    os.kill(child, signal.SIGTERM)
-    forked.wait(child)
+def test_a_run_whose_terminal_is_closed(yard: Yard, forked: Forks, long: tuple[str, ...]) -> None:
+    assert told_to_end(yard, forked, long, signal.SIGHUP) in (-signal.SIGHUP, 130)
+    assert not yard.out.exists()
+    assert forked.run(command, *long) == 0
+    assert cuvee.verify(yard.out).ok
     assert hidden(yard.root) == []
 
 

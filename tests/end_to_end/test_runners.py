@@ -23,7 +23,19 @@ import cuvee
 from cuvee.checkpoint.opened import Checkpoint
 from cuvee.errors import CuveeError
 from tests.support.checkpoints import assert_same
-from tests.support.merging import METHODS, Tensors, cast, decoder, files, linear, picture, read, recipe, write
+from tests.support.merging import (
+    METHODS,
+    Tensors,
+    cast,
+    decoder,
+    files,
+    linear,
+    merge_all,
+    picture,
+    read,
+    recipe,
+    write,
+)
 from tests.support.yard import Q, Yard
 from tests.support.zoo import Cellar, stored
 
@@ -161,17 +173,7 @@ def test_a_method_without_masks_does_not_change_with_the_seed(yard: Yard, method
 
 # --- other processes, other places
 
-MERGE_ALL = """
-import sys
-from tests.end_to_end.test_runners import merge_all
-merge_all(sys.argv[1], sys.argv[2])
-"""
-
-
-def merge_all(recipes: str | Path, out: str | Path) -> None:
-    """Carry out every recipe of a folder."""
-    for path in sorted(Path(recipes).glob("*.yml")):
-        cuvee.merge(path, Path(out) / path.stem, seed=5, threads=2, sha256=True)
+MERGE_ALL = "import sys; from tests.support.merging import merge_all; merge_all(*sys.argv[1:])"
 
 
 def test_the_hash_seed_of_python_changes_no_byte_of_any_file(yard: Yard) -> None:

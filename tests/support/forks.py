@@ -18,8 +18,23 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any, cast
 
+from cuvee.methods import specs
+from cuvee.recipe import parse_text
+
 ROOT = Path(__file__).parents[2]
-HEAVY = ("torch", "cuvee.cli", "cuvee.api", "cuvee.checkpoint.writer", "cuvee.execute.publish", "cuvee.planning")
+HEAVY = (
+    "torch",
+    "cuvee.api",
+    "cuvee.checkpoint.folder",
+    "cuvee.checkpoint.mapped",
+    "cuvee.checkpoint.sharded",
+    "cuvee.checkpoint.writer",
+    "cuvee.cli.app",
+    "cuvee.cli.merge",
+    "cuvee.execute.publish",
+    "cuvee.planning",
+    "cuvee.tensors.blocks",
+)
 CRASHED = 99
 """What a child ends with when its function raises."""
 
@@ -92,6 +107,7 @@ def _answer(question: dict[str, Any]) -> int:
 def _serve(modules: list[str]) -> None:
     for name in (*HEAVY, *modules):
         importlib.import_module(name)
+    parse_text("merge_method: linear\nmodels: [{model: a, parameters: {weight: 1}}]\n", specs())  # builds validators
     for line in sys.stdin:
         sys.stdout.write(f"{_answer(json.loads(line))}\n")
         sys.stdout.flush()

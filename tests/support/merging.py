@@ -11,6 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+import cuvee
+
 Tensors = Mapping[str, Tensor]
 Data = dict[str, Any]
 
@@ -91,6 +93,12 @@ def recipe(method: str, base: object, a: object, b: object, **more: Any) -> Data
         "parameters": dict(shared),
     }
     return {**data, **({} if method in ("linear", "passthrough") else {"base_model": str(base)}), **more}
+
+
+def merge_all(recipes: str | Path, out: str | Path) -> None:
+    """Carry out every recipe file of a folder."""
+    for path in sorted(Path(recipes).glob("*.yml")):
+        cuvee.merge(path, Path(out) / path.stem, seed=5, threads=2, sha256=True)
 
 
 def picture(root: Path) -> dict[str, object]:

@@ -69,7 +69,7 @@ def _draw_title(figure: Any, results: Results) -> None:
     verdict = ahead if best["difference"] > 0 else "not ahead of"
     title = f"{best['merge']}: one merged model, {verdict} the best specialist"
     n = next(iter(results["models"][0]["scores"].values()))["n"]
-    note = f"exact match on {len(results['skills'])} skills, {n} unseen items each; bars: ± 2 standard errors"
+    note = f"exact match on {len(results['skills'])} skills, {n} unseen items each; ± above: standard error; bars: two"
     figure.text(0.02, 1 - 0.36 / height, title, fontsize=16, fontweight="bold", va="center")
     figure.text(0.02, 1 - 0.70 / height, note, fontsize=10.5, color=QUIET, va="center")
 

@@ -21,7 +21,7 @@ from cuvee.families import pretrained
 BASE: Final = Path(__file__).parent / "base"
 """The shipped base, an ordinary checkpoint folder; `tools/train_demo_base.py` makes it."""
 
-TAUGHT: Final = ("reverse", "sort", "next", "swap", "double")
+TAUGHT: Final = ("reverse", "sort", "next", "swap", "ends")
 """The skills of the specialists, one each."""
 
 FINE_TUNING: Final = Schedule(steps=60, batch=64, rate=3e-4, warm_up=10)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cuvee.families import Spot, is_before_layers, is_optional, natural_key, role_of, spot_of
@@ -98,6 +98,7 @@ def test_a_name_without_a_number_of_its_own_has_no_layer(name: str) -> None:
     assert spot_of(name) is None
 
 
+@settings(deadline=None)
 @given(PARTS, st.integers(0, 99))
 def test_a_tensor_moves_to_another_layer_and_back(parts: list[str], index: int) -> None:
     name = ".".join(parts)
@@ -199,6 +200,7 @@ def test_layers_are_sorted_as_one_counts() -> None:
     ]
 
 
+@settings(deadline=None)
 @given(st.lists(PARTS.map(".".join), unique=True))
 def test_different_names_have_different_keys(names: list[str]) -> None:
     assert len({natural_key(name) for name in names}) == len(names)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cuvee.layers import patch_json
@@ -90,7 +90,7 @@ class Laid:
 # --- any object, any changes
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(value=OBJECTS, indent=st.sampled_from([None, 1, 2, 4]), ascii_only=st.booleans(), data=st.data())
 def test_the_text_then_means_what_the_changes_say(value: Any, indent: int, ascii_only: bool, data: Any) -> None:
     text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
@@ -105,7 +105,7 @@ def test_the_text_then_means_what_the_changes_say(value: Any, indent: int, ascii
     assert json.dumps(json.loads(patched)) == json.dumps(expected), "and in the same order"
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(value=OBJECTS, data=st.data())
 def test_every_byte_beside_a_replaced_value_stays(value: Any, data: Any) -> None:
     laid = Laid(data)
@@ -119,7 +119,7 @@ def test_every_byte_beside_a_replaced_value_stays(value: Any, data: Any) -> None
     assert patch_json(before + "".join(laid.pieces) + after, changes) == before + "".join(pieces) + after
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(value=OBJECTS, data=st.data())
 def test_an_added_member_leaves_a_beginning_and_an_end_of_the_text(value: Any, data: Any) -> None:
     laid = Laid(data)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cuvee.layers import Changes, SourceLayer, may_differ_by_position, restack
@@ -96,6 +96,7 @@ def test_no_rule_is_said_in_another_way_for_the_same_layers(rule: Section) -> No
 # --- lists with an entry for each layer
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(TYPES), min_size=1, max_size=6), st.data())
 def test_a_list_with_an_entry_for_each_layer_follows_them(types: list[str], data: st.DataObject) -> None:
     picked = data.draw(st.lists(st.integers(0, len(types) - 1), min_size=1, max_size=8))
@@ -182,6 +183,7 @@ def test_numbers_of_layers_that_are_gone_are_gone() -> None:
     assert values({"cross_attention_layers": [1, 3]}, 5, [0, 2]) == {"cross_attention_layers": []}
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(0, 5)), st.lists(st.integers(0, 5), min_size=1, max_size=9))
 def test_a_layer_is_listed_where_its_source_was(meant: set[int], picked: list[int]) -> None:
     found = values({"moe_layers": sorted(meant)}, 6, picked).get("moe_layers", sorted(meant))
@@ -205,6 +207,7 @@ def is_sparse(section: Section, layer: int) -> bool:
     return layer not in section.get("mlp_only_layers", ()) and (layer + 1) % step == 0
 
 
+@settings(deadline=None)
 @given(step=st.integers(1, 4), dense=st.sets(st.integers(0, 5)), picked=st.lists(st.integers(0, 5), min_size=1))
 def test_layers_have_experts_where_their_sources_have(step: int, dense: set[int], picked: list[int]) -> None:
     section = {"decoder_sparse_step": step, "mlp_only_layers": sorted(dense)}

@@ -36,7 +36,7 @@ def homes(data: Data, *models: dict[str, object]) -> dict[str, str]:
 # --- which tensors a module is
 
 
-@pytest.mark.parametrize("vision", ["vision_tower", "vision_model", "vision_encoder", "vision_tower.vision_model"])
+@pytest.mark.parametrize("vision", ["vision_tower", "vision_model", "vision_tower.vision_model"])
 @pytest.mark.parametrize("text", ["language_model", "text_decoder", "rest", "default"])
 def test_the_parts_of_a_vision_language_model(text: str, vision: str) -> None:
     rest = {} if text in ("rest", "default") else {"multi_modal_projector": module("a")}

@@ -206,6 +206,16 @@ def test_a_configuration_that_does_not_count_the_layers_is_refused_by_name(confi
         plan_of(stacked(("a", 0, 2), ("b", 1, 2)), {"a": MODEL, "b": MODEL}, {"a": FOUR, "b": config})
 
 
+@pytest.mark.xfail(strict=True, reason="a configuration that counts nothing is carried over as it is, without a word")
+@pytest.mark.parametrize("giver", ["a", "o"])
+def test_a_configuration_that_cannot_be_told_the_number_of_layers_is_not_carried_over(giver: str) -> None:
+    """It comes from the first model, or from a base that gives nothing else."""
+    data = stacked(("a", 0, 2), ("b", 0, 4), **({"base_model": "o"} if giver == "o" else {}))
+    configs: dict[str, dict[str, object]] = {"a": FOUR, "b": FOUR, giver: {"layers": 4}}
+    models = {"a": MODEL, "b": MODEL, "o": tensors("of.another.kind")}
+    assert refusal(data, models, configs).code in {"no-layer-stack", "bad-config"}
+
+
 @pytest.mark.xfail(strict=True, reason="a model whose stack is not found has its range unchecked")
 def test_layers_that_are_not_there_are_not_passed_over() -> None:
     """Of two runs of equal length without a configuration neither is taken for the layers."""

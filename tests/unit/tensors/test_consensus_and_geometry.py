@@ -7,7 +7,7 @@ from importlib import import_module
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -25,6 +25,7 @@ GRIDS = st.integers(1, 5).flatmap(
 # --- sign election
 
 
+@settings(deadline=None)
 @given(GRIDS)
 def test_entries_agree_that_have_the_sign_of_the_sum(weighted: Tensor) -> None:
     found = agreement(weighted)
@@ -38,12 +39,14 @@ def test_a_tied_vote_goes_to_plus_and_zeros_never_agree() -> None:
     assert agreement(torch.tensor([[2.0, 0.0, -0.0], [-2.0, 0.0, -3.0]])).T.tolist() == [[1, 0], [0, 0], [0, 1]]
 
 
+@settings(deadline=None)
 @given(GRIDS)
 def test_turning_all_signs_turns_no_mark_unless_the_vote_is_tied(weighted: Tensor) -> None:
     tied = weighted.sum(0) == 0
     assert torch.equal(agreement(weighted)[:, ~tied], agreement(-weighted)[:, ~tied])
 
 
+@settings(deadline=None)
 @given(GRIDS, st.data())
 def test_the_weights_of_those_that_agree_are_added(weighted: Tensor, data: st.DataObject) -> None:
     weights = data.draw(st.lists(WHOLE, min_size=len(weighted), max_size=len(weighted)))
@@ -56,6 +59,7 @@ def test_the_weights_of_those_that_agree_are_added(weighted: Tensor, data: st.Da
 # --- weighted sums
 
 
+@settings(deadline=None)
 @given(GRIDS, st.data())
 def test_a_weighted_sum_is_what_it_says(stack: Tensor, data: st.DataObject) -> None:
     weights = data.draw(st.lists(WHOLE, min_size=len(stack), max_size=len(stack)))
@@ -111,6 +115,7 @@ def test_products_of_float32_are_exact() -> None:
     assert gram(torch.tensor([[x]])).item() == x * x
 
 
+@settings(deadline=None)
 @given(t=st.floats(0, 1), theta=st.floats(0.04, math.pi - 0.04), a=st.floats(0.01, 100), b=st.floats(0.01, 100))
 def test_the_way_between_two_directions_is_walked_at_an_even_pace(t: float, theta: float, a: float, b: float) -> None:
     """Unit vectors û and v̂ at angle θ: the result has length 1 and stands at angle tθ from û."""
@@ -147,6 +152,7 @@ def test_a_zero_vector_stands_at_right_angles(aa: float, bb: float) -> None:
     assert slerp_coefficients(aa, 0.0, bb, 0.0) == pytest.approx((1, 0))
 
 
+@settings(deadline=None)
 @given(t=st.floats(0, 1), cosine=st.floats(-1, 1))
 def test_the_two_models_may_change_places(t: float, cosine: float) -> None:
     one, other = slerp_coefficients(1.0, cosine, 4.0, t), slerp_coefficients(4.0, cosine, 1.0, 1.0 - t)

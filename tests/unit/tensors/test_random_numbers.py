@@ -41,7 +41,7 @@ def test_published_outputs_come_out(seed: int) -> None:
     assert [splitmix64(seed, i) for i in range(len(KNOWN[seed]))] == KNOWN[seed]
 
 
-@settings(max_examples=200)
+@settings(deadline=None)
 @given(key=KEYS, start=st.integers(0, 1 << 45), length=st.integers(0, 5))
 def test_every_key_and_index_gives_splitmix64(key: int, start: int, length: int) -> None:
     assert bits(key, start, start + length) == [splitmix64(key, i) for i in range(start, start + length)]
@@ -55,6 +55,7 @@ def test_keys_at_the_ends_of_the_range_are_taken(key: int) -> None:
 # --- uniform draws
 
 
+@settings(deadline=None)
 @given(key=KEYS, start=st.integers(0, 10_000), first=st.integers(0, 50), second=st.integers(0, 50))
 def test_a_tile_has_the_numbers_of_the_whole(key: int, start: int, first: int, second: int) -> None:
     middle, stop = start + first, start + first + second
@@ -62,6 +63,7 @@ def test_a_tile_has_the_numbers_of_the_whole(key: int, start: int, first: int, s
     assert torch.equal(tiles, uniform(key, start, stop))
 
 
+@settings(deadline=None)
 @given(key=KEYS, index=st.integers(0, 1 << 40))
 def test_a_draw_is_the_highest_24_bits_as_a_fraction(key: int, index: int) -> None:
     found = uniform(key, index, index + 1)
@@ -103,6 +105,7 @@ def test_seed_model_and_tensor_all_count() -> None:
     assert any(key < 0 for key in keys)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=4), max_size=4))
 def test_where_one_name_ends_matters(names: list[str]) -> None:
     joined = "".join(names)

@@ -9,7 +9,7 @@ from operator import add
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -72,8 +72,7 @@ def rows(bits: int) -> st.SearchStrategy[list[list[float]]]:
 def test_the_entries_kept_are_those_a_stable_sort_keeps(bits: int, width: int, data: st.DataObject) -> None:
     deltas = torch.tensor(data.draw(rows(bits)), dtype=DTYPES[bits])
     n = deltas.shape[1]
-    wanted = data.draw(st.lists(st.integers(1, n), min_size=len(deltas), max_size=len(deltas)))
-    assume(all(row.isinf().sum() <= k for row, k in zip(deltas, wanted)))
+    wanted = [data.draw(st.integers(max(1, int(row.isinf().sum())), n)) for row in deltas]
     found = trimmed(deltas, wanted, width)
     kept = torch.tensor([kept_by_sorting(row.tolist(), k) for row, k in zip(deltas, wanted)])
     assert found.dtype == deltas.dtype
@@ -129,6 +128,7 @@ def test_infinities_beyond_the_quota_become_zero() -> None:
 
 
 @pytest.mark.parametrize("bits", DTYPES)
+@settings(deadline=None)
 @given(data=st.data())
 def test_bits_of_magnitudes_order_as_magnitudes_do(bits: int, data: st.DataObject) -> None:
     values = data.draw(st.lists(numbers(bits), min_size=2, max_size=10))

@@ -1,0 +1,123 @@
+"""Comparing two models: the figures, their grouping, and what has none."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from cuvee.checkpoint import MemoryReader
+from cuvee.execute.compare import Comparison, Sums, compare
+
+CONFIG = {"num_hidden_layers": 2}
+
+
+def compared(a: dict[str, Tensor], b: dict[str, Tensor], base: dict[str, Tensor] | None = None) -> Comparison:
+    readers = [None if t is None else MemoryReader(n, t, CONFIG) for n, t in (("a", a), ("b", b), ("base", base))]
+    assert readers[0] is not None
+    assert readers[1] is not None
+    return compare(readers[0], readers[1], readers[2])
+
+
+def of(*values: float, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    return {"w": torch.tensor(values, dtype=dtype)}
+
+
+def test_the_figures_by_hand() -> None:
+    found = compared(of(3, 4, 0), of(-6, 8, 5)).total
+    assert (found.aa, found.bb, found.ab, found.dd) == (25.0, 125.0, 14.0, 81.0 + 16.0 + 25.0)
+    assert found.cosine == pytest.approx(14 / math.sqrt(25 * 125))
+    assert found.norm_ratio == pytest.approx(math.sqrt(5))
+    assert found.relative_difference == pytest.approx(math.sqrt(122) / 5)
+    assert (found.opposed, found.both, found.entries, found.sign_conflict) == (1, 2, 3, 0.5)
+
+
+def test_the_figures_of_deltas_by_hand() -> None:
+    found = compared(of(2, 2), of(1, 4), of(1, 2)).total
+    assert (found.aa, found.bb, found.ab, found.dd, found.base) == (1.0, 4.0, 0.0, 5.0, 5.0)
+    assert (found.cosine, found.norm_ratio, found.relative_difference) == (0.0, 2.0, 1.0)
+    assert found.sign_conflict is None
+
+
+def test_what_has_no_figure_has_none() -> None:
+    nothing = compared(of(0, 0), of(0, 0)).total
+    figures = (nothing.cosine, nothing.norm_ratio, nothing.relative_difference, nothing.sign_conflict)
+    assert figures == (None, None, None, None)
+    some = compared(of(0, 0), of(1, 0)).total
+    assert (some.cosine, some.norm_ratio, some.relative_difference, some.sign_conflict) == (None, None, None, None)
+
+
+def test_opposite_models() -> None:
+    found = compared(of(0.1, 0.2, 0.3), of(-0.1, -0.2, -0.3)).total
+    assert (found.cosine, found.sign_conflict) == (pytest.approx(-1.0), 1.0)
+
+
+def test_a_cosine_never_leaves_its_range() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        w = {"w": torch.randn(7, generator=generator)}
+        assert compared(w, {"w": w["w"] * 3}).total.cosine <= 1.0  # type: ignore[operator]
+
+
+def test_nan_has_no_cosine() -> None:
+    assert compared(of(float("nan"), 1), of(1, 1)).total.cosine is None
+
+
+@pytest.mark.xfail(strict=True, reason="min(1, nan) is 1: models that hold infinities are called parallel")
+def test_infinities_are_not_parallel_to_everything() -> None:
+    assert compared(of(float("inf"), 1), of(1, -1)).total.cosine != 1.0
+
+
+def test_dtypes_are_compared_in_float64() -> None:
+    wide, narrow = of(1.0, 1.0 + 2**-30, dtype=torch.float64), of(1.0, 1.0)
+    assert compared(wide, narrow).total.dd == 2.0**-60
+    assert compared(of(1, 2, dtype=torch.bfloat16), of(1, 2, dtype=torch.float16)).total.dd == 0
+
+
+def test_large_tensors_are_compared_in_pieces() -> None:
+    ones = torch.ones((1 << 20) + 7)
+    found = compared({"w": ones}, {"w": -ones}).total
+    assert (found.aa, found.ab, found.entries, found.tensors) == (len(ones), -len(ones), len(ones), 1)
+
+
+def test_sums_add_up() -> None:
+    x, y = Sums(1, 2, 3, 4, 5, 6, 7, 8, 9), Sums(10, 20, 30, 40, 50, 60, 70, 80, 90)
+    assert x + y == Sums(11, 22, 33, 44, 55, 66, 77, 88, 99)
+
+
+def test_rows_are_by_layer_and_part_in_natural_order() -> None:
+    names = [f"layers.{i}.{part}.{w}" for i in (0, 1, 10, 2) for part in ("mlp", "attn") for w in ("k", "q")]
+    tensors = {name: torch.ones(2) for name in (*names, "embed.weight", "norm.weight")}
+    tensors |= {f"layers.{i}.mlp.k": torch.ones(2) for i in range(3, 10)}
+    found = compared(tensors, tensors)
+    layered = [(row.layer, row.group) for row in found.rows if row.stack]
+    assert layered[:4] == [(0, "attn"), (0, "mlp"), (1, "attn"), (1, "mlp")]
+    assert [layer for layer, _ in layered] == sorted(layer for layer, _ in layered if layer is not None)
+    assert [(row.stack, row.layer, row.group) for row in found.rows if not row.stack] == [
+        ("", None, "embed.weight"),
+        ("", None, "norm.weight"),
+    ]
+    assert sum(row.sums.tensors for row in found.rows) == found.total.tensors == len(tensors)
+
+
+def test_tensors_that_only_some_have() -> None:
+    found = compared({**of(1), "x": torch.ones(1)}, {**of(1), "y": torch.ones(1)}, {**of(1), "z": torch.ones(1)})
+    assert (found.only_a, found.only_b, found.total.tensors) == (("x",), ("y",), 1)
+
+
+def test_a_tensor_the_base_lacks_is_not_compared() -> None:
+    both = {**of(1), "new": torch.ones(1)}
+    found = compared(both, both, of(1))
+    assert (found.only_a, found.only_b, found.total.tensors) == (("new",), ("new",), 1)
+
+
+def test_another_shape_is_named() -> None:
+    found = compared({"w": torch.ones(4)}, {"w": torch.ones(2, 2)})
+    assert (found.other_shape, found.total) == (("w",), Sums())
+
+
+def test_empty_tensors() -> None:
+    found = compared({"w": torch.empty(0)}, {"w": torch.empty(0)})
+    assert (found.total.tensors, found.total.entries, found.total.cosine) == (1, 0, None)
