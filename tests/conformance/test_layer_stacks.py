@@ -278,7 +278,6 @@ def test_layers_that_a_model_does_not_have_are_refused(cellar: Cellar, tmp_path:
     assert caught.value.codes == ("layers-out-of-range",)
 
 
-
 def test_one_part_of_a_model_is_stacked_and_the_others_kept(cellar: Cellar, tmp_path: Path) -> None:
     """A LLaVA with five text layers; its vision tower and projector come from the first model."""
     two = pair("llava", cellar)

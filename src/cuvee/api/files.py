@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cuvee import methods
-from cuvee.errors import Fault, InputError
-from cuvee.recipe import Recipe, from_data, parse_file
+from cuvee.errors import Fault, InputError, RecipeError, UsageError
+from cuvee.recipe import Recipe, from_data, not_yet, parse_file
 from cuvee.types import ModelRef
 
 if TYPE_CHECKING:
@@ -77,6 +77,13 @@ def _as_recipe(recipe: AnyRecipe) -> Recipe:
     return recipe_from(recipe) if isinstance(recipe, Mapping) else load_recipe(recipe)
 
 
+def _feasible(recipe: Recipe) -> Recipe:
+    """The recipe, unless it asks for something that this version does not do."""
+    if found := not_yet(recipe):
+        raise RecipeError(found)
+    return recipe
+
+
 @contextmanager
 def opened(refs: Sequence[ModelRef], root: Path | None, *, weights: bool = True) -> Iterator[list[Reader]]:
     """Open several models, headers only, and close them afterwards.
@@ -116,7 +123,7 @@ def plan(recipe: AnyRecipe) -> Plan:
     """
     from cuvee.planning import bind, referenced
 
-    asked = _as_recipe(recipe)
+    asked = _feasible(_as_recipe(recipe))
     with opened(referenced(asked), asked.root, weights=False) as readers:
         return bind(asked, readers, methods.get(asked.method).spec)
 
@@ -161,8 +168,10 @@ def merge(
     from cuvee.execute.publish import add_everything_else
     from cuvee.planning import bind, referenced
 
-    asked = _as_recipe(recipe)
+    asked = _feasible(_as_recipe(recipe))
     method = methods.get(asked.method)
+    if "\0" in str(out):
+        raise UsageError(Fault("bad-argument", f"no folder can have the name {str(out)!r}", subject="out"))
     with opened(referenced(asked), asked.root) as readers:
         bound = bind(asked, readers, method.spec)
         layout = plan_layout([step.out for step in bound.steps], parse_size(shard_size))
@@ -193,7 +202,8 @@ def _read_from(given: AnyRecipe, recipe: Recipe) -> list[Path]:
 
     models = [local_path(ref.path, recipe.root) for ref in referenced(recipe)]
     own = [Path(given)] if isinstance(given, str | Path) else []
-    return [path for path in (*models, *own) if path.exists()]
+    links = [file.resolve() for model in models if model.is_dir() for file in model.iterdir() if file.is_symlink()]
+    return [path for path in (*models, *own, *links) if path.exists()]
 
 
 def verify(path: str | Path, *, progress: Callable[[int, int], None] | None = None) -> Verification:

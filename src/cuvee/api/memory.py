@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cuvee import methods
 from cuvee.errors import Fault, RecipeError
 from cuvee.recipe import Recipe
-from cuvee.recipe.model import ModelEntry, Parameters
+from cuvee.recipe.model import Branch, Conditions, ModelEntry, Parameters
 from cuvee.types import ModelRef
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def merge_state_dicts(
     from cuvee.execute import execute
     from cuvee.planning import bind, referenced
 
+    _check_names(models)
     named = dict(models) if isinstance(models, Mapping) else {str(i): m for i, m in enumerate(models)}
     recipe = _recipe_in_memory(list(named), method, base is not None, dtype, parameters)
     chosen = methods.get(method)
@@ -75,6 +76,12 @@ def merge_state_dicts(
 _BASE = "base"
 
 
+def _check_names(models: Mapping[str, Any] | Sequence[Any]) -> None:
+    """Names key the random masks, so they must be text."""
+    if isinstance(models, Mapping) and (odd := [name for name in models if not isinstance(name, str)]):
+        raise RecipeError(Fault("bad-argument", f"models must be named by text; found {odd}"))
+
+
 def _recipe_in_memory(
     names: Sequence[str], method: str, has_base: bool, dtype: str | None, parameters: Mapping[str, Any]
 ) -> Recipe:
@@ -86,10 +93,12 @@ def _recipe_in_memory(
             Fault("duplicate-model", f"the name `{_BASE}` is taken by the base; name that model otherwise")
         )
     spec = methods.get(method).spec
+    if "lambda" in parameters and "lambda_" in parameters:
+        raise RecipeError(Fault("bad-argument", "`lambda` and `lambda_` are one parameter; found both"))
     shared: dict[str, Any] = {}
     own: dict[str, dict[str, Any]] = {name: {} for name in names}
-    for key, value in parameters.items():
-        key = "lambda" if key == "lambda_" else key
+    for key, given in parameters.items():
+        key, value = "lambda" if key == "lambda_" else key, _setting(given)
         param = spec.param(key)
         if param is None or not param.per_model:
             shared[key] = value
@@ -108,12 +117,20 @@ def _recipe_in_memory(
     return recipe
 
 
+def _setting(value: Any) -> Any:
+    """A value as recipes hold it: a list of numbers is a gradient, one of mappings is filtered."""
+    if isinstance(value, list) and value and all(isinstance(v, Mapping) and "value" in v for v in value):
+        branches = (Branch(v.get("filter"), _setting(v["value"])) for v in value)
+        return Conditions(tuple(branches))
+    return tuple(_setting(v) for v in value) if isinstance(value, list) else value
+
+
 def _spread(key: str, value: Any, names: Sequence[str]) -> Parameters:
     """A per-model parameter as one value for each model it is given for."""
     if isinstance(value, Mapping):
         if strangers := [n for n in value if n not in names]:
             raise RecipeError(Fault("bad-argument", f"`{key}` is given for {strangers}, which are no models"))
-        return dict(value)
+        return {name: _setting(one) for name, one in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
         if len(value) != len(names):
             raise RecipeError(Fault("bad-argument", f"`{key}` must have {len(names)} values; found {len(value)}"))

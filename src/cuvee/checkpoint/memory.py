@@ -129,7 +129,10 @@ class MemoryWriter:
         self.texts: dict[str, str] = {}
         self.files: dict[str, SideFile] = {}
         self._specs = {spec.name: spec for spec in layout.specs}
-        self._filling = {s.name: torch.empty(s.shape, dtype=torch_dtype(s.dtype)) for s in self._specs.values()}
+        with torch.inference_mode(False):  # what is made here is filled by other threads
+            self._filling = {
+                s.name: torch.empty(s.shape, dtype=torch_dtype(s.dtype), device="cpu") for s in self._specs.values()
+            }
         self._written = Written(self._specs.values())
 
     def __enter__(self) -> Self:

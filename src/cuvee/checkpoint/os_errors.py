@@ -23,6 +23,7 @@ HINTS: Final = {
     "disk-full": "free some space, or write to another disk",
     "file-too-large": "write smaller shards, or raise the limit (`ulimit -f`)",
     "not-writable": "choose a folder you may write to",
+    "io-error": "look at the path, and at the disk it is on",
     "memory": "close other programs, or use a machine with more memory",
 }
 """What to do next, by reason code."""

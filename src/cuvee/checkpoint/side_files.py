@@ -42,14 +42,17 @@ def find_side_files(folder: Path) -> tuple[tuple[SideFile, ...], list[Fault]]:
     return tuple(sorted(found, key=lambda side: side.name)), faults
 
 
+_RECORD: Final = "cuvee.json"
+
+
 def _walk(folder: Path) -> Iterator[Path]:
-    """Every file and every link under a folder; links to folders are given, not entered."""
+    """Every file and every link under a folder; links to folders are given, not entered, outputs of merges left out."""
     with os.scandir(folder) as entries:
         listed = sorted(entries, key=lambda entry: entry.name)
     for entry in listed:
         if not entry.is_dir(follow_symlinks=False):
             yield Path(entry.path)
-        elif enters_folder(entry.name):
+        elif enters_folder(entry.name) and not (Path(entry.path) / _RECORD).exists():
             yield from _walk(Path(entry.path))
 
 

@@ -68,12 +68,13 @@ class FolderWriter:
         self._added: set[str] = set()
         self._lock: int | None = None
         self._published = False
+        self._made: list[Path] = []
 
     def __enter__(self) -> Self:
         out = self._places.out
         self._check()
         with told("make the folder", out.parent):
-            out.parent.mkdir(parents=True, exist_ok=True)
+            self._made = _make_folders(out.parent)
         with told("lock", self._places.lock):
             self._lock = take_lock(self._places)
         try:
@@ -165,6 +166,11 @@ class FolderWriter:
         yield path
         self._added.add(name)
 
+    def _remove_made(self) -> None:
+        """Folders that were made for an output that never came, as long as nobody else uses them."""
+        for path in [] if self._published else self._made:
+            path.rmdir()
+
     def _descriptor(self, file: str) -> int:
         if file not in self._files:
             raise RuntimeError("the writer is not open")
@@ -188,6 +194,14 @@ class FolderWriter:
                 clear(self._places)
             finally:
                 release_lock(self._places, lock)
+                self._remove_made()
+
+
+def _make_folders(folder: Path) -> list[Path]:
+    """Make a folder and those above it; returns the ones that were not there, the innermost first."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    return made
 
 
 def _check_space(layout: Layout, folder: Path) -> None:

@@ -43,7 +43,7 @@ class Size:
     stride: int
 
 
-FULL: Final = Size(TAUGHT, FINE_TUNING, test=300, validation=100, stride=1)
+FULL: Final = Size(TAUGHT, FINE_TUNING, test=300, validation=200, stride=1)
 QUICK: Final = Size(TAUGHT[:4], Schedule(steps=16, batch=32, rate=1e-3, warm_up=5), test=40, validation=20, stride=4)
 
 

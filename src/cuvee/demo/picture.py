@@ -76,7 +76,9 @@ def _draw_title(figure: Any, results: Results) -> None:
 
 def _draw_means(axes: Any, results: Results, places: Sequence[float]) -> None:
     """Mean over the skills, a dot and an error bar per model, and a line where the best specialist stands."""
-    models = results["models"]
+    from matplotlib.patheffects import withStroke
+
+    models, halo = results["models"], withStroke(linewidth=3, foreground="white")
     bar = max(m["mean"] for m in models if m["kind"] == "expert")
     axes.axvline(100 * bar, color=COLOURS["expert"], linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     note = {"ha": "left", "va": "center", "color": COLOURS["expert"], "fontsize": 9}
@@ -87,7 +89,8 @@ def _draw_means(axes: Any, results: Results, places: Sequence[float]) -> None:
         axes.errorbar(
             value, place, xerr=200 * model["mean_stderr"], fmt="o", color=colour, markersize=8, capsize=3, zorder=3
         )
-        axes.annotate(f"{value:.0f}", (value, place), (11, 7), textcoords="offset points", color=colour, fontsize=10)
+        label = axes.annotate(f"{value:.0f}", (value, place), (11, 7), textcoords="offset points", fontsize=10)
+        label.set(color=colour, path_effects=[halo])
     axes.set(xlim=(0, 104), ylim=(max(places) + 0.6, min(places) - 0.6))
     axes.set_xlabel("mean over all skills, % exact", color=QUIET, fontsize=10)
     _clean(axes)

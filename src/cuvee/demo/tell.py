@@ -85,14 +85,14 @@ def columns(results: Results) -> tuple[str, ...]:
 
 
 def summary(results: Results) -> tuple[Row, ...]:
-    """The table: base, specialists, merges, each score as `value ±standard error` in points of a hundred."""
+    """The table: base, specialists, merges, each score as `value ±standard error` in percent."""
     best = results["best"]["merge"]
     return tuple(Row(m["kind"], _cells(m), m["name"] == best) for m in results["models"])
 
 
 def _cells(model: Mapping[str, Any]) -> tuple[str, ...]:
     """The texts of one line of the table."""
-    scores = (_points(score["value"], score["stderr"]) for score in model["scores"].values())
+    scores = (f"{100 * s['value']:.0f} ±{100 * s['stderr']:.1f}" for s in model["scores"].values())
     return (model["name"], *scores, _points(model["mean"], model["mean_stderr"]))
 
 

@@ -37,7 +37,7 @@ class Sums:
     def cosine(self) -> float | None:
         """Cos of the angle between a and b; `None` where one of them is zero."""
         norms = math.sqrt(self.aa) * math.sqrt(self.bb)
-        return max(-1.0, min(1.0, self.ab / norms)) if norms > 0 else None
+        return max(-1.0, min(1.0, self.ab / norms)) if 0 < norms < math.inf else None
 
     @property
     def norm_ratio(self) -> float | None:
@@ -68,13 +68,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two models side by side; `only_a`, `only_b` and `other_shape` name the tensors that could not be compared."""
+    """Two models side by side; the last four name the tensors that could not be compared, and why."""
 
     rows: tuple[Row, ...]
     total: Sums
     only_a: tuple[str, ...]
     only_b: tuple[str, ...]
     other_shape: tuple[str, ...]
+    not_floats: tuple[str, ...] = ()
 
 
 def compare(
@@ -105,6 +106,7 @@ def compare(
         only_a=_missing(a.specs, readers[1:]),
         only_b=_missing(b.specs, [a, *readers[2:]]),
         other_shape=tuple(n for n in shared if n not in set(fitting)),
+        not_floats=tuple(n for n in fitting if n not in set(floats)),
     )
 
 

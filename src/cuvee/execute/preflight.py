@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import torch
+from torch import Tensor
+
 from cuvee.checkpoint.protocol import Reader
 from cuvee.errors import Fault, InputError
 from cuvee.planning.model import Piece, Plan
@@ -48,8 +51,17 @@ def _tied_faults(plan: Plan, readers: Sequence[Reader]) -> Iterator[Fault]:
 
 def _equal(readers: Sequence[Reader], a: Piece, b: Piece, numel: int) -> bool:
     return all(
-        readers[a.model]
-        .read(a.tensor, start, min(start + _PIECE, numel))
-        .equal(readers[b.model].read(b.tensor, start, min(start + _PIECE, numel)))
+        same_values(_read(readers, a, start, numel), _read(readers, b, start, numel))
         for start in range(0, numel, _PIECE)
     )
+
+
+def _read(readers: Sequence[Reader], piece: Piece, start: int, numel: int) -> Tensor:
+    return readers[piece.model].read(piece.tensor, start, min(start + _PIECE, numel))
+
+
+def same_values(a: Tensor, b: Tensor) -> bool:
+    """Whether two flat tensors hold the same bytes, or the same numbers in two dtypes; so NaN is equal to itself."""
+    if a.dtype != b.dtype:
+        return bool(a.double().equal(b.double()))
+    return bool(a.contiguous().view(torch.uint8).equal(b.contiguous().view(torch.uint8)))

@@ -15,6 +15,7 @@ from cuvee.recipe import to_yaml
 from cuvee.types import MethodSpec
 
 RECIPE_NAME: Final = "cuvee_recipe.yml"
+_RECIPE_HEAD: Final = "# Model paths are relative to the folder of the recipe that this output was made from.\n"
 
 
 def add_everything_else(
@@ -33,7 +34,7 @@ def add_everything_else(
     Returns:
         The record.
     """
-    texts = {RECIPE_NAME: to_yaml(plan.recipe)}
+    texts = {RECIPE_NAME: f"{_RECIPE_HEAD}{to_yaml(plan.recipe)}"}
     if plan.config_text is not None:
         texts["config.json"] = plan.config_text
     for name, text in texts.items():

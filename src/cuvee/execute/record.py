@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +24,7 @@ from cuvee.types import MethodSpec
 
 RECORD_NAME: Final = "cuvee.json"
 RECORD_FORMAT: Final = 1
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def record_of(
@@ -113,7 +115,7 @@ def hub_sums(folder: Path | None) -> dict[str, str]:
     if folder is None or folder.parent.name != "snapshots":
         return {}
     found = {path.name: path.resolve().name for path in folder.glob("*.safetensors")}
-    return {name: digest for name, digest in sorted(found.items()) if len(digest) == 64}
+    return {name: digest for name, digest in sorted(found.items()) if _SHA256.fullmatch(digest)}
 
 
 def as_text(record: Mapping[str, Any]) -> str:

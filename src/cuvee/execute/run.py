@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from cuvee.checkpoint.protocol import Reader, Writer
 from cuvee.errors import Fault, UsageError
@@ -68,11 +68,13 @@ def execute(
 
     Raises:
         InputError: a tensor that must be finite, or equal in all models, is not.
-        UsageError: `threads` or `tile` below 1.
+        UsageError: `threads` or `tile` below 1, or an unknown runner.
     """
     for name, value in (("threads", threads), ("tile", tile)):
         if value is not None and value < 1:
             raise UsageError(Fault("bad-argument", f"`{name}` must be at least 1; found {value}", subject=name))
+    if runner not in get_args(Runner):
+        raise UsageError(Fault("bad-argument", f"`runner` must be one of {get_args(Runner)}; found {runner!r}"))
     preflight(plan, readers)
     bench = Bench(plan, readers, writer, method, seed, allow_nonfinite)
     ledger = _Ledger(bench, hashes, progress)

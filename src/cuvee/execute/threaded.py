@@ -163,6 +163,45 @@ def _work(board: _Board) -> None:
         board.leave()
 
 
+class _Single:
+    """torch's own threads are set to one while any merge of this process runs, and put back after the last."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._merges = 0
+        self._before = 1
+
+    def enter(self) -> None:
+        with self._lock:
+            if self._merges == 0:
+                self._before = torch.get_num_threads()
+            self._merges += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._merges -= 1
+            if self._merges == 0:
+                torch.set_num_threads(self._before)
+
+
+_SINGLE = _Single()
+
+
+def _wait_for(board: _Board, workers: list[threading.Thread]) -> None:
+    """Wait until no worker writes any more, however often the caller is interrupted meanwhile."""
+    started = sum(worker.ident is not None for worker in workers)
+    for _ in range(len(workers) - started):
+        board.leave()
+    while not board.over.is_set():
+        try:
+            board.over.wait(_GLANCE)
+        except KeyboardInterrupt:
+            continue
+    for worker in workers:
+        if worker.ident is not None:
+            worker.join()
+
+
 def run_threaded(bench: Bench, *, threads: int, tile: int, finished: Finished) -> None:
     """Carry out every step of the plan with several workers.
 
@@ -176,9 +215,9 @@ def run_threaded(bench: Bench, *, threads: int, tile: int, finished: Finished) -
         Whatever a worker raised first; `KeyboardInterrupt` when the caller is interrupted. All workers have stopped.
     """
     board = _Board(bench, tile, finished, threads)
-    before = torch.get_num_threads()
     workers = [threading.Thread(target=_work, args=(board,), name=f"cuvee-{i}") for i in range(threads)]
     try:
+        _SINGLE.enter()
         for worker in workers:
             worker.start()
         while not board.over.wait(_GLANCE):  # not Thread.join: an interrupt inside it leaves a live thread unjoinable
@@ -187,9 +226,7 @@ def run_threaded(bench: Bench, *, threads: int, tile: int, finished: Finished) -
         board.fail(interrupt)
         raise
     finally:
-        for worker in workers:
-            if worker.ident is not None:
-                worker.join()
-        torch.set_num_threads(before)
+        _wait_for(board, workers)
+        _SINGLE.leave()
     if board.error is not None:
         raise board.error

@@ -10,13 +10,14 @@ from typing import Any, Literal
 
 import torch
 
-from cuvee.checkpoint import open_checkpoint
+from cuvee.checkpoint import content_hash, open_checkpoint
 from cuvee.checkpoint.fingerprint import digest_file
 from cuvee.checkpoint.protocol import Reader
 from cuvee.errors import CuveeError, Fault, InputError, UsageError
 from cuvee.execute.record import RECORD_NAME
 from cuvee.families import Anatomy, study
-from cuvee.types import DTYPES, ModelRef
+from cuvee.recipe.write import hash_of_data
+from cuvee.types import DTYPES, ModelRef, TensorSpec
 
 Outcome = Literal["ok", "failed", "skipped"]
 _PIECE = 1 << 22
@@ -111,14 +112,31 @@ def _recorded(path: Path, reader: Reader) -> Iterator[Check]:
         yield Check("hashes", "skipped", f"no {RECORD_NAME}: the folder was not made by Cuvee")
         return
     try:
-        output = json.loads(file.read_text("utf-8"))["output"]
-        tensors, files = dict(output["tensors"]), dict(output["files"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        yield Check("hashes", "failed", f"{RECORD_NAME} cannot be read: {error!r}")
+        record = json.loads(file.read_text("utf-8"))
+        tensors, files = dict(record["output"]["tensors"]), dict(record["output"]["files"])
+        contradictions = _contradictions(record)
+        hashes = _tensor_hashes(reader, tensors)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        yield Check("hashes", "failed", f"{RECORD_NAME} cannot be read: {type(error).__name__}: {error}")
         return
-    yield _tensor_hashes(reader, tensors)
+    yield hashes
+    yield _check("record", contradictions, "agrees with itself", "contradicts itself:")
     bad = [name for name, digest in files.items() if not _file_is(path / name, digest)]
     yield _check("files", bad, f"{len(files)} files as recorded", "changed or missing since the merge:")
+
+
+def _contradictions(record: Mapping[str, Any]) -> list[str]:
+    """Hashes of the record that are not those of what it says."""
+    output = record["output"]
+    said = {
+        name: (TensorSpec(name, t["dtype"], tuple(t["shape"])), t["xxh3_128"]) for name, t in output["tensors"].items()
+    }
+    found = []
+    if content_hash(said) != output["content"]:
+        found.append("content")
+    if hash_of_data(record["recipe"]) != record["recipe_sha256"]:
+        found.append("recipe_sha256")
+    return found
 
 
 def _file_is(path: Path, digest: str) -> bool:

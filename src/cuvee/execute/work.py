@@ -108,9 +108,9 @@ def copy_tile(bench: Bench, step: Step, start: int, stop: int) -> None:
 
 def _write(bench: Bench, step: Step, start: int, values: Tensor) -> None:
     rounded = values.to(getattr(torch, step.out.dtype))
-    overflowed = rounded.dtype == torch.float16 and not bool(torch.isfinite(rounded).all())
-    if overflowed and not bench.allow_nonfinite and bool(torch.isfinite(values).all()):
-        message = f"tensor {step.out.name}: a merged value ({float(values.abs().max()):.3g}) is too large for float16"
-        hint = "set `out_dtype: bfloat16` or `out_dtype: float32`"
+    checked = rounded.is_floating_point() and rounded.dtype.itemsize > 1 and not bench.allow_nonfinite
+    if checked and not bool(torch.isfinite(rounded).all()):
+        message = f"tensor {step.out.name}: a merged value is too large for {step.out.dtype}"
+        hint = "set an `out_dtype` of a wider range (bfloat16, float32, float64), or smaller weights"
         raise InputError(Fault("non-finite", message, subject=step.out.name, hint=hint))
     bench.writer.write(step.out.name, start, rounded)

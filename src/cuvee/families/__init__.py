@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cuvee.families.anatomy import Anatomy, Stack, input_embeddings, is_tied, sections, study
-from cuvee.families.names import Spot, is_before_layers, is_optional, natural_key, role_of, spot_of
+from cuvee.families.names import Spot, is_before_layers, is_optional, is_vocabulary, natural_key, role_of, spot_of
 
 __all__ = [
     "Anatomy",
@@ -13,6 +13,7 @@ __all__ = [
     "is_before_layers",
     "is_optional",
     "is_tied",
+    "is_vocabulary",
     "natural_key",
     "role_of",
     "sections",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cuvee.families.names import role_of, stack_sizes
+from cuvee.families.names import is_vocabulary, role_of, stack_sizes
 from cuvee.types import TensorSpec
 
 LAYER_KEYS: Final = (
@@ -87,13 +87,33 @@ def _counted(sizes: Mapping[str, int], config: Mapping[str, Any]) -> Iterator[St
     for prefix, count in sizes.items():
         fits = []
         for path, section in sections(config):
-            extra = section.get("num_nextn_predict_layers") or 0
+            extra = _extra_layers(section)
             keys = [k for k in LAYER_KEYS if _is_count(section.get(k)) and section[k] in (count, count - extra)]
             fits += [(affinity(prefix, path, k), path, k, count - section[k]) for k in keys]
         if fits and (best := max(fit[0] for fit in fits)) > 0:
             _, path, _, extra = next(fit for fit in fits if fit[0] == best)
-            same = tuple(k for a, p, k, _ in fits if p == path and a == best)
-            yield Stack(prefix, count, path, same, extra)
+            same = tuple(k for a, p, k, _ in fits if p == path and (a == best or _also_counts(prefix, k)))
+            yield Stack(prefix, count, path, _own_keys(prefix, same, sizes), extra)
+
+
+def _also_counts(prefix: str, key: str) -> bool:
+    """Encoders are counted a second time under the plain key, which then wins on loading (BART, Whisper)."""
+    return key == "num_hidden_layers" and bool(_SIDES["encoder"].search(prefix.lower()))
+
+
+def _own_keys(prefix: str, keys: tuple[str, ...], sizes: Mapping[str, int]) -> tuple[str, ...]:
+    """A decoder that the encoder's key counts as well has a key of its own, which may go unsaid."""
+    decodes = _SIDES["decoder"].search(prefix.lower())
+    encoder = any(_SIDES["encoder"].search(other.lower()) for other in sizes)
+    if not (decodes and encoder) or any("decoder" in key for key in keys):
+        return keys
+    return ("num_decoder_layers",) if "num_layers" in keys else ("decoder_layers",)
+
+
+def _extra_layers(section: Mapping[str, Any]) -> int:
+    """Layers behind the counted ones, for the prediction of further tokens."""
+    extra = section.get("num_nextn_predict_layers")
+    return extra if _is_count(extra) and isinstance(extra, int) else 0
 
 
 def _is_count(value: Any) -> bool:
@@ -107,6 +127,7 @@ _SIDES: Final = {
     "decoder": re.compile(r"decoder"),
     "text": re.compile(r"text|language|llm|lm_"),
 }
+_OTHER_SENSES: Final = re.compile(r"vis|image|audio|speech")
 _NOT_LAYERS: Final = re.compile(r"conv|feature_extractor|expert|adapter_layers|deepstack|merger")
 
 
@@ -124,11 +145,11 @@ def affinity(prefix: str, section: Section, key: str) -> int:
         config_says, prefix_says = bool(pattern.search(said)), bool(pattern.search(prefix.lower()))
         if config_says and prefix_says:
             score += 2
-        elif side in ("vision", "audio") and config_says != prefix_says:
+        elif side in ("vision", "audio") and (config_says or (prefix_says and section)):
             return 0
         elif config_says and not prefix_says and side != "text":
             score -= 1
-    return max(score, 1 if not section else 0)
+    return max(score, 0 if section else 1)
 
 
 def _longest(sizes: Mapping[str, int]) -> tuple[Stack, ...]:
@@ -155,7 +176,11 @@ def tied_tensors(specs: Mapping[str, TensorSpec], config: Mapping[str, Any]) -> 
 
 def is_tied(config: Mapping[str, Any]) -> bool:
     """Whether the configuration says that head and input embedding are one."""
-    said = [s["tie_word_embeddings"] for p, s in sections(config) if "tie_word_embeddings" in s and "vision" not in p]
+    said = [
+        section["tie_word_embeddings"]
+        for path, section in sections(config)
+        if "tie_word_embeddings" in section and not any(_OTHER_SENSES.search(part) for part in path)
+    ]
     return bool(said and said[0])
 
 
@@ -163,6 +188,6 @@ def input_embeddings(specs: Mapping[str, TensorSpec]) -> Mapping[tuple[int, ...]
     """Two-dimensional embeddings by shape; of several with one shape, the first."""
     found: dict[tuple[int, ...], str] = {}
     for name, spec in specs.items():
-        if role_of(name) == "embedding" and len(spec.shape) == 2 and "position" not in name and "type" not in name:
+        if role_of(name) == "embedding" and len(spec.shape) == 2 and is_vocabulary(name):
             found.setdefault(spec.shape, name)
     return found

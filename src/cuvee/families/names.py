@@ -22,6 +22,10 @@ _EMBEDDING: Final = re.compile(r"(^|\.)(w[tp]e|shared)(\.|$)|embed|(^|\.)(cls|ma
 _ENTRANCE: Final = re.compile(
     r"(^|\.)(conv\d*|stem|patchifier|pre_\w*norm|norm_pre|project_in|feature_(extractor|projection))(\.|$)"
 )
+_NOT_WORDS: Final = re.compile(r"pos|type|segment|patch|wpe|time|_token$|norm|projection", re.IGNORECASE)
+_VOCABULARY_HEAD: Final = re.compile(
+    r"(^|\.)(lm_head|embed_out|vocab_projector|predictions\.decoder|predictions)(\.|$)"
+)
 _NORM: Final = re.compile(r"(^|[._])(norm|ln|layer_?norm|rms_?norm)\w*(\.|$)", re.IGNORECASE)
 _OPTIONAL: Final = re.compile(
     r"(rotary_emb\.inv_freq|rotary_pos_emb\.inv_freq|\.rope\.freqs|position_ids|token_type_ids|"
@@ -42,6 +46,11 @@ class Spot:
         return ".".join(part for part in (self.prefix, str(index), self.rest) if part)
 
 
+def is_number(part: str) -> bool:
+    """Whether a part of a name is a number as a module list writes it: no leading zeros, no more than nine digits."""
+    return part.isascii() and part.isdigit() and len(part) <= 9 and (part == "0" or part[0] != "0")
+
+
 @lru_cache(maxsize=1 << 16)
 def spot_of(name: str) -> Spot | None:
     """The first number in a dotted name, with what stands before and behind it; `None` without a number.
@@ -52,7 +61,7 @@ def spot_of(name: str) -> Spot | None:
     """
     parts = name.split(".")
     for i, part in enumerate(parts):
-        if part.isascii() and part.isdigit():
+        if is_number(part):
             return Spot(".".join(parts[:i]), int(part), ".".join(parts[i + 1 :]))
     return None
 
@@ -84,6 +93,13 @@ def is_before_layers(name: str) -> bool:
     return bool(_EMBEDDING.search(name) or _ENTRANCE.search(name))
 
 
+def is_vocabulary(name: str) -> bool:
+    """Whether a tensor has one row per token: word embeddings and language-model heads."""
+    if _VOCABULARY_HEAD.search(name):
+        return True
+    return role_of(name) == "embedding" and not _NOT_WORDS.search(name)
+
+
 def is_optional(name: str) -> bool:
     """Whether a tensor is a derived buffer that some versions of a library write and others do not."""
     return bool(_OPTIONAL.search(name))
@@ -91,4 +107,4 @@ def is_optional(name: str) -> bool:
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
     """Sort key that counts: layer 2 before layer 10."""
-    return tuple((0, int(p), "") if p.isascii() and p.isdigit() else (1, 0, p) for p in name.split("."))
+    return tuple((0, int(p), "") if is_number(p) else (1, 0, p) for p in name.split("."))

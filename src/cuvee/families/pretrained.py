@@ -109,13 +109,13 @@ def fit_report(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]])
 
     transformers = _transformers(major=5)
     known = transformers.models.auto.configuration_auto.CONFIG_MAPPING
-    cls = getattr(transformers, (config.get("architectures") or ["?"])[0], None)
-    if cls is None or config.get("model_type") not in known:
+    try:
+        cls, kind = getattr(transformers, config["architectures"][0]), known[config["model_type"]]
+        with _quiet(transformers):
+            tensors = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+            return _report(cls.__name__, _load_on_meta(cls, kind.from_dict(dict(config)), tensors))
+    except Exception:  # an unknown class, or one that makes nothing of these settings, has no answer
         return None
-    with _quiet(transformers):
-        made = known[config["model_type"]].from_dict(dict(config))
-        tensors = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
-        return _report(cls.__name__, _load_on_meta(cls, made, tensors))
 
 
 def implied_lists(config: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, list[Any]]:
@@ -133,14 +133,19 @@ def implied_lists(config: Mapping[str, Any], path: tuple[str, ...]) -> dict[str,
     """
     transformers = _transformers()
     known = transformers.models.auto.configuration_auto.CONFIG_MAPPING
-    if config.get("model_type") not in known:
+    kind = config.get("model_type")
+    if not isinstance(kind, str) or kind not in known:
         return {}
-    with _quiet(transformers):
-        made: Any = known[config["model_type"]].from_dict(dict(config))
     section: Any = config
-    for key in path:
-        made, section = getattr(made, key), section[key]
-    return {k: v for k, v in made.to_dict().items() if isinstance(v, list) and k not in section}
+    try:
+        with _quiet(transformers):
+            made: Any = known[kind].from_dict(dict(config))
+        for key in path:
+            made, section = getattr(made, key), section[key]
+        worked_out = made.to_dict()
+    except Exception:  # whatever a configuration class makes of odd values, it has worked nothing out
+        return {}
+    return {k: v for k, v in worked_out.items() if isinstance(v, list) and k not in section}
 
 
 def _load_on_meta(cls: Any, config: Any, tensors: Mapping[str, Any]) -> Any:

@@ -40,10 +40,17 @@ def patch_json(text: str, changes: Mapping[Path, Any]) -> str:
         >>> patch_json('{"a": 1.0e-05, "b": 2}', {("b",): 3})
         '{"a": 1.0e-05, "b": 3}'
     """
+    layout = _layout_of(text)
     for path, value in changes.items():
         spans = _spans(text)
         there = spans.get(path)
-        text = _replace(text, there, value) if there else _append(text, spans[path[:-1]], path[-1], value)
+        if there:
+            text = _replace(text, there, value, layout)
+            continue
+        around = spans[path[:-1]]
+        if text[around.begin] != "{":
+            raise KeyError(path)
+        text = _append(text, around, path[-1], value, layout)
     return text
 
 
@@ -76,23 +83,38 @@ def _walk(text: str, i: int, path: Path, found: dict[Path, _Span]) -> int:
     return end
 
 
-def _written(value: Any, depth: int, multiline: bool) -> str:
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How the text is laid out: one step of indentation, and what ends a line."""
+
+    indent: str
+    newline: str
+
+
+def _layout_of(text: str) -> _Layout:
+    """The first indented line's indentation; two blanks in a text without any."""
+    found = re.search(r"\n([ \t]+)", text)
+    return _Layout(found[1] if found else "  ", "\r\n" if "\r\n" in text else "\n")
+
+
+def _written(value: Any, depth: int, multiline: bool, layout: _Layout) -> str:
     """A value as text, its inner lines indented as deep as it stands."""
     if not multiline or not isinstance(value, list | dict):
         return json.dumps(value)
-    return json.dumps(value, indent=2).replace("\n", "\n" + "  " * depth)
+    return json.dumps(value, indent=layout.indent).replace("\n", layout.newline + layout.indent * depth)
 
 
-def _replace(text: str, span: _Span, value: Any) -> str:
+def _replace(text: str, span: _Span, value: Any, layout: _Layout) -> str:
     multiline = "\n" in text[span.begin : span.end] or "\n" in text[: span.begin]
-    return text[: span.begin] + _written(value, span.depth, multiline) + text[span.end :]
+    return text[: span.begin] + _written(value, span.depth, multiline, layout) + text[span.end :]
 
 
-def _append(text: str, span: _Span, key: str, value: Any) -> str:
+def _append(text: str, span: _Span, key: str, value: Any, layout: _Layout) -> str:
     """Add a member at the end of the object that `span` covers, laid out as its neighbours are."""
     inside = text[span.begin + 1 : span.end - 1]
     multiline = "\n" in inside
-    lead = "\n" + "  " * (span.depth + 1) if multiline else " " if inside.strip() else ""
+    lead = layout.newline + layout.indent * (span.depth + 1) if multiline else " " if inside.strip() else ""
     comma = "," if inside.strip() else ""
     end = span.begin + 1 + len(inside.rstrip())
-    return text[:end] + f"{comma}{lead}{json.dumps(key)}: {_written(value, span.depth + 1, multiline)}" + text[end:]
+    written = _written(value, span.depth + 1, multiline, layout)
+    return text[:end] + f"{comma}{lead}{json.dumps(key)}: {written}" + text[end:]

@@ -40,7 +40,7 @@ _PER_LAYER: Final = re.compile(
 _NEVER_PER_LAYER: Final = re.compile(r"token|architectures|conv|feature_layers?|out_(features|indices)|mrope|section")
 _INDEX_LIST: Final = re.compile(
     r"^(mlp_only_layers|moe_layers|cross_attention_layers|global_attention_layers|full_attn_idxs|fullatt_block_indexes)$"
-    r"|_layer_(indices|ids|idxs?|indexes)$"
+    r"|_layer_(indices|ids|idxs?|indexes)$|(visual|attn|block)_ind(ex|ic)es$"
 )
 _FIRST_K: Final = {"first_k_dense_replace": (), "max_window_layers": ("layer_types",)}
 """Rules "the first k layers are different", and the lists that overrule each."""
@@ -58,6 +58,19 @@ _EVERY_N: Final = {
 """Rules "every n-th layer is different", and the lists that overrule each."""
 
 
+_UNEXPLAINED: Final = frozenset(
+    {
+        "num_kv_shared_layers",
+        "moe_layer_interval",
+        "moe_layer_start_index",
+        "moe_layer_end_index",
+        "num_dense_layers",
+        "cross_attention_frequency",
+    }
+)
+"""Rules by position that are only noted: what they come to depends on the class."""
+
+
 def restack(
     section: Mapping[str, Any], count: int, count_keys: Sequence[str], layers: Sequence[SourceLayer]
 ) -> Changes:
@@ -72,6 +85,8 @@ def restack(
     Returns:
         Only what changes; the same order of the same layers changes nothing.
     """
+    if _nothing_moved(section, count, layers):
+        return Changes()
     values: dict[str, Any] = {key: len(layers) for key in count_keys}
     faults: list[Fault] = []
     notes: list[str] = []
@@ -82,6 +97,11 @@ def restack(
             faults.append(_unsayable(key, old, str(reason)))
     changed = {k: v for k, v in values.items() if section.get(k) != v}
     return Changes(changed, tuple(faults), tuple(notes))
+
+
+def _nothing_moved(section: Mapping[str, Any], count: int, layers: Sequence[SourceLayer]) -> bool:
+    same_order = [source.layer for source in layers] == list(range(count))
+    return same_order and all(source.section == section for source in layers)
 
 
 def may_differ_by_position(section: Mapping[str, Any]) -> bool:
@@ -132,8 +152,10 @@ def _rewritten(key: str, old: Any, count: int, layers: Sequence[SourceLayer], no
         return {key: "".join(_per_layer(key, layers))}
     if key in _FIRST_K and _is_number(old) and _applies(key, layers, _FIRST_K[key]):
         return {key: _first_k(key, layers)}
-    if key in _EVERY_N and _is_number(old) and _applies(key, layers, _EVERY_N[key]):
+    if key in _EVERY_N and _is_number(old) and old > 0 and _applies(key, layers, _EVERY_N[key]):
         _check_period(key, old, layers)
+    if key in _UNEXPLAINED and old:
+        notes.append(f"config: `{key}` ({old!r}) speaks of layers by position; it was left as it is")
     return {}
 
 
@@ -165,6 +187,8 @@ def _first_k(key: str, layers: Sequence[SourceLayer]) -> int:
     """How many of the first output layers come from the first k of their models."""
     different = [source.layer < _number(source, key) for source in layers]
     k = next((o for o, is_different in enumerate(different) if not is_different), len(different))
+    if k == len(different):
+        return max(k, min(_number(source, key) for source in layers))
     if any(different[k:]):
         at = different.index(True, k)
         raise _UnsayableError(f"output layer {at} is one of the special first layers of {layers[at].model}")
@@ -173,7 +197,10 @@ def _first_k(key: str, layers: Sequence[SourceLayer]) -> int:
 
 def _check_period(key: str, period: int, layers: Sequence[SourceLayer]) -> None:
     """Every layer must stand at the same step of the pattern as before; a period of 1 says the same of all."""
+    offset = key.replace("_period", "_offset")
     for o, source in enumerate(layers):
+        if offset != key and source.section.get(offset) != layers[0].section.get(offset):
+            raise _UnsayableError(f"{source.model} says `{offset}` {source.section.get(offset)!r}")
         if _number(source, key) != period:
             raise _UnsayableError(f"{source.model} says {source.section.get(key)!r}")
         if (o - source.layer) % period:
@@ -184,7 +211,7 @@ def _check_period(key: str, period: int, layers: Sequence[SourceLayer]) -> None:
 
 def _is_sparse(source: SourceLayer) -> bool:
     step = _number(source, "decoder_sparse_step", default=1)
-    return (source.layer + 1) % step == 0 and source.layer not in (source.section.get("mlp_only_layers") or ())
+    return (source.layer + 1) % max(step, 1) == 0 and source.layer not in (source.section.get("mlp_only_layers") or ())
 
 
 def _number(source: SourceLayer, key: str, default: int | None = None) -> int:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from cuvee.checkpoint.protocol import Reader
 from cuvee.errors import CuveeError, Fault, InputError, RecipeError
-from cuvee.families import natural_key, spot_of, study
+from cuvee.families import is_tied, is_vocabulary, natural_key, role_of, spot_of, study
 from cuvee.planning.account import account
 from cuvee.planning.config import configuration
 from cuvee.planning.decide import Decision, decide
 from cuvee.planning.fit import fit_findings
-from cuvee.planning.model import ModelFacts, Plan
+from cuvee.planning.model import ModelFacts, Piece, Plan, Step, Tied
 from cuvee.planning.parts import parts_of
 from cuvee.planning.slots import (
     Ground,
@@ -112,18 +112,23 @@ def _decide_all(
 
 
 def _uneven_stacks(ground: Ground, parts: Sequence[Part]) -> Iterator[tuple[str, tuple[Fault, int]]]:
-    """Stacks of different heights in models that are merged whole."""
-    refs = {e.model for part in parts for e in part.models}
-    if any(part.models for part in parts) and ground.recipe.base_model:
-        refs.add(ground.recipe.base_model)
-    models = [m for m in ground.opened if m.ref in refs]
-    for prefix in sorted({s.prefix for m in models for s in m.anatomy.stacks}):
-        heights = {str(m.ref): m.anatomy.sizes[prefix] for m in models if prefix in m.anatomy.sizes}
-        if len(set(heights.values())) > 1:
-            told = ", ".join(f"{label} has {n}" for label, n in heights.items())
-            message = f"`{prefix}`: all models must have the same number of layers; {told}"
-            hint = "merge equally long runs of layers with `slices`"
-            yield prefix, (Fault("layer-count-mismatch", message, subject=prefix, hint=hint), min(heights.values()))
+    """Stacks of different heights in models that are merged whole, part by part."""
+    for part in parts:
+        refs = {e.model for e in part.models}
+        if part.models and ground.recipe.base_model:
+            refs.add(ground.recipe.base_model)
+        models = [m for m in ground.opened if m.ref in refs]
+        for prefix in sorted({s.prefix for m in models for s in m.anatomy.stacks}):
+            heights = {str(m.ref): m.anatomy.sizes[prefix] for m in models if prefix in m.anatomy.sizes}
+            if len(set(heights.values())) > 1 and part.claims(f"{prefix}.0"):
+                yield prefix, (_uneven(prefix, heights), min(heights.values()))
+
+
+def _uneven(prefix: str, heights: Mapping[str, int]) -> Fault:
+    told = ", ".join(f"{label} has {n}" for label, n in heights.items())
+    message = f"`{prefix}`: all models must have the same number of layers; {told}"
+    hint = "merge equally long runs of layers with `slices`"
+    return Fault("layer-count-mismatch", message, subject=prefix, hint=hint)
 
 
 def _nothing_in_common(ground: Ground, slots: Sequence[Slot]) -> Iterator[Fault]:
@@ -149,9 +154,12 @@ def _plan(
     recipe, opened = ground.recipe, ground.opened
     steps = tuple(d.step for d in decisions if d.step)
     donor = 0
-    config = configuration(opened, donor, steps, stackings, any(d.untied for d in decisions))
+    untied = any(d.untied for d in decisions) or _writes_a_head_of_another(ground, parts, steps)
+    lacking = _lacking_head(ground, parts, steps)
+    tie = False if untied else True if lacking and _embeds_with_tied_models(ground, steps) else None
+    config = configuration(opened, donor, steps, stackings, tie)
     misfits, fit_notes = fit_findings(opened, stackings, steps, config.text)
-    _raise_if(InputError, [*config.faults, *misfits])
+    _raise_if(InputError, [*config.faults, *misfits, *([] if tie else _headless(ground, lacking))])
     tied = tuple(d.tied for d in decisions if d.tied)
     counted = account(opened, parts, steps, tied)
     reader = opened[donor].reader
@@ -166,9 +174,55 @@ def _plan(
         config_changes=config.changes,
         side_files=reader.side_files,
         notes=(*notes(recipe, {spec.name: spec}), *labelled, *config.notes, *fit_notes),
+        read=_bytes_read(opened, steps, tied),
         lost=len(counted.lost),
         left_out=len(counted.left_out),
     )
+
+
+def _bytes_read(opened: Sequence[Opened], steps: Sequence[Step], tied: Sequence[Tied]) -> int:
+    """Bytes of every input tensor that is read or compared, each counted once."""
+    pieces: set[Piece] = {piece for step in steps for piece in (*step.pieces, *step.must_equal)}
+    pieces |= {piece for t in tied for pair in t.copies for piece in pair}
+    return sum(opened[p.model].reader.specs[p.tensor].nbytes for p in pieces)
+
+
+def _writes_a_head_of_another(ground: Ground, parts: Sequence[Part], steps: Sequence[Step]) -> bool:
+    """Whether a stored head comes into an output whose configuration, the donor's, ties it and stores none."""
+    donor = ground.opened[0].reader
+    heads = {s.out.name for s in steps if role_of(s.out.name) == "head" and is_vocabulary(s.out.name)}
+    return _is_composed(parts) and is_tied(donor.config or {}) and bool(heads - donor.specs.keys())
+
+
+def _lacking_head(ground: Ground, parts: Sequence[Part], steps: Sequence[Step]) -> str | None:
+    """The head that the donor's configuration asks for and the output lacks, because another model ties its own."""
+    donor = ground.opened[0].reader
+    if not _is_composed(parts) or donor.config is None or is_tied(donor.config):
+        return None
+    written = {step.out.name for step in steps}
+    heads = (name for name in donor.specs if role_of(name) == "head" and is_vocabulary(name))
+    return next((name for name in heads if name not in written), None)
+
+
+def _embeds_with_tied_models(ground: Ground, steps: Sequence[Step]) -> bool:
+    """Whether the output's word embedding comes from models that tie it, so that it can be the head as well."""
+    words = [s for s in steps if role_of(s.out.name) == "embedding" and is_vocabulary(s.out.name)]
+    models = {piece.model for step in words for piece in step.pieces}
+    return bool(models) and all(is_tied(ground.opened[m].reader.config or {}) for m in models)
+
+
+def _headless(ground: Ground, head: str | None) -> Iterator[Fault]:
+    """The head of one model cannot be the embedding of another."""
+    if head:
+        ref = ground.opened[0].ref
+        message = f"the output would lack {head}: {ref} stores its head, and the last slice's models tie theirs"
+        hint = "take the last slice from models that store their head, or the first from those that tie it"
+        yield Fault("tied-mismatch", message, subject=head, hint=hint)
+
+
+def _is_composed(parts: Sequence[Part]) -> bool:
+    """Whether the output is put together from parts of different models."""
+    return len(parts) > 1 or any(part.slices for part in parts)
 
 
 def _facts(model: Opened, is_base: bool) -> ModelFacts:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from cuvee.errors import Fault, UsageError
-from cuvee.families import sections
+from cuvee.families import Stack, sections
+from cuvee.families.anatomy import affinity
 from cuvee.families.pretrained import implied_lists
 from cuvee.layers import SourceLayer, may_differ_by_position, patch_json, restack
 from cuvee.planning.model import Step
@@ -43,7 +44,7 @@ class Configuration:
 
 
 def configuration(
-    opened: Sequence[Opened], donor: int, steps: Sequence[Step], stackings: Sequence[Stacking], untied: bool
+    opened: Sequence[Opened], donor: int, steps: Sequence[Step], stackings: Sequence[Stacking], tie: bool | None
 ) -> Configuration:
     """Patch the donor's configuration.
 
@@ -52,7 +53,7 @@ def configuration(
         donor: number of the model whose configuration is carried over.
         steps: what is written, for its dtypes.
         stackings: stacks put together anew.
-        untied: whether an output head is written although a model ties it.
+        tie: what the output must say of its head, where that is not what the donor says.
     """
     reader = opened[donor].reader
     if reader.config is None or reader.config_text is None:
@@ -66,10 +67,9 @@ def configuration(
         faults += found.faults
         notes += found.notes
     changes.update(_dtype_changes(reader.config, steps, opened[donor]))
-    if untied:
-        tying = [path for path, section in sections(reader.config) if section.get("tie_word_embeddings")]
-        changes.update({(*path, "tie_word_embeddings"): False for path in tying})
-        changes[("tie_word_embeddings",)] = False
+    if tie is not None:
+        saying = [path for path, section in sections(reader.config) if section.get("tie_word_embeddings") is not None]
+        changes.update({(*path, "tie_word_embeddings"): tie for path in (*saying, ())})
     text = patch_json(reader.config_text, changes)
     return Configuration(text, {".".join(path): v for path, v in changes.items()}, tuple(faults), tuple(notes))
 
@@ -91,8 +91,21 @@ def _restacked(opened: Sequence[Opened], donor: int, stacking: Stacking) -> _Res
     layers = [replace(known[model].source, layer=layer) for model, layer in stacking.sources]
     found = restack(known[donor].source.section, known[donor].source.count, stack.keys, layers)
     changes = {(*stack.section, key): value for key, value in found.values.items()}
+    changes |= _counted_again(opened[donor], stack, len(layers))
     notes = (*found.notes, *(note for facts in known.values() for note in facts.notes))
     return _Restacked(changes, found.faults, notes)
+
+
+def _counted_again(model: Opened, stack: Stack, layers: int) -> dict[tuple[str, ...], Any]:
+    """Other sections that count the same stack, as some versions of transformers write flat and nested."""
+    return {
+        (*path, key): layers
+        for path, section in sections(model.reader.config or {})
+        for key in stack.keys
+        if path != stack.section
+        and section.get(key) == stack.count - stack.extra != layers
+        and affinity(stack.prefix, path, key) > 1
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +144,7 @@ def _dtype_changes(config: Mapping[str, Any], steps: Sequence[Step], donor: Open
         (*path, key): written
         for path, section in sections(config)
         for key in _DTYPE_KEYS
-        if isinstance(section.get(key), str) and section[key] != written
+        if section.get(key) in DTYPES and section[key] != written
     }
 
 
@@ -151,9 +164,21 @@ def _differences(opened: Sequence[Opened], donor: int) -> Iterator[str]:
         theirs = model.reader.config
         if model is opened[donor] or theirs is None:
             continue
-        for key in sorted((ours.keys() | theirs.keys()) - _NOISE):
-            if ours.get(key) != theirs.get(key) and not isinstance(ours.get(key), Mapping):
+        flat, other = dict(_flattened(ours)), dict(_flattened(theirs))
+        for key in sorted(flat.keys() | other.keys()):
+            if flat.get(key) != other.get(key):
                 yield (
-                    f"config: `{key}` is {ours.get(key)!r} in {opened[donor].ref} and {theirs.get(key)!r} in "
+                    f"config: `{key}` is {flat.get(key)!r} in {opened[donor].ref} and {other.get(key)!r} in "
                     f"{model.ref}; the output keeps the former"
                 )
+
+
+def _flattened(config: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every setting by dotted path, those that say nothing of the arithmetic left out."""
+    for key, value in config.items():
+        if key in _NOISE:
+            continue
+        if isinstance(value, Mapping):
+            yield from _flattened(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", value

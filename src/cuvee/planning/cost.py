@@ -6,6 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from cuvee.families import natural_key, spot_of
 from cuvee.planning.model import Plan, Step
@@ -40,18 +41,10 @@ def cost(plan: Plan, threads: int, tile: int) -> Cost:
         threads: workers.
         tile: elements per tile.
     """
-    pieces = {piece: step.out.numel for step in plan.steps for piece in step.pieces}
-    sizes = _stored_sizes(plan)
     widest = max((len(s.pieces) for s in plan.steps if s.action == "merge"), default=1)
     largest = max((s.out.numel for s in plan.steps), default=0)
     per_worker = min(tile, largest) * TILE_BYTES_PER_ENTRY * (widest + 1)
-    read = sum(numel * sizes[piece.model] for piece, numel in pieces.items())
-    return Cost(round(read), sum(s.out.nbytes for s in plan.steps), FIXED_BYTES + threads * per_worker)
-
-
-def _stored_sizes(plan: Plan) -> list[float]:
-    """Mean bytes per parameter of every model."""
-    return [m.nbytes / m.parameters if m.parameters else 0.0 for m in plan.models]
+    return Cost(plan.read, sum(s.out.nbytes for s in plan.steps), FIXED_BYTES + threads * per_worker)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,16 +119,20 @@ def _tail(step: Step) -> str:
 
 def _run_together(rows: Sequence[Effect]) -> Iterable[Effect]:
     """Merge rows of consecutive layers that say the same."""
+    closed: list[Effect] = []
     open_rows: dict[str, Effect] = {}
-    for row in sorted(rows, key=lambda r: (r.stack, r.layers or (-1, -1))):
+    for row in sorted(rows, key=_order):
         key = repr((row.stack, row.group, row.action, sorted(row.values.items()), row.models, row.layers is None))
         before = open_rows.get(key)
         if before and before.layers and row.layers and before.layers[1] + 1 == row.layers[0]:
             layers = (before.layers[0], row.layers[1])
-            merged = before.tensors + row.tensors
-            open_rows[key] = Effect(row.stack, layers, row.group, merged, row.action, row.values, row.models)
-            continue
-        if before:
-            yield before
+            tensors = before.tensors + row.tensors
+            row = Effect(row.stack, layers, row.group, tensors, row.action, row.values, row.models)
+        elif before:
+            closed.append(before)
         open_rows[key] = row
-    yield from sorted(open_rows.values(), key=lambda r: (r.stack, r.layers or (-1, -1), natural_key(r.group)))
+    return sorted([*closed, *open_rows.values()], key=_order)
+
+
+def _order(row: Effect) -> tuple[Any, ...]:
+    return row.stack, row.layers or (-1, -1), natural_key(row.group)

@@ -8,7 +8,7 @@ from functools import reduce
 from typing import Final, Literal
 
 from cuvee.errors import Fault, InputError
-from cuvee.families import input_embeddings, is_optional, is_tied, role_of
+from cuvee.families import input_embeddings, is_optional, is_tied, is_vocabulary, role_of
 from cuvee.planning.model import Piece, Step, Tied
 from cuvee.planning.settings import settings_for
 from cuvee.planning.slots import Entry, Ground, Slot
@@ -85,7 +85,8 @@ def _begins_alike(ground: Ground, head: Entry, embedding: str) -> bool:
     reader = ground.opened[head.model].reader
     sample = min(reader.specs[embedding].numel, _SAMPLE)
     try:
-        return bool(reader.read(head.tensor, 0, sample).equal(reader.read(embedding, 0, sample)))
+        ours, theirs = (reader.read(name, 0, sample).double() for name in (head.tensor, embedding))
+        return bool(((ours == theirs) | (ours.isnan() & theirs.isnan())).all())
     except InputError:
         return True
 
@@ -102,7 +103,7 @@ def _with_embeddings_for_heads(ground: Ground, slot: Slot) -> tuple[Slot, bool]:
         embedding = input_embeddings(model.reader.specs).get(shape)
         ties = model.reader.config is not None and is_tied(model.reader.config)
         if _spec(ground, entry) is None and ties and embedding:
-            return replace(entry, tensor=embedding)
+            return replace(entry, tensor=embedding, stands_for=slot.name)
         return entry
 
     base = stand_in(slot.base) if slot.base else None
@@ -114,10 +115,11 @@ def _incomplete(ground: Ground, slot: Slot, everyone: Sequence[Entry], present: 
     """A tensor that not every model has: a derived buffer is copied, anything else only where the recipe says so."""
     names = sorted({_label(ground, e) for e in everyone if e not in present})
     if is_optional(slot.name) or ground.recipe.missing == "copy":
-        found = _known(ground, present[0])
+        chosen = next((e for e in present if e.stands_for is None), present[0])
+        found = _known(ground, chosen)
         reason = f"not in {', '.join(names)}"
         out = TensorSpec(slot.name, _out_dtype(ground, [found]), found.shape)
-        return Decision(Step(out, "copy", (_piece(present[0]),), layer=slot.layer, reason=reason))
+        return Decision(Step(out, "copy", (_piece(chosen),), layer=slot.layer, reason=reason))
     having = sorted({_label(ground, e) for e in present})
     message = f"tensor {slot.name}: in {', '.join(having)} but not in {', '.join(names)}"
     hint = "use models of one architecture, or write `missing: copy` to take such tensors from the model that has them"
@@ -125,12 +127,12 @@ def _incomplete(ground: Ground, slot: Slot, everyone: Sequence[Entry], present: 
 
 
 def _shape_faults(ground: Ground, slot: Slot, present: Sequence[Entry]) -> Iterator[Fault]:
-    shapes = {_label(ground, e): _known(ground, e).shape for e in present}
-    if len(set(shapes.values())) == 1:
+    shapes = [(_label(ground, e), _known(ground, e).shape) for e in present]
+    if len({shape for _, shape in shapes}) == 1:
         return
-    told = ", ".join(f"{label} {list(shape)}" for label, shape in shapes.items())
-    rows_only = len({shape[1:] for shape in shapes.values()}) == 1
-    if rows_only and role_of(slot.name) in ("embedding", "head"):
+    told = ", ".join(f"{label} {list(shape)}" for label, shape in dict.fromkeys(shapes))
+    rows_only = len({shape[1:] for _, shape in shapes}) == 1
+    if rows_only and is_vocabulary(slot.name):
         hint = "the vocabularies differ; vocabulary merging comes with `tokenizer_source`, in a later version"
         yield Fault(
             "vocabulary-mismatch", f"tensor {slot.name}: one row per token; found {told}", None, slot.name, hint
@@ -142,10 +144,12 @@ def _shape_faults(ground: Ground, slot: Slot, present: Sequence[Entry]) -> Itera
 
 def _not_floats(ground: Ground, slot: Slot, present: Sequence[Entry]) -> Decision:
     """Integers, booleans and packed numbers cannot be averaged: equal ones are copied, compared before any work."""
-    dtypes = {_label(ground, e): _known(ground, e).dtype for e in present}
-    if len(set(dtypes.values())) > 1:
-        told = ", ".join(f"{label} {dtype}" for label, dtype in dtypes.items())
-        fault = Fault("dtype-mismatch", f"tensor {slot.name}: dtypes must be equal; found {told}", None, slot.name)
+    dtypes = [(_label(ground, e), _known(ground, e).dtype) for e in present]
+    if len({dtype for _, dtype in dtypes}) > 1:
+        told = ", ".join(f"{label} {dtype}" for label, dtype in dict.fromkeys(dtypes))
+        message = f"tensor {slot.name}: integers and packed numbers must have one dtype in all models; found {told}"
+        hint = "is one of the models quantised? dequantise it first"
+        fault = Fault("dtype-mismatch", message, None, slot.name, hint)
         return Decision(faults=(fault,))
     first, *others = [_piece(e) for e in present]
     dtype = _known(ground, present[0]).dtype

@@ -46,8 +46,9 @@ def _uneven_moves(opened: Sequence[Opened], stacking: Stacking) -> Iterator[str]
     makeup = {model: _makeup(opened[model], stacking.prefix) for model, _ in stacking.sources}
     for output, (model, layer) in enumerate(stacking.sources):
         own = makeup[model]
-        if output in own and own[output] != own[layer]:
-            yield f"layer {layer} of {opened[model].ref} has other tensors than layer {output}, whose place it takes"
+        place = min(output, max(own, default=0))
+        if place in own and own[place] != own.get(layer):
+            yield f"layer {layer} of {opened[model].ref} has other tensors than layer {place}, whose place it takes"
 
 
 def _makeup(model: Opened, prefix: str) -> dict[int, frozenset[str]]:

@@ -59,10 +59,11 @@ def inspect_reader(reader: Reader) -> Inspection:
     rows = [s.shape[0] for s in embeddings if s.shape[0] == config.get("vocab_size", -1)] or [
         s.shape[0] for s in embeddings
     ]
-    architectures = config.get("architectures") or [None]
+    named = config.get("architectures")
+    first = named[0] if isinstance(named, list) and named else None
     return Inspection(
         label=reader.label,
-        architecture=architectures[0],
+        architecture=first if isinstance(first, str) else None,
         model_type=config.get("model_type"),
         tensors=len(reader.specs),
         parameters=sum(dtypes.values()),

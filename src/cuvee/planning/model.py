@@ -90,6 +90,7 @@ class Plan:
         config_changes: what was changed in it, by dotted path.
         side_files: files carried over from the donor.
         notes: what the user should know.
+        read: bytes of all input tensors that are read, each counted once.
         lost: input tensors that nothing was decided for; any other number than 0 is a bug.
         left_out: input tensors that the recipe's slices do not ask for.
     """
@@ -103,6 +104,7 @@ class Plan:
     config_changes: Mapping[str, Any] = field(default_factory=dict)
     side_files: tuple[SideFile, ...] = ()
     notes: tuple[str, ...] = ()
+    read: int = 0
     lost: int = 0
     left_out: int = 0
 

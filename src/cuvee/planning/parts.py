@@ -31,6 +31,7 @@ def parts_of(ground: Ground) -> tuple[list[Part], list[Fault]]:
         if home is None and module not in REST:
             faults.append(unknown_module(ground, module, [*_tops(prefixes), "rest"], ("modules", module)))
         homes[module] = home
+    faults += _doubled_faults(ground, homes)
     owner = {name: _owner(name, homes) for name in names}
     faults += _unclaimed_faults(ground, [n for n, o in owner.items() if o is None])
     return [
@@ -78,6 +79,20 @@ def _owner(name: str, homes: Mapping[str, str | None]) -> str | None:
     if claiming:
         return max(claiming, key=lambda m: len(claiming[m] or ""))
     return next((m for m, h in homes.items() if h is None and m in REST), None)
+
+
+def _doubled_faults(ground: Ground, homes: Mapping[str, str | None]) -> list[Fault]:
+    """Two module names that mean the same part."""
+    meant: dict[str | None, str] = {}
+    faults = []
+    for module, home in homes.items():
+        if home is None and module not in REST:
+            continue
+        if home in meant:
+            message = f"modules `{meant[home]}` and `{module}` mean the same part of the models"
+            faults.append(ground.fault("unknown-module", message, ("modules", module), "keep one of them"))
+        meant.setdefault(home, module)
+    return faults
 
 
 def _unclaimed_faults(ground: Ground, names: list[str]) -> list[Fault]:

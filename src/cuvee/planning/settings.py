@@ -37,7 +37,7 @@ def settings_for(ground: Ground, spec: MethodSpec, slot: Slot) -> Resolved:
         each = []
         for entry in slot.entries:
             levels = (entry.parameters, *slot.levels)
-            value = resolve(param.name, levels, entry.tensor, slot.t, param.kind)
+            value = resolve(param.name, levels, entry.name, slot.t, param.kind)
             each.append(float(_or_default(ground, param, value, slot.name, entry, faults)))
         values[python_name] = tuple(each)
     return Resolved(values, (*faults, *_zero_sum(spec, slot, values)))

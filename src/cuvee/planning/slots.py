@@ -24,11 +24,20 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A model's part in one output tensor; the tensor may turn out not to be there."""
+    """A model's part in one output tensor; the tensor may turn out not to be there.
+
+    `stands_for` is the name of the tensor meant, where a tied embedding stands in for a head.
+    """
 
     model: int
     tensor: str
     parameters: Parameters = field(default_factory=dict)
+    stands_for: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The name that filters are matched against: that of the tensor meant, where another stands in for it."""
+        return self.stands_for or self.tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,27 +122,50 @@ def _union(ground: Ground, models: Iterable[int], part: Part) -> list[str]:
 def _position(ground: Ground, models: Sequence[int], name: str) -> tuple[tuple[str, int] | None, float]:
     """A tensor's layer and its place along the gradient of its stack; 0 outside any."""
     spot = spot_of(name)
-    sizes = [ground.opened[m].anatomy.sizes.get(spot.prefix) for m in models] if spot else []
-    size = next((s for s in sizes if s), None)
-    if spot is None or size is None:
+    counts = [_layers_of(ground.opened[m].anatomy, spot.prefix) for m in models] if spot else []
+    count = next((n for n in counts if n), None)
+    if spot is None or count is None:
         return None, 0.0
-    return (spot.prefix, spot.index), layer_position(spot.index, size)
+    return (spot.prefix, spot.index), min(1.0, layer_position(spot.index, count))
+
+
+def _layers_of(anatomy: Anatomy, prefix: str) -> int | None:
+    """Layers of a stack; any numbered run of modules counts where no configuration points one out."""
+    if not any(stack.keys for stack in anatomy.stacks):
+        return anatomy.sizes.get(prefix)
+    stack = anatomy.stack(prefix)
+    return stack.count - stack.extra if stack else None
 
 
 def main_stack(ground: Ground, part: Part) -> tuple[str, list[Fault]]:
     """The prefix of the one stack that the part's slices speak of, or why it cannot be told."""
-    prefixes: set[str] = set()
-    for source in (s for piece in part.slices for s in piece.sources):
-        own = _stacks(ground.opened[ground.number[source.model]], part)
-        prefixes |= {stack.prefix for stack in own}
+    found = {n: {s.prefix for s in _stacks(ground.opened[n], part)} for n in _stacked_models(ground, part)}
+    prefixes = set().union(*found.values())
     if len(prefixes) == 1:
-        return prefixes.pop(), []
+        return prefixes.pop(), list(_uncounted(ground, part, [n for n, own in found.items() if not own]))
     at = (*part.at, "slices")
     if not prefixes:
         message = "`slices` need a stack of layers, and none was found in the tensor names and config.json"
         return "", [ground.fault("no-layer-stack", message, at)]
     message = f"`slices` need one stack of layers; found {len(prefixes)}: {', '.join(sorted(prefixes))}"
     return "", [ground.fault("no-layer-stack", message, at, _modules_hint(sorted(prefixes)))]
+
+
+def _stacked_models(ground: Ground, part: Part) -> list[int]:
+    """The models whose layers are stacked, and the one whose configuration is carried over."""
+    sources = [s.model for piece in part.slices for s in piece.sources]
+    bases = [piece.base_model for piece in part.slices if piece.base_model]
+    donor = [] if ground.opened[0].reader.config is None else [ground.opened[0].ref]
+    return list(dict.fromkeys(ground.number[ref] for ref in (*sources, *bases, *donor)))
+
+
+def _uncounted(ground: Ground, part: Part, models: Sequence[int]) -> Iterator[Fault]:
+    """Models in which the stack cannot be made out, so that neither ranges nor configuration can be relied on."""
+    for number in models:
+        label = ground.opened[number].ref
+        message = f"{label}: its config.json and tensor names do not agree on a stack of layers"
+        hint = "the configuration must count the layers, under a key such as `num_hidden_layers`"
+        yield ground.fault("no-layer-stack", message, (*part.at, "slices"), hint)
 
 
 def _modules_hint(prefixes: Sequence[str]) -> str:
@@ -151,8 +183,9 @@ def range_faults(ground: Ground, part: Part, prefix: str) -> Iterator[Fault]:
         for source in piece.sources:
             model = ground.opened[ground.number[source.model]]
             stack = model.anatomy.stack(prefix)
-            if stack is not None and source.layers[1] > stack.count:
-                message = f"{source.model} has {stack.count} layers; layer_range asks for {list(source.layers)}"
+            if stack is not None and source.layers[1] > stack.count - stack.extra:
+                layers = stack.count - stack.extra
+                message = f"{source.model} has {layers} layers; layer_range asks for {list(source.layers)}"
                 yield ground.fault("layers-out-of-range", message, (*source.at, "layer_range"))
 
 

@@ -91,7 +91,11 @@ def canonical(recipe: Recipe) -> str:
 
     Two recipes that ask the same in the same order of models have the same text, wherever their files stand.
     """
-    return json.dumps(_canonical(to_data(recipe)), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _line(to_data(recipe))
+
+
+def _line(data: Mapping[str, Any]) -> str:
+    return json.dumps(_canonical(data), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _canonical(value: Any) -> Any:
@@ -108,6 +112,11 @@ def _canonical(value: Any) -> Any:
 def recipe_hash(recipe: Recipe) -> str:
     """SHA-256 (hex) of the canonical text."""
     return hashlib.sha256(canonical(recipe).encode("ascii")).hexdigest()
+
+
+def hash_of_data(data: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) of the canonical text of a recipe's plain data, as `to_data` gives them."""
+    return hashlib.sha256(_line(data).encode("ascii")).hexdigest()
 
 
 def to_yaml(recipe: Recipe) -> str:

@@ -64,7 +64,15 @@ class Blocks:
     def total(self) -> list[float]:
         """The correctly rounded sum over all blocks, one per leading row."""
         rows = self.joined()
-        return [math.fsum(row.tolist()) for row in rows.reshape(-1, rows.shape[-1])]
+        return [_exact_sum(row.tolist()) for row in (rows.flatten(0, -2) if rows.dim() > 1 else rows.unsqueeze(0))]
+
+
+def _exact_sum(values: list[float]) -> float:
+    """The correctly rounded sum; what floats make of it where infinities or an overflow are among them."""
+    try:
+        return math.fsum(values)
+    except (OverflowError, ValueError):
+        return sum(values)
 
 
 @dataclass(frozen=True)

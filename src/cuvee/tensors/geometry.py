@@ -25,6 +25,8 @@ def slerp_coefficients(aa: float, ab: float, bb: float, t: float) -> tuple[float
     counts as orthogonal to every other.
     """
     norms = math.sqrt(aa) * math.sqrt(bb)
+    if not math.isfinite(norms):
+        return 1.0 - t, t  # infinities have no angle
     cosine = max(-1.0, min(1.0, ab / norms)) if norms > 0 else 0.0
     if abs(cosine) > NEARLY_PARALLEL:
         return 1.0 - t, t

@@ -44,15 +44,16 @@ def keep_largest(deltas: Tensor, cut: Cut, start: int) -> Tensor:
     magnitude = deltas.abs()
     threshold = per_model(cut.threshold, deltas)
     if cut.equal_before is None:
-        return deltas * (magnitude >= threshold)
+        return deltas.masked_fill(magnitude < threshold, 0)
     equal = magnitude == threshold
     rank = equal.cumsum(dim=1) + cut.equal_before[:, start // BLOCK].unsqueeze(1)
-    return deltas * ((magnitude > threshold) | (equal & (rank <= cut.quota.unsqueeze(1))))
+    kept = (magnitude > threshold) | (equal & (rank <= cut.quota.unsqueeze(1)))
+    return deltas.masked_fill(~kept, 0)
 
 
 def keep_drawn(deltas: Tensor, draws: Tensor, density: Tensor) -> Tensor:
     """Keep each entry with probability `density` of its model: those whose uniform draw in [0, 1) is below it."""
-    return deltas * (draws < per_model(density, deltas))
+    return deltas.masked_fill(draws >= per_model(density, deltas), 0)
 
 
 def magnitude_bits(deltas: Tensor) -> Tensor:

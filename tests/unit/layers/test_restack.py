@@ -77,7 +77,6 @@ def test_the_same_layers_in_the_same_order_change_nothing() -> None:
     assert restack(PLAIN, 4, ["n"], layers(PLAIN, 4, range(4))).values == {}
 
 
-@pytest.mark.xfail(strict=True, reason="the rules are said anew even where nothing has moved")
 @pytest.mark.parametrize(
     "rule",
     [
@@ -190,7 +189,6 @@ def test_a_layer_is_listed_where_its_source_was(meant: set[int], picked: list[in
     assert [o in found for o in range(len(picked))] == [layer in meant for layer in picked]
 
 
-@pytest.mark.xfail(strict=True, reason="these lists of layer numbers are not known as such")
 @pytest.mark.parametrize("key", ["deepstack_visual_indexes", "global_attn_indexes", "window_block_indices"])
 def test_layer_numbers_of_vision_towers_are_renumbered_or_refused(key: str) -> None:
     """Qwen3-VL, SAM, ViTDet."""
@@ -303,7 +301,6 @@ def test_models_of_different_periods_are_refused() -> None:
     assert "b says 4" in fault.message
 
 
-@pytest.mark.xfail(strict=True, reason="only the periods are compared, not where they begin")
 @pytest.mark.parametrize("kind", ["attn", "expert"])
 def test_models_whose_periods_begin_elsewhere_are_refused(kind: str) -> None:
     """Jamba: layer i is special where i % period == offset."""
@@ -311,13 +308,11 @@ def test_models_whose_periods_begin_elsewhere_are_refused(kind: str) -> None:
     assert mixed(a, b, [("a", 0), ("b", 1), ("b", 2)]).faults
 
 
-@pytest.mark.xfail(strict=True, raises=ZeroDivisionError, reason="a period of 0 is divided by")
 @pytest.mark.parametrize("key", [*PERIODS, "decoder_sparse_step"])
 def test_a_period_of_zero_is_no_crash(key: str) -> None:
     stacked({key: 0}, 4, [0, 2])
 
 
-@pytest.mark.xfail(strict=True, reason="these rules by position are not known")
 @pytest.mark.parametrize(
     "rule",
     [

@@ -111,7 +111,6 @@ def test_a_name_that_could_mean_two_parts_is_refused() -> None:
     assert refusal(modular(encoder=module("a"), rest=module("a")), {"a": model}).codes == ("unknown-module",)
 
 
-@pytest.mark.xfail(strict=True, reason="of two names for one part the second is passed over in silence")
 @pytest.mark.parametrize("names", [("language_model", "text_decoder"), ("rest", "default")])
 def test_two_names_for_one_part_are_refused(names: tuple[str, str]) -> None:
     parts = {names[0]: module("a"), names[1]: module("b"), "vision_tower": module("a")}
@@ -153,7 +152,6 @@ def test_parameters_of_a_module_hold_in_it() -> None:
 # --- stacks of different heights
 
 
-@pytest.mark.xfail(strict=True, reason="stacks are compared over all models, not over those that meet in the part")
 def test_a_part_that_a_model_has_no_share_in_may_be_as_deep_there_as_it_likes() -> None:
     """Two models of one language and different eyes: the eyes are taken from the first."""
     a = stack(2, "language_model.layers") | stack(2, "visual.blocks")
@@ -165,7 +163,6 @@ def test_a_part_that_a_model_has_no_share_in_may_be_as_deep_there_as_it_likes() 
     assert [m for m, _ in sources(plan)["visual.blocks.1.w"]] == ["a"]
 
 
-@pytest.mark.xfail(strict=True, reason="stacks are compared over all models, those put together from slices too")
 def test_a_part_put_together_from_slices_may_come_from_models_of_any_height() -> None:
     a = stack(2, "language_model.layers") | stack(2, "visual.blocks")
     b = stack(4, "language_model.layers") | stack(2, "visual.blocks")
@@ -192,14 +189,12 @@ def test_an_encoder_gets_a_layer_and_the_decoder_none() -> None:
     assert one_stacked("decoder", T5, BOTH) == {"num_decoder_layers": 3}
 
 
-@pytest.mark.xfail(strict=True, reason="the encoder's key counts the decoder too, and is changed for it")
 def test_a_decoder_that_is_counted_with_the_encoder_does_not_change_its_number() -> None:
     """T5 says `num_decoder_layers` only where it differs; changing `num_layers` takes layers from the encoder."""
     found = one_stacked("decoder", T5, {"num_layers": 2})
     assert found == {"num_decoder_layers": 3}
 
 
-@pytest.mark.xfail(strict=True, reason="only the best key of a section is changed; the other wins on loading")
 def test_the_second_number_of_an_encoders_layers_is_changed_as_well() -> None:
     """Whisper and BART on the hub hold both, and transformers reads `num_hidden_layers` as the encoder's."""
     model = stack(2, "model.encoder.layers") | stack(2, "model.decoder.layers")
@@ -207,7 +202,6 @@ def test_the_second_number_of_an_encoders_layers_is_changed_as_well() -> None:
     assert found == {"encoder_layers": 3, "num_hidden_layers": 3}
 
 
-@pytest.mark.xfail(strict=True, reason="only the outer of two sections that count the layers is changed")
 def test_both_sections_that_count_the_layers_are_changed() -> None:
     """Qwen2.5-VL as some versions of transformers wrote it: flat and nested; the nested one is read."""
     model = stack(2) | stack(2, "visual.blocks")

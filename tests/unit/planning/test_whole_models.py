@@ -192,14 +192,12 @@ def test_a_model_inside_a_sequential_has_its_gradient_over_its_layers() -> None:
     assert found["0.auto_model.embeddings.word_embeddings.weight"] == (0.0, 4.0)
 
 
-@pytest.mark.xfail(strict=True, reason="every numbered run of modules counts as layers, a head of several parts too")
 def test_a_head_of_several_parts_is_no_stack_of_layers() -> None:
     model = stack(3) | tensors("classifier.0.weight", "classifier.1.weight")
     plan = plan_of(GRADIENT, {"a": model, "b": model}, {"a": LAYERS, "b": LAYERS})
     assert weights(plan)["classifier.1.weight"] == (0.0, 4.0)
 
 
-@pytest.mark.xfail(strict=True, reason="layers for the prediction of further tokens are counted as layers")
 def test_the_last_layer_takes_the_end_of_a_gradient_though_extra_ones_follow() -> None:
     config = {"num_hidden_layers": 3, "num_nextn_predict_layers": 1}
     plan = plan_of(GRADIENT, {"a": stack(4), "b": stack(4)}, {"a": config, "b": config})
