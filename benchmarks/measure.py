@@ -54,7 +54,11 @@ def run(case: Case) -> Run:
         begin = time.perf_counter()
         process = subprocess.Popen(case.command, stdout=said, stderr=said, env=_environment())
         watcher = _Watcher(process.pid)
-        _, status, usage = os.wait4(process.pid, 0)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            process.kill()  # an interrupted benchmark leaves nothing running
+            raise
         wall = time.perf_counter() - begin
         process.returncode = os.waitstatus_to_exitcode(status)
         peak = watcher.stop()

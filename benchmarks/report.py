@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from cases import FLOOR, START, Case
 from measure import Run, Spread, spread
 
-COLUMNS = ("who", "what", "wall s", "CPU s", "peak MiB", "GB/s", "net ÷ floor", "mergekit ÷ Cuvee")
+COLUMNS = ("who", "what", "wall s", "CPU s", "peak MiB", "GB/s", "net ÷ floor", "mergekit ÷ Cuvee", "… in CPU time")
 EXPLAINED = (
     "*wall*: median (least – largest) of whole processes, start to exit. *GB/s*: bytes read and written by wall time. "
     "*net ÷ floor*: (wall − start-up) ÷ floor, the floor being `cat` of as many models to /dev/null and `cp` of one. "
-    "*mergekit ÷ Cuvee*: of whole processes; in brackets, both less their start-up. *peak*: the most anonymous memory "
-    "(RssAnon, sampled) in any run; mapped files do not count. Ratios are of medians."
+    "*mergekit ÷ Cuvee*: of whole processes; in brackets, both less their start-up; then the same in CPU time, which "
+    "other processes on the machine disturb less. *peak*: the most anonymous memory (RssAnon, sampled) in any run; "
+    "mapped files do not count. Ratios are of medians."
 )
 
 
@@ -33,31 +35,51 @@ class Row:
     net_by_floor: float | None = None
     peer_by_ours: float | None = None
     peer_by_ours_net: float | None = None
+    peer_by_ours_cpu: float | None = None
+    peer_by_ours_cpu_net: float | None = None
+
+
+Times = Mapping[tuple[str, str], float]
+"""Medians by who and what."""
 
 
 def rows(cases: Sequence[Case], runs: Mapping[Case, Sequence[Run]]) -> list[Row]:
     """One row per case."""
-    walls = {(c.who, c.what): spread([r.wall for r in runs[c]]).middle for c in cases}
-    return [_row(case, runs[case], walls) for case in cases]
+    walls = {(c.who, c.what): median(r.wall for r in runs[c]) for c in cases}
+    cpus = {(c.who, c.what): median(r.cpu for r in runs[c]) for c in cases}
+    return [_row(case, runs[case], walls, cpus) for case in cases]
 
 
-def _row(case: Case, runs: Sequence[Run], walls: Mapping[tuple[str, str], float]) -> Row:
-    wall = spread([run.wall for run in runs])
-    speed = case.moved / wall.middle / 1e9 if case.moved else None
-    row = Row(case.who, case.what, wall, spread([r.cpu for r in runs]), max(r.anonymous for r in runs), speed)
+def _row(case: Case, runs: Sequence[Run], walls: Times, cpus: Times) -> Row:
+    wall, cpu = spread([run.wall for run in runs]), spread([run.cpu for run in runs])
+    row = Row(
+        case.who,
+        case.what,
+        wall,
+        cpu,
+        anonymous=max(run.anonymous for run in runs),
+        gigabytes_per_second=case.moved / wall.middle / 1e9 if case.moved else None,
+    )
     if case.who == FLOOR or case.what == START:
         return row
-    net = wall.middle - walls[case.who, START]
-    ratios: dict[str, float] = {"net_by_floor": net / walls[FLOOR, f"{case.reads} models"]}
-    if case.who == "cuvee" and ("mergekit", case.what) in walls:
-        ratios["peer_by_ours"] = walls["mergekit", case.what] / wall.middle
-        ratios["peer_by_ours_net"] = (walls["mergekit", case.what] - walls["mergekit", START]) / net
-    return Row(**{**vars(row), **ratios})
+    floor = walls[FLOOR, f"{case.reads} models"]
+    row = replace(row, net_by_floor=(wall.middle - walls[case.who, START]) / floor)
+    if case.who != "cuvee" or ("mergekit", case.what) not in walls:
+        return row
+    (whole, net), (cpu_whole, cpu_net) = _ratios(case.what, walls), _ratios(case.what, cpus)
+    return replace(
+        row, peer_by_ours=whole, peer_by_ours_net=net, peer_by_ours_cpu=cpu_whole, peer_by_ours_cpu_net=cpu_net
+    )
+
+
+def _ratios(method: str, times: Times) -> tuple[float, float]:
+    """mergekit's time by ours: of the whole processes, and of both less their start-up."""
+    theirs, ours = times["mergekit", method], times["cuvee", method]
+    return theirs / ours, (theirs - times["mergekit", START]) / (ours - times["cuvee", START])
 
 
 def cells(row: Row) -> tuple[str, ...]:
     """A row as it is printed."""
-    ratio = "" if row.peer_by_ours is None else f"{row.peer_by_ours:.1f} ({row.peer_by_ours_net:.1f})"
     return (
         row.who,
         row.what,
@@ -66,8 +88,13 @@ def cells(row: Row) -> tuple[str, ...]:
         f"{row.anonymous / 2**20:.0f}" if row.anonymous and row.who != FLOOR else "",
         "" if row.gigabytes_per_second is None else f"{row.gigabytes_per_second:.2f}",
         "" if row.net_by_floor is None else f"{row.net_by_floor:.2f}",
-        ratio,
+        _pair(row.peer_by_ours, row.peer_by_ours_net),
+        _pair(row.peer_by_ours_cpu, row.peer_by_ours_cpu_net),
     )
+
+
+def _pair(whole: float | None, net: float | None) -> str:
+    return "" if whole is None else f"{whole:.1f} ({net:.1f})"
 
 
 def _spread(value: Spread) -> str:
@@ -82,7 +109,7 @@ def show(found: Sequence[Row], title: str) -> None:
     table = Table(*COLUMNS, title=title)
     for row in found:
         table.add_row(*cells(row))
-    Console(width=max(Console().width, 130)).print(table)
+    Console(width=max(Console().width, 140)).print(table)
 
 
 def keep(found: Sequence[Row], about: Mapping[str, Any], machine: Mapping[str, Any], results: Path, name: str) -> None:

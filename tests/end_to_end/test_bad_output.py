@@ -81,7 +81,6 @@ def test_overwrite_spares_an_input_that_is_a_file(yard: Yard) -> None:
     refused(yard, data, OutputExists, "unsafe-overwrite", overwrite=True, out=yard.root / "a")
 
 
-@pytest.mark.xfail(strict=True, reason="the target of linked weights is not protected: it is deleted")
 def test_overwrite_spares_what_linked_weights_lead_to(yard: Yard) -> None:
     (yard.root / "linked").mkdir()
     (yard.root / "linked" / "model.safetensors").symlink_to(yard.root / "a" / "model.safetensors")
@@ -107,7 +106,6 @@ def test_an_output_that_is_a_file(yard: Yard) -> None:
     refused(yard, linear("a", "b"), OutputExists, "unsafe-overwrite", "is a file", overwrite=True)
 
 
-@pytest.mark.xfail(strict=True, reason="an io-error without advice")
 def test_an_output_below_a_file(yard: Yard) -> None:
     (yard.root / "file").write_text("mine")
     refused(yard, linear("a", "b"), ResourceError, "io-error", "file", out=yard.root / "file" / "out")
@@ -118,7 +116,6 @@ def test_an_output_whose_name_no_system_has(yard: Yard) -> None:
     refused(yard, linear("a", "b"), CuveeError, "bad-argument", out=f"{yard.root}/a\0b")
 
 
-@pytest.mark.xfail(strict=True, reason="folders made for a deep output stay when the merge fails")
 def test_a_failed_merge_into_a_deep_folder_leaves_no_folder(yard: Yard) -> None:
     yard.model("ill", spoilt(3, Q, 17, float("nan")))
     refused(yard, linear("a", "ill"), InputError, "non-finite", out=yard.root / "new" / "deep" / "out")
@@ -204,7 +201,6 @@ def test_threads_and_tiles_below_one(yard: Yard, options: dict[str, Any]) -> Non
     assert refused_usage(yard, **options).code == "bad-argument"
 
 
-@pytest.mark.xfail(strict=True, raises=KeyError, reason="no runner runs, and the record misses its tensors: exit 1")
 def test_a_runner_that_does_not_exist(yard: Yard) -> None:
     assert refused_usage(yard, runner="thread").code == "bad-argument"
 
@@ -275,10 +271,7 @@ def test_an_interrupt_leaves_the_old_output(yard: Yard, keyboard: Keyboard) -> N
 
 @pytest.mark.parametrize(
     "presses",
-    [
-        pytest.param(1, id="patient"),
-        pytest.param(2, id="impatient", marks=pytest.mark.xfail(strict=True, reason="the second breaks off the wait")),
-    ],
+    [pytest.param(1, id="patient"), pytest.param(2, id="impatient")],
 )
 def test_an_interrupt_waits_until_no_worker_writes_any_more(
     yard: Yard, presses: int, keyboard: Keyboard, monkeypatch: pytest.MonkeyPatch

@@ -225,7 +225,6 @@ def test_what_is_not_a_float_keeps_its_dtype(yard: Yard, dtype: str) -> None:
     assert result.record["copied"].keys() == others.keys()
 
 
-@pytest.mark.xfail(strict=True, reason="packed tensors are compared by value, and NaN is not equal to itself")
 def test_equal_bytes_are_equal_even_where_they_stand_for_nan(yard: Yard) -> None:
     codes = {"codes": torch.tensor([1.0, float("nan")]).to(torch.float8_e4m3fn)}
     for seed, name in enumerate("xy"):

@@ -342,14 +342,12 @@ def test_the_default_dtype_of_torch_changes_nothing(dtype: torch.dtype) -> None:
         assert_same(found[method], expected[method])
 
 
-@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="the output is made in inference mode and written outside")
 def test_a_merge_in_inference_mode() -> None:
     with torch.inference_mode():
         found = cuvee.merge_state_dicts([{"w": torch.zeros(4)}, {"w": torch.ones(4)}], weight=1)
     assert found["w"].tolist() == [0.5] * 4
 
 
-@pytest.mark.xfail(strict=True, reason="the output is made on the default device: nothing but shapes comes back")
 def test_a_merge_under_another_default_device() -> None:
     models = [{"w": torch.zeros(4)}, {"w": torch.ones(4)}]
     with torch.device("meta"):
@@ -391,7 +389,6 @@ def test_threads_of_torch_are_as_before_a_merge_that_fails(yard: Yard) -> None:
 
 
 @pytest.mark.usefixtures("two_threads")
-@pytest.mark.xfail(strict=True, reason="a merge that begins during another takes its one thread for the setting before")
 def test_threads_of_torch_are_as_before_merges_side_by_side(yard: Yard) -> None:
     """The second merge begins after the first one and ends after it."""
     path = yard.file(linear("a", "b"))

@@ -171,7 +171,8 @@ def merge(
     asked = _feasible(_as_recipe(recipe))
     method = methods.get(asked.method)
     if "\0" in str(out):
-        raise UsageError(Fault("bad-argument", f"no folder can have the name {str(out)!r}", subject="out"))
+        message = f"the output must be a folder's name; {str(out)!r} holds a zero byte"
+        raise UsageError(Fault("bad-argument", message, subject="out", hint="name another folder"))
     with opened(referenced(asked), asked.root) as readers:
         bound = bind(asked, readers, method.spec)
         layout = plan_layout([step.out for step in bound.steps], parse_size(shard_size))

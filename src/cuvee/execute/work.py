@@ -110,7 +110,8 @@ def _write(bench: Bench, step: Step, start: int, values: Tensor) -> None:
     rounded = values.to(getattr(torch, step.out.dtype))
     checked = rounded.is_floating_point() and rounded.dtype.itemsize > 1 and not bench.allow_nonfinite
     if checked and not bool(torch.isfinite(rounded).all()):
-        message = f"tensor {step.out.name}: a merged value is too large for {step.out.dtype}"
-        hint = "set an `out_dtype` of a wider range (bfloat16, float32, float64), or smaller weights"
+        largest = float(values.double().abs().max())
+        message = f"tensor {step.out.name}: a merged value ({largest:.3g}) is too large for {step.out.dtype}"
+        hint = "set a wider `out_dtype: bfloat16`, `float32` or `float64`, or smaller weights"
         raise InputError(Fault("non-finite", message, subject=step.out.name, hint=hint))
     bench.writer.write(step.out.name, start, rounded)

@@ -144,7 +144,7 @@ def _dtype_changes(config: Mapping[str, Any], steps: Sequence[Step], donor: Open
         (*path, key): written
         for path, section in sections(config)
         for key in _DTYPE_KEYS
-        if section.get(key) in DTYPES and section[key] != written
+        if isinstance(section.get(key), str) and section[key] in DTYPES and section[key] != written
     }
 
 
