@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-
 from cuvee.execute.record import as_text, hub_sums
 
 SHA = "0123456789abcdef" * 4
