@@ -19,7 +19,6 @@ def facts(folder: Path, peer: Path | None) -> dict[str, str | int | float]:
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         "memory_gib": round(int(_found(r"^MemTotal:\s+(\d+) kB", "/proc/meminfo") or 0) / 2**20, 1),
         "system": f"{platform.system()} {platform.release()}",
-        "niceness": os.getpriority(os.PRIO_PROCESS, 0),
         "file_system": file_system(folder),
         "python": platform.python_version(),
         "torch": torch.__version__,

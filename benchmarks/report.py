@@ -127,7 +127,7 @@ def markdown(found: Sequence[Row], about: Mapping[str, Any], machine: Mapping[st
         "",
         f"{about['parameters']:,} parameters and {about['bytes_per_model']:,} bytes (bfloat16) per model; "
         f"{about['repeats']} repeats, interleaved. Load average: {about['load_before']} just before, "
-        f"{about['load_after']} at the end.",
+        f"{about['load_after']} at the end. {about['note']}".rstrip(),
         "",
         "| " + " | ".join(COLUMNS) + " |",
         "| --- | --- |" + " ---: |" * (len(COLUMNS) - 2),

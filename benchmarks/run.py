@@ -40,6 +40,7 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--folder", type=Path, help="where inputs and outputs lie; in memory if there is room")
     parser.add_argument("--results", type=Path, default=HERE / "results", help="where JSON and Markdown go")
+    parser.add_argument("--note", default="", help="a sentence to keep with the results")
     parser.add_argument("--smoke", action="store_true", help="tiny models, one repeat, two methods")
     asked = parser.parse_args(given)
     if asked.repeats < 1:
@@ -100,6 +101,7 @@ def main(given: Sequence[str]) -> None:
             "repeats": asked.repeats,
             "load_before": before,
             "load_after": machine.load(),
+            "note": asked.note,
         }
         report.show(found, f"{count:,} parameters per model, {asked.repeats} repeats")
         report.keep(found, about, machine.facts(room, peer), asked.results, asked.size)

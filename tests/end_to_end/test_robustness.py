@@ -8,9 +8,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -221,6 +223,44 @@ def test_a_run_whose_terminal_is_closed(yard: Yard, forked: Forks, long: tuple[s
     assert not yard.out.exists()
     assert forked.run(command, *long) == 0
     assert cuvee.verify(yard.out).ok
+    assert hidden(yard.root) == []
+
+
+def interrupted_in_the_lock(path: str, out: str) -> int:
+    """Merge, with a second interrupt in the instant in which the caller, for the first one, took the workers' lock."""
+    struck = []
+
+    class Fragile(threading.Condition):
+        def __enter__(self) -> bool:
+            taken = super().__enter__()
+            if threading.current_thread() is threading.main_thread() and not struck:
+                struck.append(True)
+                raise KeyboardInterrupt
+            return taken
+
+    names = {**vars(threading), "Condition": Fragile}
+    sys.modules["cuvee.execute.threaded"].threading = SimpleNamespace(**names)  # type: ignore[attr-defined]
+
+    def interrupt(_: object) -> None:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    try:
+        cuvee.merge(path, out, threads=2, progress=interrupt)
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+@pytest.mark.xfail(
+    strict=True, reason="the lock stays taken: all wait for ever, deaf to Ctrl-C"
+)
+def test_a_second_interrupt_at_the_worst_moment_is_no_deadlock(yard: Yard, forked: Forks) -> None:
+    child = forked.start(interrupted_in_the_lock, yard.file(linear("a", "b")), yard.out)
+    rescue = threading.Timer(6, os.kill, (child, signal.SIGKILL))
+    rescue.start()
+    code = forked.wait(child)
+    rescue.cancel()
+    assert code == 130
     assert hidden(yard.root) == []
 
 
