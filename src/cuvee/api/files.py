@@ -177,7 +177,7 @@ def merge(
         bound = bind(asked, readers, method.spec)
         layout = plan_layout([step.out for step in bound.steps], parse_size(shard_size))
         protected = _read_from(recipe, asked)
-        with FolderWriter(layout, Path(out), overwrite=overwrite, protected=protected) as writer:
+        with FolderWriter(layout, Path(out).expanduser(), overwrite=overwrite, protected=protected) as writer:
             digests = execute(
                 bound,
                 readers,
@@ -193,7 +193,7 @@ def merge(
             record = add_everything_else(bound, readers, writer, layout, digests, method.spec, seed=seed, sha256=sha256)
             writer.publish()
     counts = (bound.merged, bound.copied, len(bound.tied), bound.lost, bound.left_out)
-    return MergeResult(Path(out), *counts, layout.nbytes, record, bound.notes)
+    return MergeResult(Path(out).expanduser(), *counts, layout.nbytes, record, bound.notes)
 
 
 def _read_from(given: AnyRecipe, recipe: Recipe) -> list[Path]:

@@ -78,7 +78,7 @@ class _Board:
                 elif self.running == 0:
                     return None
                 else:
-                    self.changed.wait()
+                    self.changed.wait(_GLANCE)  # an interrupt is noted without the lock, so nobody is woken for it
             return None
 
     def _open_next(self) -> None:
@@ -223,7 +223,7 @@ def run_threaded(bench: Bench, *, threads: int, tile: int, finished: Finished) -
         while not board.over.wait(_GLANCE):  # not Thread.join: an interrupt inside it leaves a live thread unjoinable
             pass
     except BaseException as interrupt:
-        board.fail(interrupt)
+        board.error = board.error or interrupt  # without the lock: a second interrupt might leave it taken for ever
         raise
     finally:
         _wait_for(board, workers)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from cuvee.families.names import is_vocabulary, role_of, stack_sizes
@@ -68,7 +68,7 @@ class Anatomy:
 def study(specs: Mapping[str, TensorSpec], config: Mapping[str, Any] | None) -> Anatomy:
     """Read a model's anatomy off its tensor specs and configuration (`None` for a bare state dict)."""
     sizes = stack_sizes(specs)
-    stacks = tuple(_counted(sizes, config or {}))
+    stacks = tuple(_with_own_keys(tuple(_counted(sizes, config or {}))))
     if not stacks and config is None:
         stacks = _longest(sizes)
     return Anatomy(sizes, stacks, tied_tensors(specs, config or {}))
@@ -93,7 +93,7 @@ def _counted(sizes: Mapping[str, int], config: Mapping[str, Any]) -> Iterator[St
         if fits and (best := max(fit[0] for fit in fits)) > 0:
             _, path, _, extra = next(fit for fit in fits if fit[0] == best)
             same = tuple(k for a, p, k, _ in fits if p == path and (a == best or _also_counts(prefix, k)))
-            yield Stack(prefix, count, path, _own_keys(prefix, same, sizes), extra)
+            yield Stack(prefix, count, path, same, extra)
 
 
 def _also_counts(prefix: str, key: str) -> bool:
@@ -101,13 +101,16 @@ def _also_counts(prefix: str, key: str) -> bool:
     return key == "num_hidden_layers" and bool(_SIDES["encoder"].search(prefix.lower()))
 
 
-def _own_keys(prefix: str, keys: tuple[str, ...], sizes: Mapping[str, int]) -> tuple[str, ...]:
-    """A decoder that the encoder's key counts as well has a key of its own, which may go unsaid."""
-    decodes = _SIDES["decoder"].search(prefix.lower())
-    encoder = any(_SIDES["encoder"].search(other.lower()) for other in sizes)
-    if not (decodes and encoder) or any("decoder" in key for key in keys):
-        return keys
-    return ("num_decoder_layers",) if "num_layers" in keys else ("decoder_layers",)
+def _with_own_keys(stacks: Sequence[Stack]) -> Iterator[Stack]:
+    """A decoder that only the encoder's key counts has a key of its own, which may go unsaid (T5)."""
+    encoders = {(s.section, key) for s in stacks if not _SIDES["decoder"].search(s.prefix.lower()) for key in s.keys}
+    for stack in stacks:
+        shared = any((stack.section, key) in encoders for key in stack.keys)
+        if not (shared and _SIDES["decoder"].search(stack.prefix.lower())):
+            yield stack
+            continue
+        own = "num_decoder_layers" if "num_layers" in stack.keys else "decoder_layers"
+        yield replace(stack, keys=(own,))
 
 
 def _extra_layers(section: Mapping[str, Any]) -> int:
@@ -144,12 +147,18 @@ def affinity(prefix: str, section: Section, key: str) -> int:
     for side, pattern in _SIDES.items():
         config_says, prefix_says = bool(pattern.search(said)), bool(pattern.search(prefix.lower()))
         if config_says and prefix_says:
-            score += 2
+            score += 3 if side == _first_side(prefix.lower()) else 2
         elif side in ("vision", "audio") and (config_says or (prefix_says and section)):
             return 0
         elif config_says and not prefix_says and side != "text":
             score -= 1
     return max(score, 0 if section else 1)
+
+
+def _first_side(prefix: str) -> str | None:
+    """The side that a prefix names first: `decoder` of `decoder.bert.encoder.layer`."""
+    found = [(match.start(), side) for side, pattern in _SIDES.items() if (match := pattern.search(prefix))]
+    return min(found)[1] if found else None
 
 
 def _longest(sizes: Mapping[str, int]) -> tuple[Stack, ...]:

@@ -188,10 +188,9 @@ def _bytes_read(opened: Sequence[Opened], steps: Sequence[Step], tied: Sequence[
 
 
 def _writes_a_head_of_another(ground: Ground, parts: Sequence[Part], steps: Sequence[Step]) -> bool:
-    """Whether a stored head comes into an output whose configuration, the donor's, ties it and stores none."""
-    donor = ground.opened[0].reader
-    heads = {s.out.name for s in steps if role_of(s.out.name) == "head" and is_vocabulary(s.out.name)}
-    return _is_composed(parts) and is_tied(donor.config or {}) and bool(heads - donor.specs.keys())
+    """Whether a stored head comes into an output put together from parts whose configuration, the donor's, ties it."""
+    written = any(role_of(s.out.name) == "head" and is_vocabulary(s.out.name) for s in steps)
+    return written and _is_composed(parts) and is_tied(ground.opened[0].reader.config or {})
 
 
 def _lacking_head(ground: Ground, parts: Sequence[Part], steps: Sequence[Step]) -> str | None:

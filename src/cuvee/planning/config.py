@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from cuvee.errors import Fault, UsageError
 from cuvee.families import Stack, sections
-from cuvee.families.anatomy import affinity
 from cuvee.families.pretrained import implied_lists
 from cuvee.layers import SourceLayer, may_differ_by_position, patch_json, restack
 from cuvee.planning.model import Step
@@ -91,21 +90,25 @@ def _restacked(opened: Sequence[Opened], donor: int, stacking: Stacking) -> _Res
     layers = [replace(known[model].source, layer=layer) for model, layer in stacking.sources]
     found = restack(known[donor].source.section, known[donor].source.count, stack.keys, layers)
     changes = {(*stack.section, key): value for key, value in found.values.items()}
-    changes |= _counted_again(opened[donor], stack, len(layers))
+    changes |= _said_again(opened[donor], stack, known[donor].source.section, found.values)
     notes = (*found.notes, *(note for facts in known.values() for note in facts.notes))
     return _Restacked(changes, found.faults, notes)
 
 
-def _counted_again(model: Opened, stack: Stack, layers: int) -> dict[tuple[str, ...], Any]:
-    """Other sections that count the same stack, as some versions of transformers write flat and nested."""
+def _said_again(
+    model: Opened, stack: Stack, section: Mapping[str, Any], values: Mapping[str, Any]
+) -> dict[tuple[str, ...], Any]:
+    """The same changes in an outer or inner section that says the same, as some versions of transformers write both."""
     return {
-        (*path, key): layers
-        for path, section in sections(model.reader.config or {})
-        for key in stack.keys
-        if path != stack.section
-        and section.get(key) == stack.count - stack.extra != layers
-        and affinity(stack.prefix, path, key) > 1
+        (*path, key): value
+        for path, other in sections(model.reader.config or {})
+        for key, value in values.items()
+        if path != stack.section and _nested(path, stack.section) and key in other and other[key] == section.get(key)
     }
+
+
+def _nested(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
+    return a[: len(b)] == b or b[: len(a)] == a
 
 
 @dataclass(frozen=True, slots=True)
