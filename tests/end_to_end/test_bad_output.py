@@ -125,7 +125,6 @@ def test_an_output_whose_name_is_too_long(yard: Yard) -> None:
     refused(yard, linear("a", "b"), ResourceError, "io-error", "too long", out=yard.root / "new" / ("x" * 250))
 
 
-@pytest.mark.xfail(strict=True, reason="`~` is expanded in a model's path and not in the output's: a folder called `~`")
 def test_an_output_in_the_home_folder(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     """As `--out=~/merged` arrives from most shells."""
     path = yard.file(linear("~/a", "~/b"))

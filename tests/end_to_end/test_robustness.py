@@ -251,7 +251,6 @@ def interrupted_in_the_lock(path: str, out: str) -> int:
     return 0
 
 
-@pytest.mark.xfail(strict=True, reason="the lock stays taken: all wait for ever, deaf to Ctrl-C")
 def test_a_second_interrupt_at_the_worst_moment_is_no_deadlock(yard: Yard, forked: Forks) -> None:
     child = forked.start(interrupted_in_the_lock, yard.file(linear("a", "b")), yard.out)
     rescue = threading.Timer(6, os.kill, (child, signal.SIGKILL))

@@ -66,6 +66,12 @@ def test_derived_buffers_that_some_models_lack_are_copied(name: str) -> None:
     assert plan.lost == 0
 
 
+def test_integers_that_some_models_lack_are_copied_as_integers() -> None:
+    models = {"a": tensors("w"), "b": {**tensors("w"), "embeddings.position_ids": ints(0, 1)}}
+    step = named(plan_of(linear("a", "b", dtype="bfloat16"), models))["embeddings.position_ids"]
+    assert (step.action, step.out.dtype) == ("copy", "int64")
+
+
 def test_models_with_nothing_in_common_are_told_once() -> None:
     error = refusal(linear("a", "b"), {"a": decoder(0), "b": stack(9, "transformer.h")})
     (fault,) = error.faults
@@ -104,6 +110,14 @@ def test_different_heights_do_not_hide_other_faults() -> None:
     error = refusal(linear("a", "b"), {"a": a, "b": b}, configs)
     assert set(error.codes) == {"layer-count-mismatch", "missing-tensor", "shape-mismatch"}
     assert len(error.codes) == 3
+
+
+def test_the_layers_that_both_have_are_held_against_each_other() -> None:
+    configs = {"a": {"num_hidden_layers": 2}, "b": {"num_hidden_layers": 3}}
+    other = stack(3) | tensors("model.layers.1.w", shape=(3,))
+    error = refusal(linear("a", "b"), {"a": stack(2), "b": other}, configs)
+    assert sorted(error.codes) == ["layer-count-mismatch", "shape-mismatch"]
+    assert {fault.subject for fault in error.faults} == {"model.layers", "model.layers.1.w"}
 
 
 def test_the_base_is_as_high_as_the_models() -> None:
@@ -197,9 +211,10 @@ def test_integers_of_two_sizes_do_not_meet() -> None:
 
 
 def test_one_model_need_not_equal_itself() -> None:
-    model = {"l.0.i": ints(1), "l.1.i": ints(2), "w": torch.zeros(1)}
+    model = {"l.0.i": ints(1), "l.1.i": ints(2), "ids": ints(3), "w": torch.zeros(1)}
     plan = plan_of(sliced("linear", piece(source("a", 0, 1, weight=1), source("a", 1, 2, weight=1))), {"a": model})
     assert named(plan)["l.0.i"].must_equal == (Piece(0, "l.1.i"),)
+    assert named(plan)["ids"].must_equal == ()
     plan = plan_of(linear("a"), {"a": model})
     assert named(plan)["l.0.i"].must_equal == ()
 
