@@ -308,7 +308,6 @@ def test_a_spoilt_entry_spoils_no_other(yard: Yard, method: str) -> None:
     assert (~torch.isfinite(read(yard.out)[Q])).sum() == 1
 
 
-@pytest.mark.xfail(strict=True, reason="a threshold that is NaN is above nothing: the whole tensor stays")
 def test_a_nan_does_not_keep_what_is_to_be_trimmed(yard: Yard) -> None:
     values = torch.arange(1.0, 101.0)
     values[3] = float("nan")

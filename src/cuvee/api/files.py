@@ -176,7 +176,7 @@ def merge(
     with opened(referenced(asked), asked.root) as readers:
         bound = bind(asked, readers, method.spec)
         layout = plan_layout([step.out for step in bound.steps], parse_size(shard_size))
-        protected = _read_from(recipe, asked)
+        protected = [*_read_from(recipe, asked), *(r.folder for r in readers if r.folder is not None)]
         with FolderWriter(layout, Path(out).expanduser(), overwrite=overwrite, protected=protected) as writer:
             digests = execute(
                 bound,

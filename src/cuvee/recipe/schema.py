@@ -180,7 +180,7 @@ Parameters = Annotated[
 BaseModelField = Annotated[Model | None, Field(description="The model that the others are compared with.")]
 DTypeField = Annotated[
     Literal["bfloat16", "float16", "float32", "float64"] | None,
-    Field(description="`dtype`: what inputs are rounded to and outputs written in; `out_dtype` wins for outputs."),
+    Field(description="`dtype`: what is written; inputs are read as they are. `out_dtype` wins."),
 ]
 
 

@@ -190,12 +190,21 @@ def test_positions_never_stand_in_for_a_head() -> None:
     assert sources(plan)[HEAD] == [("a", HEAD), ("b", "transformer.wte.weight")]
 
 
-@pytest.mark.xfail(strict=True, reason="the stand-in comes first among those that have the tensor, and is copied")
-def test_a_lacking_head_is_copied_from_a_model_that_stores_one() -> None:
+def copied_head() -> Plan:
+    """A head that a tied and an untied model lack, copied from the one that stores it."""
     models, configs = {"a": with_own(1), "b": bare(2), "c": bare(3)}, {"a": UNTIED, "b": TIED, "c": UNTIED}
-    plan = plan_of(linear("b", "a", "c", missing="copy"), models, configs)
-    assert sources(plan)[HEAD] == [("a", HEAD)]
-    assert consistent(plan)
+    return plan_of(linear("b", "a", "c", missing="copy"), models, configs)
+
+
+def test_a_lacking_head_is_copied_from_a_model_that_stores_one() -> None:
+    assert sources(copied_head())[HEAD] == [("a", HEAD)]
+
+
+@pytest.mark.xfail(
+    strict=True, reason="only a merged head is held against the tie of the first model, not a copied one"
+)
+def test_a_copied_head_is_said_to_be_untied() -> None:
+    assert consistent(copied_head())
 
 
 def test_a_filter_for_the_head_holds_for_the_stand_in() -> None:
@@ -213,6 +222,8 @@ def test_stacks_of_tied_models_have_no_head_of_the_last() -> None:
     assert sources(plan)[EMBED] == [("a", EMBED)]
     assert HEAD not in named(plan)
     assert consistent(plan)
+    left_out = ["a layers.1", "a head", "b layers.0", "b embedding"]  # the head of b is compared with its embedding
+    assert (plan.lost, plan.left_out) == (0, len(left_out))
 
 
 def test_a_stack_that_ends_in_an_untied_model_stores_its_head() -> None:

@@ -1,0 +1,11 @@
+"""What holds for every test."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import suppress
+
+# A test run that was started in the background ignores interrupts, and so would everything it starts: the tests of
+# Ctrl-C would wait for ever.
+with suppress(ValueError):  # not the main thread: then nothing was ignored by a shell either
+    signal.signal(signal.SIGINT, signal.default_int_handler)
