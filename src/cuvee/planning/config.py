@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from cuvee.errors import Fault, UsageError
 from cuvee.families import Stack, sections
+from cuvee.families.anatomy import affinity
 from cuvee.families.pretrained import implied_lists
 from cuvee.layers import SourceLayer, may_differ_by_position, patch_json, restack
 from cuvee.planning.model import Step
@@ -104,6 +105,7 @@ def _said_again(
         for path, other in sections(model.reader.config or {})
         for key, value in values.items()
         if path != stack.section and _nested(path, stack.section) and key in other and other[key] == section.get(key)
+        if affinity(stack.prefix, path, key) > 0
     }
 
 

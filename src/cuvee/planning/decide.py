@@ -31,11 +31,12 @@ def decide(ground: Ground, spec: MethodSpec, slot: Slot) -> Decision:
     """Decide one output tensor."""
     if tied := _tied(ground, slot):
         return Decision(tied=tied)
-    located, untied = _with_embeddings_for_heads(ground, slot)
+    located, stands_in = _with_embeddings_for_heads(ground, slot)
+    untied = stands_in or _disagree_on_tying(ground, slot)
     everyone = [*([located.base] if located.base else []), *located.entries]
     present = [e for e in everyone if _spec(ground, e) is not None]
     if len(present) < len(everyone):
-        return _incomplete(ground, located, everyone, present)
+        return replace(_incomplete(ground, located, everyone, present), untied=untied)
     if faults := tuple(_shape_faults(ground, located, present)):
         return Decision(faults=faults)
     if any(DTYPES[_known(ground, e).dtype].kind != "float" for e in present):
@@ -78,6 +79,15 @@ def _tied(ground: Ground, slot: Slot) -> Tied | None:
         return None
     pairs = tuple((_piece(e), Piece(e.model, embedding)) for e, embedding in copies)
     return Tied(slot.name, copies[0][1], pairs)
+
+
+def _disagree_on_tying(ground: Ground, slot: Slot) -> bool:
+    """Whether some models tie this head and others do not; written, it is then nobody's embedding any more."""
+    if not (role_of(slot.name) == "head" and is_vocabulary(slot.name)):
+        return False
+    everyone = [*([slot.base] if slot.base else []), *slot.entries]
+    configs = [ground.opened[e.model].reader.config for e in everyone]
+    return len({is_tied(config) for config in configs if config is not None}) == 2
 
 
 def _begins_alike(ground: Ground, head: Entry, embedding: str) -> bool:

@@ -99,7 +99,6 @@ def test_another_part_of_the_same_depth_keeps_its_number() -> None:
     assert one_stacked("language_model", model, config) == {f"text_config.{COUNT}": 3}
 
 
-@pytest.mark.xfail(strict=True, reason="every section inside the flat one that holds the same number is changed")
 def test_a_tower_as_deep_as_a_flat_text_model_keeps_its_number() -> None:
     """IDEFICS 9B: 32 layers at the top for the text, and 32 in the vision section."""
     model = stack(2) | stack(2, "vision_model.encoder.layers")

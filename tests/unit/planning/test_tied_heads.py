@@ -200,9 +200,6 @@ def test_a_lacking_head_is_copied_from_a_model_that_stores_one() -> None:
     assert sources(copied_head())[HEAD] == [("a", HEAD)]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="only a merged head is held against the tie of the first model, not a copied one"
-)
 def test_a_copied_head_is_said_to_be_untied() -> None:
     assert consistent(copied_head())
 
