@@ -23,9 +23,7 @@ _ENTRANCE: Final = re.compile(
     r"(^|\.)(conv\d*|stem|patchifier|pre_\w*norm|norm_pre|project_in|feature_(extractor|projection))(\.|$)"
 )
 _NOT_WORDS: Final = re.compile(r"pos|type|segment|patch|wpe|time|_token$|norm|projection", re.IGNORECASE)
-_VOCABULARY_HEAD: Final = re.compile(
-    r"(^|\.)(lm_head|embed_out|vocab_projector|predictions\.decoder|predictions)(\.|$)"
-)
+_VOCABULARY_HEAD: Final = re.compile(r"(^|\.)(lm_head|embed_out|vocab_projector|predictions\.decoder)\.weight$")
 _NORM: Final = re.compile(r"(^|[._])(norm|ln|layer_?norm|rms_?norm)\w*(\.|$)", re.IGNORECASE)
 _OPTIONAL: Final = re.compile(
     r"(rotary_emb\.inv_freq|rotary_pos_emb\.inv_freq|\.rope\.freqs|position_ids|token_type_ids|"
