@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from contextlib import suppress
+
+# What the machine that runs the tests wishes for itself must not reach the commands under test.
+for name in ("CI", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES"):
+    os.environ.pop(name, None)
 
 # A test run that was started in the background ignores interrupts, and so would everything it starts: the tests of
 # Ctrl-C would wait for ever.

@@ -96,6 +96,13 @@ def test_draws_differ_by_seed_split_and_skill() -> None:
     assert asked[0] != asked[2]
 
 
+def test_nearly_all_strings_of_a_split_can_be_drawn() -> None:
+    letters = [a + b + c for a in LETTERS for b in LETTERS for c in LETTERS]
+    letters += [text + d for text in letters for d in LETTERS]
+    there = sum(split_of(text) == "test" for text in letters)
+    assert len(items("double", "test", there - 5, seed=0)) == there - 5
+
+
 def test_more_items_than_there_are_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"50000 different test items of `double` .* there are \d+"):
         items("double", "test", 50_000, seed=0)

@@ -23,7 +23,8 @@ class ResultLost(ResourceError):
 
 def is_live(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
     """Whether somebody is watching the stream: a terminal that can move its cursor, not a build machine."""
-    return stream.isatty() and environ.get("TERM") != "dumb" and not environ.get("CI")
+    still = environ.get("TERM") in ("dumb", "unknown") or environ.get("TTY_INTERACTIVE") == "0"
+    return stream.isatty() and not still and not environ.get("CI")
 
 
 def wants_colour(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
@@ -51,10 +52,11 @@ def console_for(stream: TextIO, file: TextIO | None = None) -> Console:
         stream: the stream that the text is for.
         file: where it is written, if not to the stream itself.
     """
-    colour = wants_colour(stream)
+    colour, live = wants_colour(stream), is_live(stream)
     return Console(
         file=file or stream,
-        force_terminal=colour or is_live(stream),
+        force_terminal=colour or live,
+        force_interactive=live,
         color_system="auto" if colour else None,
         no_color=not colour,
         markup=False,

@@ -33,6 +33,7 @@ TERMINAL, PIPE = Stream(True), Stream(False)
         (TERMINAL, {"NO_COLOR": ""}, True),
         (TERMINAL, {"CI": "true"}, False),
         (TERMINAL, {"TERM": "dumb"}, False),
+        (TERMINAL, {"TTY_INTERACTIVE": "0"}, False),
         (PIPE, {"FORCE_COLOR": "1"}, True),
         (TERMINAL, {"CI": "true", "FORCE_COLOR": "1"}, True),
         (PIPE, {"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
@@ -50,6 +51,7 @@ def test_colour_is_where_it_is_wanted(stream: Stream, environ: dict[str, str], c
         (TERMINAL, {"NO_COLOR": "1"}, True),
         (TERMINAL, {"CI": "1"}, False),
         (TERMINAL, {"TERM": "dumb"}, False),
+        (TERMINAL, {"TTY_INTERACTIVE": "0"}, False),
         (PIPE, {"FORCE_COLOR": "1"}, False),
     ],
 )
@@ -78,8 +80,6 @@ def test_lines_are_never_broken() -> None:
 
 
 def test_colour_reaches_only_those_who_want_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("NO_COLOR", "CI", "FORCE_COLOR"):
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm")
     assert drawn([plain("a", "bold red")], PIPE) == "a\n"
     assert "\x1b[" in drawn([plain("a", "bold red")], TERMINAL)

@@ -115,7 +115,6 @@ class Terminal(io.StringIO):
 def test_a_terminal_gets_a_bar_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
-    monkeypatch.setattr(progress, "is_live", lambda stream: stream is screen)
     for name, value in {"COLUMNS": "80", "TERM": "xterm", "NO_COLOR": "1"}.items():
         monkeypatch.setenv(name, value)
     with metered("merging", "bytes") as meter:
@@ -125,6 +124,18 @@ def test_a_terminal_gets_a_bar_that_goes_away(monkeypatch: pytest.MonkeyPatch) -
     assert "25.0 of 100.0 MB" in drawn
     assert "[2J" not in drawn.replace("x1b[2J", "")
     assert drawn.rstrip("\n").endswith("\x1b[2K")  # the last thing drawn is nothing
+
+
+@pytest.mark.parametrize(("name", "value"), [("CI", "1"), ("TERM", "dumb"), ("TTY_INTERACTIVE", "0")])
+def test_nobody_watching_means_plain_lines(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv(name, value)
+    with metered("merging", "bytes") as meter:
+        meter(25_000_000, 25_000_000)
+    assert screen.getvalue().startswith("merging: done, 25.0 MB in ")
 
 
 def test_all_that_a_bar_shows_fits_into_eighty_columns() -> None:
