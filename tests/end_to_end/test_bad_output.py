@@ -120,7 +120,6 @@ def test_a_failed_merge_into_a_deep_folder_leaves_no_folder(yard: Yard) -> None:
     refused(yard, linear("a", "ill"), InputError, "non-finite", out=yard.root / "new" / "deep" / "out")
 
 
-@pytest.mark.xfail(strict=True, reason="folders made for a deep output stay when its lock cannot be made")
 def test_an_output_whose_name_is_too_long(yard: Yard) -> None:
     refused(yard, linear("a", "b"), ResourceError, "io-error", "too long", out=yard.root / "new" / ("x" * 250))
 

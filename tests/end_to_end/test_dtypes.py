@@ -146,7 +146,6 @@ def test_the_bound_would_notice_a_second_rounding(tmp_path: Path) -> None:
         assert_rounded_once(early, "task_arithmetic", models, "bfloat16", "float32")
 
 
-@pytest.mark.xfail(strict=True, reason="torch casts float64 to 16 bits through float32, which rounds twice")
 @pytest.mark.parametrize("output", ["bfloat16", "float16"])
 def test_float64_is_rounded_straight_to_half_precision(tmp_path: Path, output: str) -> None:
     above_the_middle = 1 + 2.0 ** -DIGITS[output] + 2.0**-40

@@ -289,7 +289,6 @@ def test_tensors_of_one_storage() -> None:
     assert_same(found, {name: 2 * tensor for name, tensor in model.items()})
 
 
-@pytest.mark.xfail(strict=True, reason="the mask depends on the tensor's name, so a tied pair comes apart")
 def test_tied_tensors_of_a_live_model_stay_equal_under_masks() -> None:
     def tied(seed: int) -> dict[str, Tensor]:
         embedding = torch.randn(16, 4, generator=torch.Generator().manual_seed(seed))

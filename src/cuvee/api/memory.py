@@ -6,7 +6,7 @@ Torch is the only large import.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from cuvee import methods
 from cuvee.errors import Fault, RecipeError
@@ -27,6 +27,7 @@ def merge_state_dicts(
     threads: int = 1,
     dtype: str | None = None,
     allow_nonfinite: bool = False,
+    missing: Literal["refuse", "copy"] = "refuse",
     **parameters: Any,
 ) -> dict[str, Tensor]:
     """Merge state dicts in memory; every tensor of their union is merged, copied or refused by name.
@@ -34,11 +35,13 @@ def merge_state_dicts(
     Args:
         models: state dicts by name, or in order (then named `0`, `1`, …); random masks depend on the names.
         method: name of the merge method.
-        base: state dict of the base model, for methods that need one.
+        base: state dict of the base model, for methods that have one; to the others it is one more model, the last, by
+            the name of `base`.
         seed: seed of random masks.
         threads: workers.
         dtype: dtype of the result's float tensors; the inputs' own by default.
         allow_nonfinite: merge inputs that hold NaN or infinity.
+        missing: what becomes of a tensor that only some state dicts have: an error, or a copy.
         parameters: the method's parameters; per-model ones as one value, one per model, or a mapping by name. `lambda`
             is a Python keyword: pass `lambda_=1.0`.
 
@@ -61,7 +64,7 @@ def merge_state_dicts(
 
     _check_names(models)
     named = dict(models) if isinstance(models, Mapping) else {str(i): m for i, m in enumerate(models)}
-    recipe = _recipe_in_memory(list(named), method, base is not None, dtype, parameters)
+    recipe = _recipe_in_memory(list(named), method, base is not None, dtype, missing, parameters)
     chosen = methods.get(method)
     state_dicts = {**named, **({} if base is None else {_BASE: base})}
     readers = [MemoryReader(ref.path, dict(state_dicts[ref.path])) for ref in referenced(recipe)]
@@ -83,7 +86,12 @@ def _check_names(models: Mapping[str, Any] | Sequence[Any]) -> None:
 
 
 def _recipe_in_memory(
-    names: Sequence[str], method: str, has_base: bool, dtype: str | None, parameters: Mapping[str, Any]
+    names: Sequence[str],
+    method: str,
+    has_base: bool,
+    dtype: str | None,
+    missing: Literal["refuse", "copy"],
+    parameters: Mapping[str, Any],
 ) -> Recipe:
     """The recipe that a call in memory stands for, checked like any other."""
     from cuvee.recipe import faults
@@ -93,6 +101,8 @@ def _recipe_in_memory(
             Fault("duplicate-model", f"the name `{_BASE}` is taken by the base; name that model otherwise")
         )
     spec = methods.get(method).spec
+    if has_base and spec.base == "input":
+        names, has_base = [*names, _BASE], False
     if "lambda" in parameters and "lambda_" in parameters:
         raise RecipeError(Fault("bad-argument", "`lambda` and `lambda_` are one parameter; found both"))
     shared: dict[str, Any] = {}
@@ -111,6 +121,7 @@ def _recipe_in_memory(
         base_model=ModelRef(_BASE) if has_base else None,
         parameters=shared,
         dtype=dtype,
+        missing=missing,
     )
     if found := faults(recipe, methods.specs()):
         raise RecipeError(found)

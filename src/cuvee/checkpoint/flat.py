@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
@@ -51,6 +51,18 @@ def _fill(out: Tensor, source: Tensor, start: int, stop: int) -> None:
     out[head : head + whole].view(last - first, *source.shape[1:]).copy_(source[first:last])
     if stop > last * width:
         _fill(out[head + whole :], source[last], 0, stop - last * width)
+
+
+def shared_memory(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Names that show the very memory of an earlier one, in the same way: such a name → that earlier name."""
+    first: dict[tuple[object, ...], str] = {}
+    found: dict[str, str] = {}
+    for name, tensor in tensors.items():
+        if tensor.numel():
+            view = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride(), tensor.is_conj())
+            if (leader := first.setdefault(view, name)) != name:
+                found[name] = leader
+    return found
 
 
 def tensor_bytes(values: Tensor) -> memoryview:

@@ -75,6 +75,11 @@ class SafetensorsFile:
         """Every tensor by name, in the order of their bytes."""
         return {name: placed.spec for name, placed in self._placed.items()}
 
+    @property
+    def shared(self) -> Mapping[str, str]:
+        """None: no two tensors of a file may hold the same bytes."""
+        return {}
+
     def read(self, name: str, start: int, stop: int) -> Tensor:
         """Elements `start` to `stop` (not included): a view of the file that must not be written to."""
         import torch

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from cuvee.checkpoint.digest import digest_tensor
-from cuvee.checkpoint.flat import check_range, flat_slice
+from cuvee.checkpoint.flat import check_range, flat_slice, shared_memory
 from cuvee.checkpoint.mapped import torch_dtype
 from cuvee.checkpoint.protocol import Layout, SideFile
 from cuvee.checkpoint.written import Written, check_values
@@ -36,6 +36,7 @@ class MemoryReader:
         self._label = label
         self._specs = _specs(label, tensors)
         self._tensors = dict(tensors)
+        self._shared = shared_memory(self._tensors)
         self._config = config
 
     @property
@@ -47,6 +48,11 @@ class MemoryReader:
     def specs(self) -> Mapping[str, TensorSpec]:
         """Every tensor by name, in the order of the state dict."""
         return self._specs
+
+    @property
+    def shared(self) -> Mapping[str, str]:
+        """Tied tensors: each name that shows the memory of an earlier one."""
+        return self._shared
 
     @property
     def config(self) -> Mapping[str, Any] | None:

@@ -46,6 +46,11 @@ class Checkpoint:
         return self._specs
 
     @property
+    def shared(self) -> Mapping[str, str]:
+        """Tensors that are another one under a second name."""
+        return self._weights.shared
+
+    @property
     def config(self) -> Mapping[str, Any] | None:
         """The parsed `config.json`."""
         return None if self._config is None else self._config.value

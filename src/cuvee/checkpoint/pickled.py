@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvee.checkpoint.digest import digest_tensor
-from cuvee.checkpoint.flat import check_range, flat_slice
+from cuvee.checkpoint.flat import check_range, flat_slice, shared_memory
 from cuvee.errors import Fault, InputError
 from cuvee.types import DTYPES, TensorSpec
 
@@ -46,6 +46,8 @@ class PickleFile:
         state, nesting = _find_state_dict(loaded, path)
         _check_tensors(state, path)
         self._tensors: dict[str, Tensor] = {name: tensor.detach() for name, tensor in state.items()}
+        self.shared: Mapping[str, str] = shared_memory(self._tensors)
+        """Tensors that are another one under a second name: tied, when the model was saved."""
         self.notes: tuple[str, ...] = (*notes, *nesting)
 
     @property

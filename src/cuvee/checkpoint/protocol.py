@@ -33,6 +33,10 @@ class Reader(Protocol):
         """Every tensor by on-disk name, in on-disk order."""
 
     @property
+    def shared(self) -> Mapping[str, str]:
+        """Tensors that are another one under a second name: that name → the first name (pickles and memory can say)."""
+
+    @property
     def config(self) -> Mapping[str, Any] | None:
         """The parsed `config.json`, or `None` for a bare state dict."""
 

@@ -24,6 +24,11 @@ class RemoteHeaders:
         """Every tensor by name, file by file."""
         return self._specs
 
+    @property
+    def shared(self) -> Mapping[str, str]:
+        """None: only safetensors files have headers to fetch, and they hold every tensor once."""
+        return {}
+
     def read(self, name: str, start: int, stop: int) -> Tensor:  # noqa: ARG002 - the protocol's arguments
         """Refuse: nothing but headers is here.
 

@@ -41,6 +41,7 @@ class ShardedWeights:
             raise InputError(faults)
         self._specs = {tensor: spec for specs in held.values() for tensor, spec in specs.items()}
         self._where = where
+        self._shared = {name: first for weights in self._files.values() for name, first in weights.shared.items()}
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -51,6 +52,11 @@ class ShardedWeights:
     def specs(self) -> Mapping[str, TensorSpec]:
         """Every tensor by name, file by file."""
         return self._specs
+
+    @property
+    def shared(self) -> Mapping[str, str]:
+        """Tensors that are another one of the same file under a second name."""
+        return self._shared
 
     def read(self, name: str, start: int, stop: int) -> Tensor:
         """Elements `start` to `stop` (not included), from the file that holds the tensor."""

@@ -19,6 +19,10 @@ class Weights(Protocol):
     def specs(self) -> Mapping[str, TensorSpec]:
         """Every tensor by name."""
 
+    @property
+    def shared(self) -> Mapping[str, str]:
+        """Tensors that are another one under a second name."""
+
     def read(self, name: str, start: int, stop: int) -> Tensor:
         """Elements `start` to `stop` (not included)."""
 

@@ -75,8 +75,12 @@ class FolderWriter:
         self._check()
         with told("make the folder", out.parent):
             self._made = _make_folders(out.parent)
-        with told("lock", self._places.lock):
-            self._lock = take_lock(self._places)
+        try:
+            with told("lock", self._places.lock):
+                self._lock = take_lock(self._places)
+        except BaseException:
+            self._remove_made()
+            raise
         try:
             self._stage()
         except BaseException:
@@ -168,8 +172,9 @@ class FolderWriter:
 
     def _remove_made(self) -> None:
         """Folders that were made for an output that never came, as long as nobody else uses them."""
-        for path in [] if self._published else self._made:
-            path.rmdir()
+        with suppress(OSError):
+            for path in [] if self._published else self._made:
+                path.rmdir()
 
     def _descriptor(self, file: str) -> int:
         if file not in self._files:

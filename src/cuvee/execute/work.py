@@ -54,7 +54,7 @@ def job_of(bench: Bench, step: Step) -> Job:
         settings=_tensors(step.settings),
         numel=step.out.numel,
         dtype=getattr(torch, step.work),
-        keys=tuple(tensors.stream_key(bench.seed, label, step.out.name) for label in labels),
+        keys=tuple(tensors.stream_key(bench.seed, label, step.mask or step.out.name) for label in labels),
     )
 
 
@@ -107,7 +107,7 @@ def copy_tile(bench: Bench, step: Step, start: int, stop: int) -> None:
 
 
 def _write(bench: Bench, step: Step, start: int, values: Tensor) -> None:
-    rounded = values.to(getattr(torch, step.out.dtype))
+    rounded = tensors.round_to(values, getattr(torch, step.out.dtype))
     checked = rounded.is_floating_point() and rounded.dtype.itemsize > 1 and not bench.allow_nonfinite
     if checked and not bool(torch.isfinite(rounded).all()):
         largest = float(values.double().abs().max())

@@ -22,7 +22,7 @@ _EMBEDDING: Final = re.compile(r"(^|\.)(w[tp]e|shared)(\.|$)|embed|(^|\.)(cls|ma
 _ENTRANCE: Final = re.compile(
     r"(^|\.)(conv\d*|stem|patchifier|pre_\w*norm|norm_pre|project_in|feature_(extractor|projection))(\.|$)"
 )
-_NOT_WORDS: Final = re.compile(r"pos|type|segment|patch|wpe|time|_token$|norm|projection", re.IGNORECASE)
+_NOT_WORDS: Final = re.compile(r"(^|[._])(pos|type|segment|patch|wpe|time)|_token$|norm|projection", re.IGNORECASE)
 _VOCABULARY_HEAD: Final = re.compile(r"(^|\.)(lm_head|embed_out|vocab_projector|predictions\.decoder)\.weight$")
 _NORM: Final = re.compile(r"(^|[._])(norm|ln|layer_?norm|rms_?norm)\w*(\.|$)", re.IGNORECASE)
 _OPTIONAL: Final = re.compile(

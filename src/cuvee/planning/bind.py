@@ -173,11 +173,18 @@ def _plan(
         config_text=config.text,
         config_changes=config.changes,
         side_files=reader.side_files,
-        notes=(*notes(recipe, {spec.name: spec}), *labelled, *config.notes, *fit_notes),
+        notes=(*notes(recipe, {spec.name: spec}), *_without_config(opened), *labelled, *config.notes, *fit_notes),
         read=_bytes_read(opened, steps, tied),
         lost=len(counted.lost),
         left_out=len(counted.left_out),
     )
+
+
+def _without_config(opened: Sequence[Opened]) -> Iterator[str]:
+    """The output has the first model's configuration, and none if that model has none."""
+    having = next((m for m in opened if m.reader.config is not None), None)
+    if having and opened[0].reader.config is None:
+        yield f"{opened[0].ref} has no config.json, so the output gets none; {having.ref} has one that may fit"
 
 
 def _bytes_read(opened: Sequence[Opened], steps: Sequence[Step], tied: Sequence[Tied]) -> int:

@@ -17,6 +17,7 @@ from cuvee.planning.slots import Opened, Stacking
 from cuvee.types import DTYPES
 
 _DTYPE_KEYS: Final = ("dtype", "torch_dtype")
+_LONGEST: Final = 60
 _NOISE: Final = frozenset(
     {
         *_DTYPE_KEYS,
@@ -173,9 +174,15 @@ def _differences(opened: Sequence[Opened], donor: int) -> Iterator[str]:
         for key in sorted(flat.keys() | other.keys()):
             if flat.get(key) != other.get(key):
                 yield (
-                    f"config: `{key}` is {flat.get(key)!r} in {opened[donor].ref} and {other.get(key)!r} in "
+                    f"config: `{key}` is {_shown(flat, key)} in {opened[donor].ref} and {_shown(other, key)} in "
                     f"{model.ref}; the output keeps the former"
                 )
+
+
+def _shown(flat: Mapping[str, Any], key: str) -> str:
+    """A setting as a note shows it: label maps of a thousand classes are cut."""
+    text = repr(flat[key]) if key in flat else "not set"
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 2]} …"
 
 
 def _flattened(config: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

@@ -39,6 +39,8 @@ def decide(ground: Ground, spec: MethodSpec, slot: Slot) -> Decision:
         return replace(_incomplete(ground, located, everyone, present), untied=untied)
     if faults := tuple(_shape_faults(ground, located, present)):
         return Decision(faults=faults)
+    if is_optional(slot.name):
+        return Decision(_copied_buffer(ground, located, present[0]))
     if any(DTYPES[_known(ground, e).dtype].kind != "float" for e in present):
         return _not_floats(ground, located, present)
     return replace(_floats(ground, spec, located, present), untied=untied)
@@ -132,7 +134,7 @@ def _incomplete(ground: Ground, slot: Slot, everyone: Sequence[Entry], present: 
         return Decision(Step(out, "copy", (_piece(chosen),), layer=slot.layer, reason=reason))
     having = sorted({_label(ground, e) for e in present})
     message = f"tensor {slot.name}: in {', '.join(having)} but not in {', '.join(names)}"
-    hint = "use models of one architecture, or write `missing: copy` to take such tensors from the model that has them"
+    hint = "use models of one architecture, or set `missing` to `copy`: such tensors are then taken from who has them"
     return Decision(faults=(Fault("missing-tensor", message, subject=slot.name, hint=hint),))
 
 
@@ -152,6 +154,13 @@ def _shape_faults(ground: Ground, slot: Slot, present: Sequence[Entry]) -> Itera
         yield Fault("shape-mismatch", f"tensor {slot.name}: shapes must be equal; found {told}", None, slot.name, hint)
 
 
+def _copied_buffer(ground: Ground, slot: Slot, entry: Entry) -> Step:
+    """A derived buffer (rotary frequencies, masks) is no weight: whatever a method makes of it, the model is wrong."""
+    found = _known(ground, entry)
+    out = TensorSpec(slot.name, _out_dtype(ground, [found]), found.shape)
+    return Step(out, "copy", (_piece(entry),), layer=slot.layer, reason="a buffer that the model derives")
+
+
 def _not_floats(ground: Ground, slot: Slot, present: Sequence[Entry]) -> Decision:
     """Integers, booleans and packed numbers cannot be averaged: equal ones are copied, compared before any work."""
     dtypes = [(_label(ground, e), _known(ground, e).dtype) for e in present]
@@ -164,7 +173,7 @@ def _not_floats(ground: Ground, slot: Slot, present: Sequence[Entry]) -> Decisio
     first, *others = [_piece(e) for e in present]
     dtype = _known(ground, present[0]).dtype
     out = TensorSpec(slot.name, dtype, _known(ground, present[0]).shape)
-    must_equal = () if is_optional(slot.name) else tuple(p for p in others if p != first)
+    must_equal = tuple(p for p in others if p != first)
     return Decision(
         Step(out, "copy", (first,), layer=slot.layer, reason=f"{dtype} cannot be merged", must_equal=must_equal)
     )
@@ -201,4 +210,12 @@ def _floats(ground: Ground, spec: MethodSpec, slot: Slot, present: Sequence[Entr
         return Decision(Step(out, "copy", (base,), layer=slot.layer, reason="no model besides the base"))
     if spec.name == "passthrough" and resolved.settings["scale"] == (1.0,):
         return Decision(Step(out, "copy", inputs, layer=slot.layer, reason="passed through"))
-    return Decision(Step(out, "merge", inputs, base, resolved.settings, work, slot.layer))
+    mask = _mask(ground, slot)
+    return Decision(Step(out, "merge", inputs, base, resolved.settings, work, slot.layer, mask=mask))
+
+
+def _mask(ground: Ground, slot: Slot) -> str | None:
+    """The tensor that this one is tied to in every model, so that both get the same random masks and stay equal."""
+    shared = [ground.opened[e.model].reader.shared for e in slot.entries]
+    firsts = {found.get(e.tensor) for found, e in zip(shared, slot.entries, strict=True)}
+    return firsts.pop() if len(firsts) == 1 else None

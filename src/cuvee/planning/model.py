@@ -35,6 +35,7 @@ class Step:
         work: dtype of the arithmetic.
         layer: stack and number of the output layer it belongs to.
         reason: why it is copied.
+        mask: name that random masks are drawn for, where it is not the output's own: that of a tensor it is tied to.
         must_equal: tensors that have to hold the same values as the first input, because they cannot be merged.
     """
 
@@ -46,6 +47,7 @@ class Step:
     work: Literal["float32", "float64"] = "float32"
     layer: tuple[str, int] | None = None
     reason: str = ""
+    mask: str | None = None
     must_equal: tuple[Piece, ...] = ()
 
     @property

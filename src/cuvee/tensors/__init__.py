@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cuvee.tensors.consensus import agreeing_weight, agreement
     from cuvee.tensors.geometry import gram, slerp_coefficients
     from cuvee.tensors.random import stream_key, uniform
+    from cuvee.tensors.rounding import round_to
     from cuvee.tensors.sparsify import (
         Cut,
         digit_counts,
@@ -38,6 +39,7 @@ _HOME = {
     "slerp_coefficients": "geometry",
     "stream_key": "random",
     "uniform": "random",
+    "round_to": "rounding",
     "Cut": "sparsify",
     "digit_counts": "sparsify",
     "digit_width": "sparsify",
@@ -65,6 +67,7 @@ __all__ = [
     "magnitude_from_bits",
     "next_digit",
     "per_model",
+    "round_to",
     "slerp_coefficients",
     "stream_key",
     "uniform",

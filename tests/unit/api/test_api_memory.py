@@ -126,9 +126,6 @@ def test_gradients_and_filters_of_weights(weight: Any) -> None:
     assert merge_state_dicts({"a": GRADIENT, "b": other}, weight=weight).keys() == GRADIENT.keys()
 
 
-@pytest.mark.xfail(
-    strict=True, raises=RecipeError, reason="the base counts as a model here, and can be given no weight"
-)
 @pytest.mark.parametrize("weight", [[1, 1, 2], {"0": 1, "1": 1, "base": 2}], ids=str)
 def test_a_base_that_counts_as_one_more_model_has_a_weight(weight: Any) -> None:
     found = merge_state_dicts([A, B], "linear", base=ZERO, weight=weight)
@@ -273,11 +270,12 @@ def test_a_missing_tensor() -> None:
         merge_state_dicts({"a": A, "b": B | {"x": torch.ones(1)}}, weight=1)
 
 
-@pytest.mark.xfail(strict=True, reason="the advice is to write `missing: copy`, and there is no recipe to write it in")
 def test_a_missing_tensor_has_advice_that_can_be_followed() -> None:
+    models = {"a": A, "b": B | {"x": torch.ones(1)}}
     with pytest.raises(InputError) as caught:
-        merge_state_dicts({"a": A, "b": B | {"x": torch.ones(1)}}, weight=1)
-    assert "missing: copy" not in str(caught.value)
+        merge_state_dicts(models, weight=1)
+    assert "set `missing` to `copy`" in str(caught.value)
+    assert merge_state_dicts(models, weight=1, missing="copy")["x"].tolist() == [1.0]
 
 
 def test_different_shapes() -> None:

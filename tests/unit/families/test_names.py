@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cuvee.families import Spot, is_before_layers, is_optional, natural_key, role_of, spot_of
+from cuvee.families import Spot, is_before_layers, is_optional, is_vocabulary, natural_key, role_of, spot_of
 from cuvee.families.names import stack_sizes
 
 SPOTS = {
@@ -185,6 +185,29 @@ def test_what_works_after_the_layers(name: str) -> None:
 )
 def test_derived_buffers_are_optional(name: str, optional: bool) -> None:
     assert is_optional(name) == optional
+
+
+# --- words
+
+
+@pytest.mark.parametrize("prefix", ["", "model.", "composer.", "runtime.", "prototype.encoder."])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("embed_tokens.weight", True),
+        ("word_embeddings.weight", True),
+        ("lm_head.weight", True),
+        ("embed_positions.weight", False),
+        ("position_embeddings.weight", False),
+        ("token_type_embeddings.weight", False),
+        ("wpe.weight", False),
+        ("patch_embedding.weight", False),
+        ("embeddings.LayerNorm.weight", False),
+        ("cls_token", False),
+    ],
+)
+def test_what_has_a_row_per_token_whatever_it_lies_in(prefix: str, name: str, words: bool) -> None:
+    assert is_vocabulary(prefix + name) is words
 
 
 # --- order

@@ -29,7 +29,7 @@ def test_a_tensor_that_one_model_lacks_is_refused_with_both_names() -> None:
     (fault,) = error.faults
     assert (fault.code, fault.subject) == ("missing-tensor", "x")
     assert fault.message == "tensor x: in a, c but not in b"
-    assert "missing: copy" in fault.hint
+    assert "set `missing` to `copy`" in fault.hint
 
 
 def test_every_lacking_tensor_is_named() -> None:
@@ -64,6 +64,14 @@ def test_derived_buffers_that_some_models_lack_are_copied(name: str) -> None:
     plan = plan_of(linear("a", "b"), {"a": tensors("w"), "b": tensors("w", name)})
     assert named(plan)[name].action == "copy"
     assert plan.lost == 0
+
+
+def test_a_derived_buffer_is_no_weight() -> None:
+    """Scaled like one, rotary frequencies would be others."""
+    name = "l.0.self_attn.rotary_emb.inv_freq"
+    data = recipe("linear", entry("a", weight=1), entry("b", weight=1), parameters={"normalize": False})
+    step = named(plan_of(data, dict.fromkeys("ab", tensors("w", name))))[name]
+    assert (step.action, step.pieces, step.reason) == ("copy", (Piece(0, name),), "a buffer that the model derives")
 
 
 def test_integers_that_some_models_lack_are_copied_as_integers() -> None:

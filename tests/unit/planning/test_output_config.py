@@ -159,7 +159,13 @@ def test_a_setting_that_differs_is_told_with_both_values_and_whose_stays() -> No
 
 def test_settings_that_only_one_model_has_are_told() -> None:
     notes = notes_of({"x": 1}, {"y": 2})
-    assert ["`x` is 1 in a and None in b" in notes[0], "`y` is None in a and 2 in b" in notes[1]] == [True, True]
+    assert ["`x` is 1 in a and not set in b" in notes[0], "`y` is not set in a and 2 in b" in notes[1]] == [True, True]
+
+
+def test_a_long_setting_is_cut() -> None:
+    (note,) = notes_of({"x": list(range(1000))}, {"x": [1]})
+    assert len(note) < 200
+    assert "[0, 1, 2" in note
 
 
 def test_every_model_is_compared_with_the_donor() -> None:
@@ -175,7 +181,12 @@ def test_settings_that_say_nothing_of_the_model_are_not_told(key: str) -> None:
 
 def test_models_without_a_configuration_differ_in_nothing() -> None:
     assert notes_of({"x": 1}, None) == ()
-    assert notes_of(None, {"x": 1}) == ()
+    assert notes_of(None, None) == ()
+
+
+def test_a_configuration_that_is_not_carried_over_is_told() -> None:
+    (note,) = notes_of(None, {"x": 1})
+    assert note == "a has no config.json, so the output gets none; b has one that may fit"
 
 
 @pytest.mark.parametrize("outer", ["rope_parameters", "text_config", "rope_scaling"])
