@@ -11,7 +11,8 @@ from typing import Any, Literal
 import torch
 
 from cuvee.checkpoint import content_hash, open_checkpoint
-from cuvee.checkpoint.fingerprint import digest_file
+from cuvee.checkpoint.equality import begins_alike, same_tensors
+from cuvee.checkpoint.fingerprint import digest_file, sha256_file
 from cuvee.checkpoint.protocol import Reader
 from cuvee.errors import CuveeError, Fault, InputError, UsageError
 from cuvee.execute.record import RECORD_NAME
@@ -96,13 +97,16 @@ def _check(name: str, bad: list[str], good: str, trouble: str) -> Check:
 
 
 def _tied(reader: Reader, anatomy: Anatomy) -> Check:
-    """A tied tensor stored beside the one it is tied to must hold the same values."""
-    bad = []
-    for copy, original in anatomy.tied.items():
-        numel = reader.specs[copy].numel
-        if not torch.equal(reader.read(copy, 0, numel), reader.read(original, 0, numel)):
-            bad.append(copy)
-    return _check("tied", bad, "no tied tensor is stored with other values", "differs from what it is tied to:")
+    """A stored copy of a tied tensor must hold the same values; a head of its own is none, whatever is said of it."""
+    copies = {head: tied for head, tied in anatomy.tied.items() if begins_alike(reader, head, tied)}
+    bad = [head for head, tied in copies.items() if not same_tensors(reader, head, reader, tied)]
+    own = ", ".join(head for head in anatomy.tied if head not in copies)
+    good = (
+        f"stored with values of its own, as some classes do: {own}"
+        if own
+        else "no tied tensor is stored with other values"
+    )
+    return _check("tied", bad, good, "differs from what it is tied to:")
 
 
 def _recorded(path: Path, reader: Reader) -> Iterator[Check]:
@@ -113,7 +117,8 @@ def _recorded(path: Path, reader: Reader) -> Iterator[Check]:
         return
     try:
         record = json.loads(file.read_text("utf-8"))
-        tensors, files = dict(record["output"]["tensors"]), dict(record["output"]["files"])
+        output = {"sha256": {}, **record["output"]}
+        tensors, files, sums = ({**output[key]} for key in ("tensors", "files", "sha256"))
         contradictions = _contradictions(record)
         hashes = _tensor_hashes(reader, tensors)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -121,8 +126,9 @@ def _recorded(path: Path, reader: Reader) -> Iterator[Check]:
         return
     yield hashes
     yield _check("record", contradictions, "agrees with itself", "contradicts itself:")
-    bad = [name for name, digest in files.items() if not _file_is(path / name, digest)]
-    yield _check("files", bad, f"{len(files)} files as recorded", "changed or missing since the merge:")
+    yield _files("files", path, files, digest_file)
+    if sums:
+        yield _files("sha256", path, sums, sha256_file)
 
 
 def _contradictions(record: Mapping[str, Any]) -> list[str]:
@@ -139,8 +145,22 @@ def _contradictions(record: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _file_is(path: Path, digest: str) -> bool:
-    return path.is_file() and digest_file(path) == digest
+def _files(name: str, path: Path, recorded: Mapping[str, str], digest: Callable[[Path], str]) -> Check:
+    """Files of the folder against their recorded hashes; a name that leads out of it is none of its files."""
+    bad = [file for file, found in recorded.items() if not _is_inside(file) or _hash_of(path / file, digest) != found]
+    return _check(name, bad, f"{len(recorded)} files as recorded", "changed or missing since the merge:")
+
+
+def _is_inside(name: str) -> bool:
+    return not Path(name).is_absolute() and ".." not in Path(name).parts
+
+
+def _hash_of(file: Path, digest: Callable[[Path], str]) -> str | None:
+    """The hash of a file, `None` where there is none or it cannot be read."""
+    try:
+        return digest(file) if file.is_file() else None
+    except OSError:
+        return None
 
 
 def _tensor_hashes(reader: Reader, recorded: Mapping[str, Mapping[str, Any]]) -> Check:
@@ -157,11 +177,11 @@ def _loads(path: Path, reader: Reader) -> Check:
     """Whether transformers, if it is installed and knows the class, finds exactly the tensors it expects."""
     if reader.config is None or not reader.config.get("architectures"):
         return Check("loads", "skipped", "config.json names no architecture")
-    from cuvee.families.pretrained import load_report
+    from cuvee.families.pretrained import CannotJudge, load_report
 
     try:
         report = load_report(path)
-    except UsageError as error:
+    except (UsageError, CannotJudge) as error:
         return Check("loads", "skipped", error.faults[0].message)
     except Exception as error:  # whatever a model class raises is the answer to the question
         return Check("loads", "failed", f"transformers: {type(error).__name__}: {error}")

@@ -14,6 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from cuvee.errors import Fault, InputError, UsageError
+from cuvee.families.anatomy import sections
+
+
+class CannotJudge(InputError):
+    """Whether a checkpoint loads cannot be told here, which says nothing against it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +91,20 @@ def load_report(folder: Path) -> LoadReport:
 
     Raises:
         UsageError: transformers 5 is not installed.
-        InputError: there are no weights, the configuration is not one that transformers can build, or the weights are
-            quantised.
+        CannotJudge: transformers does not know the model type or the class, the class needs a library that is not
+            installed, or the weights are quantised.
+        InputError: there are no weights, or the configuration is not one that transformers can build.
     """
     transformers = _transformers(major=5)
     with _quiet(transformers):
         config = _config(transformers, folder)
         cls = _class(transformers, config, folder)
-        return _report(cls.__name__, _load_on_meta(cls, config, _shapes(folder)))
+        tensors = _shapes(folder)
+        try:
+            return _report(cls.__name__, _load_on_meta(cls, config, tensors))
+        except ImportError as error:
+            message = f"{folder}: {cls.__name__} needs a library that is not installed: {error}"
+            raise CannotJudge(Fault("missing-extra", message, subject=str(folder))) from error
 
 
 def fit_report(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> LoadReport | None:
@@ -213,14 +224,21 @@ def _shards(index: Path) -> list[str]:
 def _config(transformers: Any, folder: Path) -> Any:
     """The folder's configuration as transformers reads it."""
     try:
-        config = transformers.AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        _refuse_unknown(transformers, json.loads((folder / "config.json").read_text(encoding="utf-8")), folder)
+        return transformers.AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         message = f"transformers {transformers.__version__} cannot use {folder / 'config.json'}: {error}"
         raise InputError(Fault("bad-config", message, subject=str(folder))) from error
-    if getattr(config, "quantization_config", None) is not None:
+
+
+def _refuse_unknown(transformers: Any, settings: Mapping[str, Any], folder: Path) -> None:
+    """Refuse what transformers does not know, and weights whose shapes say nothing of what they stand for."""
+    if any(section.get("quantization_config") for _, section in sections(settings)):
         message = f"{folder} holds quantised weights; whether they load cannot be told from their shapes"
-        raise InputError(Fault("not-yet", message, subject=str(folder)))
-    return config
+        raise CannotJudge(Fault("not-yet", message, subject=str(folder)))
+    kind = settings.get("model_type")
+    if kind not in list(transformers.models.auto.configuration_auto.CONFIG_MAPPING.keys()):
+        raise CannotJudge(_unknown(transformers, folder, f"the model type `{kind}`" if kind else "no `model_type`"))
 
 
 def _class(transformers: Any, config: Any, folder: Path) -> Any:
@@ -229,11 +247,15 @@ def _class(transformers: Any, config: Any, folder: Path) -> Any:
     if named is None:
         return transformers.models.auto.modeling_auto.MODEL_MAPPING[type(config)]
     cls = getattr(transformers, named, None)
-    if cls is None:
-        message = f"{folder}: config.json names `{named}`, which transformers {transformers.__version__} does not have"
-        hint = "remote code is never run; a newer transformers may know the class"
-        raise InputError(Fault("bad-config", message, subject=str(folder), hint=hint))
+    if not (isinstance(cls, type) and issubclass(cls, transformers.PreTrainedModel)):
+        raise CannotJudge(_unknown(transformers, folder, f"`{named}`"))
     return cls
+
+
+def _unknown(transformers: Any, folder: Path, named: str) -> Fault:
+    message = f"{folder}: config.json names {named}; transformers {transformers.__version__} knows no such model"
+    hint = "remote code is never run; a newer transformers may know it"
+    return Fault("bad-config", message, subject=str(folder), hint=hint)
 
 
 def _transformers(major: int = 4) -> Any:
