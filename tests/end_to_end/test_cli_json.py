@@ -198,7 +198,8 @@ def test_diff(folder: Path, capsys: Capsys) -> None:
     assert set(found["total"]) >= {"cosine", "norm_ratio", "relative_difference", "sign_conflict"}
     assert [(row["stack"], row["layer"]) for row in found["layers"]] == [("model.layers", 0), ("model.layers", 1)]
     assert len(found["parts"]) == 4
-    assert found["not_compared"] == {"only_a": [], "only_b": [], "other_shape": []}
+    assert found["not_compared"] == {"only_a": [], "only_b": [], "not_in_base": [], "other_shape": []}
+    assert found["not_floats"] == {"different": [], "equal": []}
     assert found["base"] is None
 
 
@@ -220,6 +221,25 @@ def test_diff_names_what_it_could_not_compare(folder: Path, capsys: Capsys) -> N
     assert "not compared: 1 tensor only in b (extra)" in out
     assert "not compared: 1 tensor of other shapes (model.norm.weight)" in out
     assert "not compared: 3 tensors only in a" in out
+
+
+def test_diff_tells_of_integers_that_differ(folder: Path, capsys: Capsys) -> None:
+    for name, steps in (("d", 1), ("e", 2)):
+        write_model(folder / name, {"w": torch.ones(2), "ids": torch.arange(3), "steps": torch.tensor([steps])})
+    found = answered(call(capsys, "diff", "d", "e", "--json"), "diff")
+    assert found["not_floats"] == {"different": ["steps"], "equal": ["ids"]}
+    assert "no floats, and different: 1 tensor (steps)\n" in call(capsys, "diff", "d", "e").out
+    assert "no floats, and equal: 1 tensor (ids)\n" in call(capsys, "diff", "d", "e").out
+    assert "different" not in call(capsys, "diff", "d", "d").out
+
+
+def test_diff_names_what_the_base_lacks_once(folder: Path, capsys: Capsys) -> None:
+    write_model(folder / "d", {"model.norm.weight": torch.ones(8)})
+    found = answered(call(capsys, "diff", "a", "b", "--base", "d", "--json"), "diff")["not_compared"]
+    assert (len(found["not_in_base"]), found["only_a"], found["only_b"]) == (3, [], [])
+    out = call(capsys, "diff", "a", "b", "--base", "d").out
+    assert "not compared: 3 tensors that the base lacks (" in out
+    assert "only in" not in out
 
 
 def test_diff_by_parts(folder: Path, capsys: Capsys) -> None:

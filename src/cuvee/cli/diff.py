@@ -24,7 +24,8 @@ def diff(a: str, b: str, /, *, base: str | None = None, parts: Switch = False, c
     the ratio of their norms (b to a), the size of their difference relative to
     a, and in what share of the entries their signs are opposite. With --base
     all of this is about what each model changed in the base, and the difference
-    is relative to the base.
+    is relative to the base. Integers and other tensors without such figures are
+    told to be equal or different.
 
     For example:
 
@@ -79,7 +80,13 @@ def _data(found: Comparison) -> dict[str, Any]:
         "layers": [_row(row) for row in whole_layers(found.rows) if row.layer is not None],
         "parts": [_row(row) for row in found.rows],
         "total": _measures(found.total),
-        "not_compared": {"only_a": found.only_a, "only_b": found.only_b, "other_shape": found.other_shape},
+        "not_compared": {
+            "only_a": found.only_a,
+            "only_b": found.only_b,
+            "not_in_base": found.not_in_base,
+            "other_shape": found.other_shape,
+        },
+        "not_floats": {"different": found.different, "equal": found.equal},
     }
 
 
@@ -91,10 +98,18 @@ def _text(found: Comparison, rows: Sequence[Row], over_base: bool) -> Iterator[R
     body = [[_place(row, several), *_cells(row.sums)] for row in rows]
     yield table(columns, [*body, ["all", *_cells(found.total)]])
     yield ""
-    unlike = {"only in a": found.only_a, "only in b": found.only_b, "of other shapes": found.other_shape}
-    for what, names in unlike.items():
+    yield from _without_figures(found)
+
+
+def _without_figures(found: Comparison) -> Iterator[str]:
+    """Tensors that the table says nothing of."""
+    unlike = {"only in a": found.only_a, "only in b": found.only_b, "that the base lacks": found.not_in_base}
+    for what, names in {**unlike, "of other shapes": found.other_shape}.items():
         if names:
             yield f"not compared: {counted(len(names), 'tensor')} {what} ({listed(names)})"
+    for what, names in {"different": found.different, "equal": found.equal}.items():
+        if names:
+            yield f"no floats, and {what}: {counted(len(names), 'tensor')} ({listed(names)})"
 
 
 def _place(row: Row, several: bool) -> str:

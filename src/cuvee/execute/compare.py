@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
+from cuvee.checkpoint.equality import same_tensors
 from cuvee.checkpoint.protocol import Reader
 from cuvee.families import natural_key, spot_of, study
 from cuvee.types import DTYPES
@@ -18,20 +19,29 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """What one group of tensors adds up to; a and b are values, or deltas where a base is given."""
+    """What one group of tensors adds up to; a and b are values, or deltas where a base is given.
+
+    Attributes:
+        aa, bb, ab, dd: squared norms of a and b, their product, and the squared norm of their difference.
+        base: squared norm of the base; `None` without one.
+        opposed: entries in which a and b have opposite signs.
+        both: entries in which neither is zero.
+        entries, tensors: how many there are.
+    """
 
     aa: float = 0.0
     bb: float = 0.0
     ab: float = 0.0
     dd: float = 0.0
-    base: float = 0.0
+    base: float | None = None
     opposed: int = 0
     both: int = 0
     entries: int = 0
     tensors: int = 0
 
     def __add__(self, other: Sums) -> Sums:
-        return Sums(*(getattr(self, f) + getattr(other, f) for f in self.__slots__))
+        pairs = ((getattr(self, f), getattr(other, f)) for f in self.__slots__)
+        return Sums(*(y if x is None else x if y is None else x + y for x, y in pairs))
 
     @property
     def cosine(self) -> float | None:
@@ -47,7 +57,7 @@ class Sums:
     @property
     def relative_difference(self) -> float | None:
         """‖a − b‖ / ‖a‖, or / ‖base‖ where a base is given; `None` where that is zero."""
-        scale = self.base or self.aa
+        scale = self.aa if self.base is None else self.base
         return math.sqrt(self.dd / scale) if scale > 0 else None
 
     @property
@@ -68,14 +78,26 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two models side by side; the last four name the tensors that could not be compared, and why."""
+    """Two models side by side.
+
+    Attributes:
+        rows: the figures by stack, layer and part.
+        total: the figures of all tensors together.
+        only_a, only_b: tensors that the other model lacks.
+        not_in_base: tensors of both models that the base lacks.
+        other_shape: tensors whose shapes differ.
+        different, equal: tensors that have no figures, because they are not floats everywhere (integers, booleans,
+            packed numbers), by whether a and b hold the same.
+    """
 
     rows: tuple[Row, ...]
     total: Sums
     only_a: tuple[str, ...]
     only_b: tuple[str, ...]
+    not_in_base: tuple[str, ...]
     other_shape: tuple[str, ...]
-    not_floats: tuple[str, ...] = ()
+    different: tuple[str, ...]
+    equal: tuple[str, ...]
 
 
 def compare(
@@ -86,32 +108,33 @@ def compare(
     Args:
         a: one model.
         b: the other.
-        base: what both were fine-tuned from; tensors it lacks count as not comparable.
+        base: what both were fine-tuned from; tensors it lacks are not compared.
         progress: called with tensors done and their number.
     """
     readers = [a, b, *([base] if base else [])]
     shared = [n for n in a.specs if all(n in r.specs for r in readers)]
     fitting = [n for n in shared if len({r.specs[n].shape for r in readers}) == 1]
-    floats = [n for n in fitting if all(DTYPES[r.specs[n].dtype].kind == "float" for r in readers)]
     sizes = study(a.specs, a.config).sizes
     groups: dict[tuple[str, int | None, str], Sums] = defaultdict(Sums)
-    for i, name in enumerate(floats):
-        groups[_group(name, sizes)] += _tensor_sums(readers, name)
+    alike: dict[str, bool] = {}
+    for i, name in enumerate(fitting):
+        if all(DTYPES[r.specs[name].dtype].kind == "float" for r in readers):
+            groups[_group(name, sizes)] += _tensor_sums(readers, name)
+        else:
+            alike[name] = same_tensors(a, name, b, name)
         if progress:
-            progress(i + 1, len(floats))
+            progress(i + 1, len(fitting))
     ordered = sorted(groups, key=lambda k: (k[0], -1 if k[1] is None else k[1], natural_key(k[2])))
     return Comparison(
         rows=tuple(Row(*key, groups[key]) for key in ordered),
         total=sum(groups.values(), Sums()),
-        only_a=_missing(a.specs, readers[1:]),
-        only_b=_missing(b.specs, [a, *readers[2:]]),
+        only_a=tuple(n for n in a.specs if n not in b.specs),
+        only_b=tuple(n for n in b.specs if n not in a.specs),
+        not_in_base=tuple(n for n in a.specs if n in b.specs and base is not None and n not in base.specs),
         other_shape=tuple(n for n in shared if n not in set(fitting)),
-        not_floats=tuple(n for n in fitting if n not in set(floats)),
+        different=tuple(n for n, same in alike.items() if not same),
+        equal=tuple(n for n, same in alike.items() if same),
     )
-
-
-def _missing(names: Iterable[str], others: Sequence[Reader]) -> tuple[str, ...]:
-    return tuple(n for n in names if any(n not in r.specs for r in others))
 
 
 def _group(name: str, sizes: object) -> tuple[str, int | None, str]:
@@ -139,7 +162,7 @@ def _sums(a: torch.Tensor, b: torch.Tensor, base: torch.Tensor | None) -> Sums:
         bb=float(b @ b),
         ab=float(a @ b),
         dd=float((a - b) @ (a - b)),
-        base=0.0 if base is None else float(base @ base),
+        base=None if base is None else float(base @ base),
         opposed=int((signs < 0).sum()),
         both=int((signs != 0).sum()),
         entries=a.numel(),

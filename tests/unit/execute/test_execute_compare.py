@@ -49,6 +49,19 @@ def test_what_has_no_figure_has_none() -> None:
     assert (some.cosine, some.norm_ratio, some.relative_difference, some.sign_conflict) == (None, None, None, None)
 
 
+def test_a_base_of_zeros_is_no_scale() -> None:
+    found = compared(of(2, 0), of(1, 0), of(0, 0)).total
+    assert (found.base, found.relative_difference, found.norm_ratio) == (0.0, None, 0.5)
+
+
+def test_a_base_of_zeros_in_one_tensor_is_not_taken_for_none() -> None:
+    """The sum over several tensors, one of which adds nothing."""
+    a, b = {**of(2), "x": torch.ones(1)}, {**of(1), "x": torch.ones(1)}
+    found = compared(a, b, {**of(4), "x": torch.zeros(1)})
+    assert (found.total.base, found.total.relative_difference) == (16.0, 0.25)
+    assert compared(a, b).total.base is None
+
+
 def test_opposite_models() -> None:
     found = compared(of(0.1, 0.2, 0.3), of(-0.1, -0.2, -0.3)).total
     assert (found.cosine, found.sign_conflict) == (pytest.approx(-1.0), 1.0)
@@ -84,6 +97,7 @@ def test_large_tensors_are_compared_in_pieces() -> None:
 def test_sums_add_up() -> None:
     x, y = Sums(1, 2, 3, 4, 5, 6, 7, 8, 9), Sums(10, 20, 30, 40, 50, 60, 70, 80, 90)
     assert x + y == Sums(11, 22, 33, 44, 55, 66, 77, 88, 99)
+    assert (Sums() + x, x + Sums(), Sums() + Sums()) == (x, x, Sums())
 
 
 def test_rows_are_by_layer_and_part_in_natural_order() -> None:
@@ -108,8 +122,35 @@ def test_tensors_that_only_some_have() -> None:
 
 def test_a_tensor_the_base_lacks_is_not_compared() -> None:
     both = {**of(1), "new": torch.ones(1)}
-    found = compared(both, both, of(1))
-    assert (found.only_a, found.only_b, found.total.tensors) == (("new",), ("new",), 1)
+    found = compared({**both, "x": torch.ones(1)}, {**both, "y": torch.ones(1)}, {**of(1), "y": torch.ones(1)})
+    assert (found.not_in_base, found.only_a, found.only_b, found.total.tensors) == (("new",), ("x",), ("y",), 1)
+
+
+def test_what_is_no_float_is_compared_for_equality() -> None:
+    a = {"ids": torch.arange(4), "mask": torch.tensor([True, False]), "packed": torch.ones(2).to(torch.float8_e4m3fn)}
+    b = {**a, "ids": torch.tensor([0, 1, 2, 4])}
+    found = compared({**of(1), **a}, {**of(1), **b})
+    assert (found.different, found.equal, found.total.tensors) == (("ids",), ("mask", "packed"), 1)
+    assert compared(a, {n: t.clone() for n, t in a.items()}).different == ()
+
+
+def test_what_is_no_float_is_not_compared_with_the_base() -> None:
+    found = compared({"n": torch.tensor([1])}, {"n": torch.tensor([1])}, {"n": torch.tensor([2])})
+    assert (found.different, found.equal) == ((), ("n",))
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.float32])
+def test_another_dtype_is_a_difference_of_what_is_no_float(dtype: torch.dtype) -> None:
+    found = compared({"n": torch.tensor([1])}, {"n": torch.tensor([1], dtype=dtype)})
+    assert (found.different, found.total) == (("n",), Sums())
+
+
+def test_progress_counts_every_tensor_that_is_compared() -> None:
+    told: list[tuple[int, int]] = []
+    tensors = {**of(1), "n": torch.tensor([1]), "x": torch.ones(1)}
+    readers = [MemoryReader(name, tensors) for name in "ab"]
+    compare(*readers, progress=lambda done, total: told.append((done, total)))
+    assert told == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_another_shape_is_named() -> None:
