@@ -139,6 +139,13 @@ def test_plan_says_when_the_output_is_occupied(folder: Path, capsys: Capsys) -> 
     assert "--overwrite" not in call(capsys, "plan", "recipe.yml", "-o", "deep/er/new").out
 
 
+def test_a_dry_run_knows_that_it_may_overwrite(folder: Path, capsys: Capsys) -> None:
+    words = ("merge", "recipe.yml", "-o", "b", "--dry-run")
+    assert "b is there already: --overwrite will be needed" in call(capsys, *words).out
+    assert "b is there already: --overwrite replaces it" in call(capsys, *words, "--overwrite").out
+    assert "--overwrite" not in call(capsys, "merge", "recipe.yml", "-o", "new", "--dry-run", "--overwrite").out
+
+
 def test_a_dry_run_is_a_plan_and_writes_nothing(folder: Path, capsys: Capsys) -> None:
     before = sorted(folder.rglob("*"))
     dry = answered(call(capsys, "merge", "recipe.yml", "-o", "out", "--dry-run", "--json"), "merge")

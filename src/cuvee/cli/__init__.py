@@ -6,7 +6,8 @@
     failures    what went wrong, printed as text or as JSON, and the exit code
     console     where text goes: colour, width, and streams that close early
     progress    bars on a terminal, plain lines elsewhere
-    tables, words     how results look
+    outlook     what a merge would do and cost, for `plan` and `merge --dry-run`
+    tables, words, plan_text     how results look
 
 Only this package prints: results on standard output, progress and messages on standard error. No command's module, and
 none of what the commands stand on, is imported before that command is called.

@@ -15,7 +15,7 @@ from cuvee.cli.failures import Interrupted
 from cuvee.cli.options import COMMON, Common, Out, Switch, Threads, Tile
 from cuvee.cli.plan import planned
 from cuvee.cli.progress import metered
-from cuvee.cli.words import duration
+from cuvee.cli.words import duration, fates
 
 if TYPE_CHECKING:
     from cuvee.api import MergeResult
@@ -67,7 +67,7 @@ def merge(
     from cuvee import api
 
     if dry_run:
-        return planned("merge", recipe, out, threads, tile, common)
+        return planned("merge", recipe, out, threads, tile, common, overwrite=overwrite)
     start = time.perf_counter()
     with _honest_interrupt(out), metered("merging", "bytes") as meter:
 
@@ -130,17 +130,7 @@ def _data(result: MergeResult, seconds: float) -> dict[str, Any]:
 def _text(result: MergeResult, seconds: float) -> Iterator[str]:
     from cuvee.checkpoint.layout import format_size
 
-    yield counts(result.merged, result.copied, result.lost, result.tied)
+    yield fates(result.merged, result.copied, result.lost, result.tied)
     if result.left_out:
         yield f"{result.left_out:,} tensors of the models are left out by the recipe's slices"
     yield f"written to {result.path} — {format_size(result.nbytes)} in {duration(seconds)}"
-
-
-def counts(merged: int, copied: int, lost: int, tied: int) -> str:
-    """What became of the tensors.
-
-    Example:
-        >>> counts(42, 3, 0, 0), counts(42, 3, 0, 1)
-        ('42 merged, 3 copied, 0 lost', '42 merged, 3 copied, 0 lost, 1 tied')
-    """
-    return f"{merged:,} merged, {copied:,} copied, {lost:,} lost" + (f", {tied:,} tied" if tied else "")

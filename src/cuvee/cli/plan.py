@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,10 +11,11 @@ from cyclopts import Parameter
 
 from cuvee.cli.answer import Answer, deliver
 from cuvee.cli.options import COMMON, Common, Threads, Tile
+from cuvee.cli.outlook import Outlook, arithmetic, copied_by_reason, effects_of, look_ahead, recipe_words
 from cuvee.cli.plan_text import plan_text
 
 if TYPE_CHECKING:
-    from cuvee.planning import Cost, Effect, ModelFacts, Piece, Plan, Step
+    from cuvee.planning import Effect, ModelFacts, Piece, Plan, Step
 
 
 def plan(
@@ -51,70 +50,27 @@ def plan(
     return planned("plan", recipe, out, threads, tile, common)
 
 
-def planned(command: str, recipe: Path, out: Path | None, threads: int | None, tile: int | None, common: Common) -> int:
+def planned(
+    command: str,
+    recipe: Path,
+    out: Path | None,
+    threads: int | None,
+    tile: int | None,
+    common: Common,
+    *,
+    overwrite: bool = False,
+) -> int:
     """Make and print a plan, on behalf of `plan` or of `merge --dry-run`."""
-    from cuvee import api
-    from cuvee.planning import DEFAULT_TILE, cost, default_threads
-
-    made = api.plan(recipe)
-    workers = Workers(threads or default_threads(), tile or DEFAULT_TILE)
-    outlook = Outlook(recipe, out, made, workers, cost(made, workers.threads, workers.tile), disk_for(made, out))
+    outlook = look_ahead(recipe, out, overwrite=overwrite, threads=threads, tile=tile)
     data = data_of(outlook) if command == "plan" else {"dry_run": True, **data_of(outlook)}
     return deliver(Answer(command, data, plan_text(outlook)), common)
 
 
-@dataclass(frozen=True)
-class Workers:
-    """How many work at a time, and on how many elements each."""
-
-    threads: int
-    tile: int
-
-
-@dataclass(frozen=True)
-class Disk:
-    """Bytes that an output needs, and bytes that are free where it would stand."""
-
-    path: Path
-    needed: int
-    free: int
-
-    @property
-    def enough(self) -> bool:
-        """Whether it fits."""
-        return self.free >= self.needed
-
-
-@dataclass(frozen=True)
-class Outlook:
-    """A plan with what it costs on this machine."""
-
-    recipe: Path
-    out: Path | None
-    plan: Plan
-    workers: Workers
-    cost: Cost
-    disk: Disk
-
-    @property
-    def occupied(self) -> bool:
-        """Whether something stands where the output would go."""
-        return self.out is not None and self.out.exists() and not (self.out.is_dir() and not any(self.out.iterdir()))
-
-
-def disk_for(plan: Plan, out: Path | None) -> Disk:
-    """What the output needs, and what is free there: at the nearest folder that exists."""
-    wanted = (out or Path()).absolute()
-    there = next(path for path in (wanted, *wanted.parents) if path.exists())
-    needed = sum(step.out.nbytes for step in plan.steps) + sum(file.path.stat().st_size for file in plan.side_files)
-    return Disk(there, needed, shutil.disk_usage(there).free)
-
-
 def data_of(outlook: Outlook) -> dict[str, Any]:
     """Everything a plan says, ready for JSON."""
-    from cuvee.planning import effects
+    from cuvee.planning.counts import counts_of
 
-    plan = outlook.plan
+    plan, words = outlook.plan, recipe_words(outlook.plan)
     return {
         "recipe": outlook.recipe,
         "method": plan.recipe.method,
@@ -125,29 +81,12 @@ def data_of(outlook: Outlook) -> dict[str, Any]:
         "arithmetic": arithmetic(plan),
         "cost": {**asdict(outlook.cost), **asdict(outlook.workers)},
         "disk": {**asdict(outlook.disk), "enough": outlook.disk.enough, "occupied": outlook.occupied},
-        "effects": [_effect(effect) for effect in effects(plan)],
+        "effects": [_effect(effect) for effect in effects_of(plan)],
         "config_changes": plan.config_changes,
         "side_files": [file.name for file in plan.side_files],
         "notes": plan.notes,
-        "steps": [_step(plan, step) for step in plan.steps],
+        "steps": [_step(plan, step, words) for step in plan.steps],
     }
-
-
-def counts_of(plan: Plan) -> dict[str, int]:
-    """What becomes of the tensors."""
-    counts = {"merged": plan.merged, "copied": plan.copied, "tied": len(plan.tied)}
-    return {**counts, "lost": plan.lost, "left_out": plan.left_out}
-
-
-def copied_by_reason(plan: Plan) -> Mapping[str, int]:
-    """How many tensors are copied, by why, the most frequent reason first."""
-    return dict(Counter(step.reason for step in plan.steps if step.action == "copy").most_common())
-
-
-def arithmetic(plan: Plan) -> list[dict[str, Any]]:
-    """In which dtype merged tensors are computed, in which they are written, and how many."""
-    found = Counter((step.work, step.out.dtype) for step in plan.steps if step.action == "merge")
-    return [{"work": work, "dtype": dtype, "tensors": count} for (work, dtype), count in found.most_common()]
 
 
 def _model(plan: Plan, number: int) -> dict[str, Any]:
@@ -172,11 +111,11 @@ def _effect(effect: Effect) -> dict[str, Any]:
         "tensors": effect.tensors,
         "action": effect.action,
         "models": effect.models,
-        "settings": _settings(effect.values),
+        "settings": effect.values,
     }
 
 
-def _step(plan: Plan, step: Step) -> dict[str, Any]:
+def _step(plan: Plan, step: Step, words: Mapping[str, str]) -> dict[str, Any]:
     def piece(found: Piece) -> dict[str, str]:
         return {"model": str(plan.models[found.model].ref), "tensor": found.tensor}
 
@@ -187,18 +126,8 @@ def _step(plan: Plan, step: Step) -> dict[str, Any]:
         "shape": step.out.shape,
         "inputs": [piece(found) for found in step.inputs],
         "base": None if step.base is None else piece(step.base),
-        "settings": _settings(step.settings),
+        "settings": {words[name]: value for name, value in step.settings.items()},
         "work": step.work if step.action == "merge" else None,
         "layer": step.layer,
         "reason": step.reason or None,
     }
-
-
-def _settings(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters by their names in recipes."""
-    return {recipe_name(name): value for name, value in values.items()}
-
-
-def recipe_name(name: str) -> str:
-    """A parameter's name as recipes have it; `lambda` is a word of Python's own."""
-    return name.removesuffix("_")

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import RenderableType
 
 from cuvee.cli.console import plain
+from cuvee.cli.outlook import Outlook, arithmetic, copied_by_reason, effects_of
 from cuvee.cli.tables import Column, FirstThatFits, facts, table
-from cuvee.cli.words import counted, in_millions, listed, setting, shortened, span
+from cuvee.cli.words import counted, fates, in_millions, listed, setting, shortened, span, summary
 
 if TYPE_CHECKING:
-    from cuvee.cli.plan import Outlook
     from cuvee.planning import Effect, Plan
 
 
@@ -23,22 +23,19 @@ _PLACE: Final = (Column("layers"), Column("part"), Column("tensors", True))
 
 def plan_text(outlook: Outlook) -> Iterator[RenderableType]:
     """Everything a plan says but the single tensors."""
-    from cuvee.cli.validate import summary
-    from cuvee.planning import effects
-
     plan = outlook.plan
     yield f"{outlook.recipe}: {summary(plan.recipe)}"
     yield ""
     yield _models(plan)
     yield ""
     yield facts([*_work(plan), *_costs(outlook)])
-    shared, rows = _apart(together(effects(plan)))
+    shared, rows = _apart(together(effects_of(plan)))
     yield ""
     yield plain("Parameters, layer by layer", "bold")
     yield _effects(plan, rows)
     if shared:
         yield ""
-        yield f"everywhere: {', '.join(f'{_word(name)} {setting(value)}' for name, value in shared.items())}"
+        yield f"everywhere: {', '.join(f'{name} {setting(value)}' for name, value in shared.items())}"
     yield from (f"note: {note}" for note in plan.notes)
 
 
@@ -61,10 +58,7 @@ def _model(plan: Plan, number: int) -> list[str]:
 
 def _work(plan: Plan) -> Iterator[tuple[str, str]]:
     """What becomes of tensors, configuration and files."""
-    from cuvee.cli.merge import counts
-    from cuvee.cli.plan import arithmetic, copied_by_reason
-
-    yield "tensors", counts(plan.merged, plan.copied, plan.lost, len(plan.tied))
+    yield "tensors", fates(plan.merged, plan.copied, plan.lost, len(plan.tied))
     yield "", ""
     yield "copied", "\n".join(f"{count:,} ({reason})" for reason, count in copied_by_reason(plan).items())
     yield "left out", f"{counted(plan.left_out, 'tensor')} that the slices do not ask for" if plan.left_out else ""
@@ -91,7 +85,8 @@ def _costs(outlook: Outlook) -> Iterator[tuple[str, str]]:
     yield "peak memory", f"about {format_size(cost.memory)} besides file cache ({who})"
     verdict = "" if disk.enough else " — not enough"
     yield "disk", f"{format_size(disk.needed)} needed, {format_size(disk.free)} free at {disk.path}{verdict}"
-    yield "output", f"{outlook.out} is there already: --overwrite will be needed" if outlook.occupied else ""
+    given = "--overwrite replaces it" if outlook.overwrite else "--overwrite will be needed"
+    yield "output", f"{outlook.out} is there already: {given}" if outlook.occupied else ""
 
 
 def together(effects: Sequence[Effect]) -> list[Effect]:
@@ -139,7 +134,7 @@ def _spread(rows: Sequence[Effect], short: Mapping[str, str]) -> RenderableType:
     cells = [_cells(row, short) for row in rows]
     names = list(dict.fromkeys(name for row in rows for name in row.values))
     keys = list(dict.fromkeys(key for name in names for row in cells for key in row if key[0] == name))
-    columns = [Column(f"{_word(name)}\n{model}".strip(), True) for name, model in keys]
+    columns = [Column(f"{name}\n{model}".strip(), True) for name, model in keys]
     copies = [_copied(row, short) for row in rows]
     if any(copies):
         columns = [Column(""), *columns]
@@ -158,7 +153,7 @@ def _compact(rows: Sequence[Effect], short: Mapping[str, str]) -> RenderableType
     for place, row in zip(_places(rows), rows, strict=True):
         models = _copied(row, short) or " ".join(short[model] for model in row.models)
         body.append([*place, models, *(setting(row.values[n]) if n in row.values else "" for n in names)])
-    return table([*_PLACE, Column("models"), *(Column(_word(name), True) for name in names)], body)
+    return table([*_PLACE, Column("models"), *(Column(name, True) for name in names)], body)
 
 
 def _cells(row: Effect, short: Mapping[str, str]) -> dict[tuple[str, str], str]:
@@ -193,9 +188,3 @@ def _places(rows: Sequence[Effect]) -> list[list[str]]:
 def _copied(row: Effect, short: Mapping[str, str]) -> str:
     """Where a copy comes from; empty for what is merged."""
     return f"copied from {short[row.models[0]]}" if row.action == "copy" else ""
-
-
-def _word(name: str) -> str:
-    from cuvee.cli.plan import recipe_name
-
-    return recipe_name(name)

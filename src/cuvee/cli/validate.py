@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cuvee.cli.answer import Answer, deliver
 from cuvee.cli.options import COMMON, Common
-from cuvee.cli.words import counted
+from cuvee.cli.words import summary
 
 if TYPE_CHECKING:
     from cuvee.recipe import Recipe
@@ -59,16 +59,3 @@ def _data(path: Path, recipe: Recipe, notes: tuple[str, ...]) -> dict[str, Any]:
 def _text(path: Path, recipe: Recipe, notes: tuple[str, ...]) -> Iterator[str]:
     yield f"{path}: ok — {summary(recipe)}"
     yield from (f"note: {note}" for note in notes)
-
-
-def summary(recipe: Recipe) -> str:
-    """A recipe in a few words, such as `ties of 3 models over ../base`."""
-    if recipe.modules:
-        what = counted(len(recipe.modules), "module")
-    elif recipe.slices:
-        models = {source.model for piece in recipe.slices for source in piece.sources}
-        what = f"{counted(len(recipe.slices), 'slice')} of {counted(len(models), 'model')}"
-    else:
-        what = counted(len(recipe.models), "model")
-    base = "" if recipe.base_model is None else f" over {recipe.base_model}"
-    return f"{recipe.method} of {what}{base}"

@@ -1,10 +1,13 @@
-"""Numbers, names and ranges as people read them."""
+"""Numbers, names, ranges and recipes as people read them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cuvee.recipe import Recipe
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
@@ -15,6 +18,16 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
         ('1 tensor', '1,200 tensors', '0 copies')
     """
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def fates(merged: int, copied: int, lost: int, tied: int) -> str:
+    """What became of the tensors.
+
+    Example:
+        >>> fates(42, 3, 0, 0), fates(42, 3, 0, 1)
+        ('42 merged, 3 copied, 0 lost', '42 merged, 3 copied, 0 lost, 1 tied')
+    """
+    return f"{merged:,} merged, {copied:,} copied, {lost:,} lost" + (f", {tied:,} tied" if tied else "")
 
 
 def in_millions(number: int) -> str:
@@ -85,3 +98,16 @@ def shortened(value: Any, limit: int = 60) -> str:
     """A JSON value on one line, cut where it grows too long."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def summary(recipe: Recipe) -> str:
+    """A recipe in a few words, such as `ties of 3 models over ../base`."""
+    if recipe.modules:
+        what = counted(len(recipe.modules), "module")
+    elif recipe.slices:
+        models = {source.model for piece in recipe.slices for source in piece.sources}
+        what = f"{counted(len(recipe.slices), 'slice')} of {counted(len(models), 'model')}"
+    else:
+        what = counted(len(recipe.models), "model")
+    base = "" if recipe.base_model is None else f" over {recipe.base_model}"
+    return f"{recipe.method} of {what}{base}"

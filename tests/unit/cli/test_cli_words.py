@@ -10,7 +10,7 @@ import pytest
 from cuvee.cli.words import counted, duration, in_millions, listed, setting, shortened
 
 
-@pytest.mark.parametrize("module", ["words", "console", "progress", "merge"])
+@pytest.mark.parametrize("module", ["words", "console", "progress"])
 def test_docstring_examples_hold(module: str) -> None:
     found = doctest.testmod(import_module(f"cuvee.cli.{module}"))
     assert found.attempted > 0
