@@ -5,6 +5,7 @@ Nothing heavy is imported until a call needs it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,6 +57,9 @@ class MergeResult:
 def load_recipe(path: str | Path) -> Recipe:
     """Read a recipe file; model paths in it are relative to its folder.
 
+    Args:
+        path: the file, in YAML.
+
     Raises:
         RecipeError: all faults of the file, with line and column.
     """
@@ -63,7 +67,11 @@ def load_recipe(path: str | Path) -> Recipe:
 
 
 def recipe_from(data: Mapping[str, Any], *, root: str | Path | None = None) -> Recipe:
-    """Make a recipe from a mapping with the recipe's keys; model paths are relative to `root`.
+    """Make a recipe from a mapping with the recipe's keys.
+
+    Args:
+        data: what would stand in the recipe's file.
+        root: folder that model paths start from; the working folder by default.
 
     Raises:
         RecipeError: all faults, each naming the key it is about.
@@ -117,6 +125,9 @@ def opened(refs: Sequence[ModelRef], root: Path | None, *, weights: bool = True)
 def plan(recipe: AnyRecipe) -> Plan:
     """Decide everything that will be done, from headers only.
 
+    Args:
+        recipe: what would be merged.
+
     Raises:
         RecipeError: faults of the recipe.
         InputError: models that are missing, damaged or do not fit each other; all faults.
@@ -148,16 +159,17 @@ def merge(
         recipe: what to merge.
         out: the folder to make.
         overwrite: replace a model folder that is there already.
-        seed: seed of random masks (DARE).
-        threads: workers; one per core by default.
-        tile: elements per tile; changes memory and speed, never a byte.
+        seed: seed of random masks (DARE), any integer.
+        threads: workers, 1 or more; one per core by default.
+        tile: elements per tile, 1 or more; changes memory and speed, never a byte.
         shard_size: largest weight file, in bytes or as `"5GB"`, `"500MB"`, `"2GiB"`.
         allow_nonfinite: merge inputs that hold NaN or infinity.
         sha256: also take the SHA-256 of the weight files written.
         runner: `plain` merges tensor by tensor, whole: slower, and the definition of correct.
-        progress: called after every tensor, from any thread.
+        progress: called as the work goes on, from any thread.
 
     Raises:
+        UsageError: `threads` or `tile` is below 1, `shard_size` is no size, `runner` is unknown, or `out` is empty.
         RecipeError: faults of the recipe.
         InputError: faults of the models.
         OutputExists: `out` is there and `overwrite` is not given.
@@ -168,16 +180,14 @@ def merge(
     from cuvee.execute.publish import add_everything_else
     from cuvee.planning import bind, referenced
 
+    place = _path(out, "out", "the output must be a folder's name")
     asked = _feasible(_as_recipe(recipe))
     method = methods.get(asked.method)
-    if "\0" in str(out):
-        message = f"the output must be a folder's name; {str(out)!r} holds a zero byte"
-        raise UsageError(Fault("bad-argument", message, subject="out", hint="name another folder"))
     with opened(referenced(asked), asked.root) as readers:
         bound = bind(asked, readers, method.spec)
         layout = plan_layout([step.out for step in bound.steps], parse_size(shard_size))
         protected = [*_read_from(recipe, asked), *(r.folder for r in readers if r.folder is not None)]
-        with FolderWriter(layout, Path(out).expanduser(), overwrite=overwrite, protected=protected) as writer:
+        with FolderWriter(layout, place, overwrite=overwrite, protected=protected) as writer:
             digests = execute(
                 bound,
                 readers,
@@ -193,7 +203,7 @@ def merge(
             record = add_everything_else(bound, readers, writer, layout, digests, method.spec, seed=seed, sha256=sha256)
             writer.publish()
     counts = (bound.merged, bound.copied, len(bound.tied), bound.lost, bound.left_out)
-    return MergeResult(Path(out).expanduser(), *counts, layout.nbytes, record, bound.notes)
+    return MergeResult(place, *counts, layout.nbytes, record, bound.notes)
 
 
 def _read_from(given: AnyRecipe, recipe: Recipe) -> list[Path]:
@@ -210,18 +220,27 @@ def _read_from(given: AnyRecipe, recipe: Recipe) -> list[Path]:
 def verify(path: str | Path, *, progress: Callable[[int, int], None] | None = None) -> Verification:
     """Check a model folder: readable, complete, finite, tied, as recorded, loadable.
 
+    Args:
+        path: a model folder or weight file.
+        progress: called with tensors looked at and their number.
+
     Raises:
+        UsageError: `path` is empty.
         InputError: there is nothing at `path`.
     """
     from cuvee.execute.verify import verify_folder
 
-    return verify_folder(Path(path), progress)
+    return verify_folder(_path(path, "path", "a model must be a folder or weight file"), progress)
 
 
 def inspect(model: str | Path) -> Inspection:
     """Say what a model is, from its headers.
 
+    Args:
+        model: a model folder, a weight file, or a hub id with or without `@revision`.
+
     Raises:
+        UsageError: `model` is empty, or its revision is.
         InputError: it cannot be read.
     """
     from cuvee.planning.inspect import inspect_reader
@@ -239,7 +258,14 @@ def diff(
 ) -> Comparison:
     """Compare two models layer by layer, or their deltas from a base.
 
+    Args:
+        a: one model, as for `inspect`.
+        b: the other.
+        base: what both were fine-tuned from.
+        progress: called with tensors compared and their number.
+
     Raises:
+        UsageError: a model's name is empty, or its revision is.
         InputError: a model cannot be read.
     """
     from cuvee.execute.compare import compare
@@ -252,7 +278,23 @@ def diff(
 def _ref(model: str | Path) -> ModelRef:
     """A model named on its own: a path as it is, or a hub id with `@revision`."""
     text = str(model)
-    if Path(text).expanduser().exists() or "@" not in text:
+    if text and ("@" not in text or os.path.exists(os.path.expanduser(text))):  # noqa: PTH110, PTH111 - see `_path`
         return ModelRef(text)
-    path, revision = text.rsplit("@", 1)
+    path, _, revision = text.rpartition("@")
+    if not (path and revision):
+        message = f"a model should be `path` or `path@revision`, found {text!r}"
+        raise UsageError(Fault("bad-argument", message, subject="model", hint="the working folder is called `.`"))
     return ModelRef(path, revision)
+
+
+def _path(given: str | Path, subject: str, rule: str) -> Path:
+    """A path of this machine, `~` expanded; an empty one would be the working folder.
+
+    Raises:
+        UsageError: it is empty or holds a zero byte.
+    """
+    text = str(given)
+    if not text or "\0" in text:
+        message = f"{rule}; {text!r} {'holds a zero byte' if text else 'is empty'}"
+        raise UsageError(Fault("bad-argument", message, subject=subject, hint="the working folder is called `.`"))
+    return Path(os.path.expanduser(text))  # noqa: PTH111 - the Path method raises on `~nobody`

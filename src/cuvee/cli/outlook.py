@@ -37,20 +37,23 @@ class Disk:
 
 @dataclass(frozen=True)
 class Outlook:
-    """A plan with what it costs on this machine; `overwrite` says whether an output that is there may be replaced."""
+    """A plan with what it costs on this machine.
+
+    Attributes:
+        recipe, out: the recipe file, and where the output would go.
+        overwrite: whether what is there may be replaced.
+        occupied: whether something stands there.
+        plan, workers, cost, disk: what would be done, and what it takes.
+    """
 
     recipe: Path
     out: Path | None
     overwrite: bool
+    occupied: bool
     plan: Plan
     workers: Workers
     cost: Cost
     disk: Disk
-
-    @property
-    def occupied(self) -> bool:
-        """Whether something stands where the output would go."""
-        return self.out is not None and self.out.exists() and not (self.out.is_dir() and not any(self.out.iterdir()))
 
 
 def look_ahead(recipe: Path, out: Path | None, *, overwrite: bool, threads: int | None, tile: int | None) -> Outlook:
@@ -62,14 +65,24 @@ def look_ahead(recipe: Path, out: Path | None, *, overwrite: bool, threads: int 
         overwrite: whether what stands there may be replaced.
         threads: workers; one per core by default.
         tile: elements worked on at a time; as in a merge by default.
+
+    Raises:
+        ResourceError: the place for the output cannot be looked at.
     """
     from cuvee import api
+    from cuvee.checkpoint.os_errors import told
     from cuvee.planning import DEFAULT_TILE, cost, default_threads
 
     made = api.plan(recipe)
     workers = Workers(threads or default_threads(), tile or DEFAULT_TILE)
     price = cost(made, workers.threads, workers.tile)
-    return Outlook(recipe, out, overwrite, made, workers, price, disk_for(made, out))
+    with told("look at", out or Path()):
+        return Outlook(recipe, out, overwrite, is_occupied(out), made, workers, price, disk_for(made, out))
+
+
+def is_occupied(out: Path | None) -> bool:
+    """Whether something stands where the output would go; an empty folder is nothing."""
+    return out is not None and out.exists() and not (out.is_dir() and not any(out.iterdir()))
 
 
 def disk_for(plan: Plan, out: Path | None) -> Disk:

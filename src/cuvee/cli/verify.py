@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 _MARKS: Final = {"ok": ("✓", "green"), "failed": ("✗", "bold red"), "skipped": ("–", "dim")}
 
 
-def verify(folder: Path, /, *, common: Common = COMMON) -> int:
+def verify(folder: str, /, *, common: Common = COMMON) -> int:
     """Check a model folder: readable, complete, finite, as recorded, loadable.
 
     Looked at: headers and index, NaN and infinity, tied tensors, the hashes in

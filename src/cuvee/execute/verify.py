@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,7 @@ def verify_folder(path: Path, progress: Callable[[int, int], None] | None = None
     Raises:
         InputError: there is nothing at `path`.
     """
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 - the Path method raises on names too long to be any file's
         raise InputError(Fault("model-missing", f"{path}: no such file or folder", subject=str(path)))
     try:
         reader = open_checkpoint(ModelRef(str(path)), None)

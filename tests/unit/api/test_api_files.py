@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,10 +20,10 @@ import cuvee
 from cuvee.api import opened
 from cuvee.checkpoint.mapped import SafetensorsFile
 from cuvee.checkpoint.opened import Checkpoint
-from cuvee.errors import InputError, RecipeError
+from cuvee.errors import InputError, RecipeError, UsageError
 from cuvee.types import ModelRef
 from tests.support.merging import cast, decoder, files, linear, read, recipe, write
-from tests.support.yard import HEAD, Q, Yard, new_yard
+from tests.support.yard import EMBEDDING, HEAD, Q, Yard, new_yard
 
 
 @pytest.fixture
@@ -56,6 +58,14 @@ assert "torch" not in sys.modules and "transformers" not in sys.modules
 @pytest.mark.parametrize("module", ["cuvee.api.files", "cuvee.api.memory", "cuvee.methods.call"])
 def test_examples(module: str) -> None:
     assert doctest.testmod(importlib.import_module(module)).failed == 0
+
+
+@pytest.mark.parametrize("name", ["diff", "inspect", "load_recipe", "merge", "plan", "recipe_from", "verify"])
+def test_every_argument_is_explained(name: str) -> None:
+    call = getattr(cuvee, name)
+    explained = inspect.getdoc(call).partition("Args:")[2].partition("\nR")[0]
+    missing = [word for word in inspect.signature(call).parameters if f"\n    {word}: " not in explained]
+    assert missing == []
 
 
 # --- recipes
@@ -109,15 +119,20 @@ def test_a_recipe_in_every_form_gives_the_same_files(yard: Yard, form: str, monk
 # --- plan
 
 
-def test_a_plan_reads_no_tensor(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_reads_no_tensor_but_has_a_look_at_stored_heads(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     path = yard.file(recipe("ties", "base", "a", "b"))
 
-    def read_tensor(*_: Any) -> Any:
-        raise AssertionError("a tensor was read")
+    seen = []
+    read = SafetensorsFile.read
 
-    monkeypatch.setattr(SafetensorsFile, "read", read_tensor)
+    def look(file: SafetensorsFile, name: str, start: int, stop: int) -> Any:
+        seen.append((name in (HEAD, EMBEDDING), stop - start <= 4096))
+        return read(file, name, start, stop)
+
+    monkeypatch.setattr(SafetensorsFile, "read", look)
     plan = cuvee.plan(path)
     assert (plan.merged, plan.copied, plan.lost) == (len(decoder(0)), 0, 0)
+    assert set(seen) == {(True, True)}
 
 
 def test_a_plan_needs_no_data_behind_the_headers(yard: Yard) -> None:
@@ -241,6 +256,45 @@ def test_inspect_of_nothing(yard: Yard) -> None:
 def test_a_path_with_an_at_sign(yard: Yard) -> None:
     write(yard.root / "me@home", decoder(1))
     assert cuvee.inspect(yard.root / "me@home").tensors == 9
+
+
+# --- models named on their own
+
+
+@pytest.mark.parametrize("text", ["", "@", "@main", "./a@"])
+def test_a_model_needs_a_name_and_an_at_sign_a_revision(yard: Yard, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty path would be the working folder, which nobody asked for."""
+    monkeypatch.chdir(yard.root / "a")
+    for look in (cuvee.inspect, lambda text: cuvee.diff(".", text), lambda text: cuvee.diff(".", ".", base=text)):
+        with pytest.raises(UsageError, match=re.escape(f"`path` or `path@revision`, found {text!r}")) as caught:
+            look(text)
+        assert caught.value.code == "bad-argument"
+
+
+def test_the_working_folder_is_looked_at_where_it_is_named(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(yard.root / "a")
+    assert cuvee.inspect(".").tensors == cuvee.inspect(Path()).tensors == 9
+    assert cuvee.verify(".").ok
+
+
+def test_verify_and_merge_need_a_folder(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(yard.root / "a")
+    with pytest.raises(UsageError, match="a model must be a folder or weight file; '' is empty"):
+        cuvee.verify("")
+    with pytest.raises(UsageError, match="the output must be a folder's name; '' is empty"):
+        cuvee.merge(yard.root / "recipe.yml", "")
+
+
+@pytest.mark.parametrize("text", ["x" * 300, "~nobody-of-this-name/x"])
+def test_a_name_that_no_system_takes_is_a_missing_model(yard: Yard, text: str) -> None:
+    for look in (cuvee.inspect, cuvee.verify):
+        with pytest.raises(InputError):
+            look(text)
+
+
+def test_verify_knows_the_home_folder(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(yard.root))
+    assert cuvee.verify("~/a").ok
 
 
 # --- diff
