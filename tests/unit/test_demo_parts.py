@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from cuvee.demo import folder, merges, recipes, tell
+from cuvee.demo import folder, merges, perform, picture, recipes, specialists, tell
 from cuvee.demo.score import difference, mean, mean_stderr, share, stderr
 from cuvee.demo.skills import (
     INSTRUCTION_SKILLS,
@@ -30,6 +34,7 @@ from cuvee.demo.specialists import TAUGHT
 from cuvee.demo.stages import Clock
 from cuvee.demo.train import IGNORED, Schedule, collate
 from cuvee.errors import OutputExists, ResourceError
+from tests.support.small_disk import mounted
 
 ANSWERS = {
     "reverse": ("cabd", "dbac"),
@@ -274,6 +279,61 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: py
     with pytest.raises(ResourceError) as caught:
         folder.prepare(tmp_path / "out", overwrite=False, names=())
     assert caught.value.code == "not-writable"
+
+
+@pytest.mark.parametrize("place", ["file/out", "file/deep/out", "x" * 300])
+def test_a_place_where_no_folder_can_be_is_told(place: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ResourceError, match="could not write the demo to") as caught:
+        folder.prepare(tmp_path / place, overwrite=True, names=("models",))
+    assert caught.value.code == "io-error"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A disk with room for hardly anything."""
+    with mounted(tmp_path / "disk", "size=8k") as disk:
+        yield disk
+
+
+@pytest.mark.parametrize("write", ["base", "model", "recipes", "text"])
+def test_a_full_disk_is_told_whatever_is_being_written(write: str, small: Path) -> None:
+    (small / "fill").write_bytes(b"x" * 8192 if write in ("recipes", "text") else b"")
+    model = torch.nn.Linear(100, 100)
+    model.save_pretrained = lambda path: save_file(model.state_dict(), Path(path) / "model.safetensors")
+    do = {
+        "base": lambda: specialists.copy_base(small / "base"),
+        "model": lambda: specialists.save(model, small / "model"),
+        "recipes": lambda: perform._write_recipes(small, perform.QUICK, {}),
+        "text": lambda: folder.write_text(small / "results.json", "{}" * 9000),
+    }[write]
+    with pytest.raises(ResourceError, match="No space left on device") as caught:
+        do()
+    assert caught.value.code == "disk-full"
+
+
+def test_a_picture_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    results = results_of(merged=0.9)
+    with pytest.raises(ResourceError, match=r"could not write .*gone/results.png") as caught:
+        picture.draw(results, [tmp_path / "gone" / "results.png"])
+    assert caught.value.code == "io-error"
+
+
+def test_a_merge_that_lacks_room_says_so_as_any_merge_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = SimpleNamespace(returncode=ResourceError.exit_code, stderr="error: the disk is full\n")
+    monkeypatch.setattr(merges.subprocess, "run", lambda *args, **kwargs: said)
+    with pytest.raises(ResourceError, match="the disk is full"):
+        merges.merge_all(tmp_path, ["ties"], 0, lambda: None)
+
+
+@pytest.mark.parametrize(("usable", "side_by_side"), [(1, 1), (2, 2), (64, 2)])
+def test_only_processors_that_may_be_used_count(
+    usable: int, side_by_side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(usable)), raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    assert specialists.workers() == side_by_side
 
 
 def test_looking_at_the_demo_loads_nothing_heavy() -> None:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from cuvee.errors import Fault, OutputExists, ResourceError
+from cuvee.checkpoint.os_errors import told
+from cuvee.errors import Fault, OutputExists
 
 README: Final = "README.md"
 TITLE: Final = "# A demo of Cuvee"
@@ -54,16 +55,24 @@ def prepare(folder: Path, overwrite: bool, names: Sequence[str]) -> None:
         OutputExists: something is there, and `overwrite` is off or it was not put there by a demo.
         ResourceError: the folder cannot be written.
     """
-    if folder.exists():
-        _check(folder, overwrite)
-    try:
+    with told("write the demo to", folder):
+        if folder.exists():
+            _check(folder, overwrite)
         for name in names:
             _remove(folder / name)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / README).write_text(_TEXT, encoding="utf-8")
-    except PermissionError as error:
-        message = f"the demo should be able to write into {folder}; the system says: {error.strerror}"
-        raise ResourceError(Fault("not-writable", message, subject=str(folder))) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file and the folder it is in.
+
+    Raises:
+        ResourceError: the system refuses.
+    """
+    with told("write", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
 
 
 def _check(folder: Path, overwrite: bool) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvee.demo.specialists import workers
-from cuvee.errors import CheckFailed, Fault
+from cuvee.errors import CheckFailed, Fault, ResourceError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -131,9 +131,11 @@ def command(name: str) -> str:
 
 
 def _merge(out: Path, name: str, seed: int) -> None:
-    """Run the public command on one recipe."""
+    """Run the public command on one recipe; that the disk is full is no fault of the recipe's."""
     words = [*command(name).split()[1:], "--seed", str(seed)]
     done = subprocess.run([sys.executable, "-m", "cuvee", *words], cwd=out, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         message = f"`{command(name)}` should succeed; it ended with exit code {done.returncode}:\n{done.stderr.strip()}"
+        if done.returncode == ResourceError.exit_code:
+            raise ResourceError(Fault("io-error", message, subject=name))
         raise CheckFailed(Fault("check-failed", message, subject=name))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -14,7 +13,7 @@ from cuvee.demo import folder, merges, picture, tell
 from cuvee.demo.recipes import model_path, recipe_text
 from cuvee.demo.score import judge, mean
 from cuvee.demo.skills import Document, Split, items
-from cuvee.demo.specialists import BASE, FINE_TUNING, TAUGHT, save, train_specialists, weights, with_weights
+from cuvee.demo.specialists import BASE, FINE_TUNING, TAUGHT, copy_base, save, train_specialists, weights, with_weights
 from cuvee.demo.stages import Clock, Progress
 from cuvee.demo.train import Schedule, one_thread
 from cuvee.errors import Fault, UsageError
@@ -78,7 +77,7 @@ def run(
     Raises:
         UsageError: transformers or matplotlib is not installed.
         OutputExists: `out` holds something, and `overwrite` is off or no demo has written it.
-        ResourceError: `out` cannot be written.
+        ResourceError: something cannot be written.
         CheckFailed: the public command failed on one of the demo's own recipes.
     """
     _require_extras()
@@ -96,13 +95,13 @@ def run(
         picture.draw(results, [place / name for name in folder.PICTURES])
         step()
     results |= {"settings": {"seed": seed, "quick": quick, **asdict(size)}, "seconds": dict(clock.seconds)}
-    (place / folder.RESULTS).write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    folder.write_text(place / folder.RESULTS, json.dumps(results, indent=2) + "\n")
     return DemoResult(place, results)
 
 
 def _train(place: Path, size: Size, seed: int, clock: Clock) -> None:
     """Fine-tune the specialists and write them, and the base, as checkpoints."""
-    shutil.copytree(BASE, place / "models" / "base")
+    copy_base(place / "models" / "base")
     base = pretrained.load_causal_lm(BASE)
     with clock.stage("training specialists", len(size.words) * size.schedule.steps) as step:
         specialists = train_specialists(base, size.words, size.schedule, seed, step)
@@ -131,11 +130,9 @@ def _choose(place: Path, size: Size, seed: int, clock: Clock) -> dict[str, merge
 
 def _write_recipes(place: Path, size: Size, chosen: Mapping[str, merges.Trial]) -> None:
     """Write every recipe, with the chosen settings in it."""
-    (place / "recipes").mkdir(exist_ok=True)
     for blend in merges.BLENDS:
         settings = chosen[blend.name].settings if blend.name in chosen else {}
-        text = recipe_text(blend, size.words, settings)
-        (place / "recipes" / f"{blend.name}.yml").write_text(text, encoding="utf-8")
+        folder.write_text(place / "recipes" / f"{blend.name}.yml", recipe_text(blend, size.words, settings))
 
 
 def _judge(place: Path, size: Size, seed: int, clock: Clock) -> list[tell.Judged]:

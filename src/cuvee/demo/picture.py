@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
+from cuvee.checkpoint.os_errors import told
 from cuvee.demo.skills import SKILLS
 
 Results = Mapping[str, Any]
@@ -29,6 +30,9 @@ def draw(results: Results, files: Sequence[Path]) -> None:
     Args:
         results: the contents of `results.json`.
         files: `.png` and `.svg` files to write.
+
+    Raises:
+        ResourceError: the system refuses to write them.
     """
     import matplotlib as mpl
 
@@ -37,7 +41,8 @@ def draw(results: Results, files: Sequence[Path]) -> None:
         figure = _figure(results)
         for file in files:
             stamp = {"Date": None} if file.suffix == ".svg" else {"Software": None}
-            figure.savefig(file, dpi=160, metadata=stamp, facecolor="white")
+            with told("write", file):
+                figure.savefig(file, dpi=160, metadata=stamp, facecolor="white")
 
 
 def _figure(results: Results) -> Any:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import torch
+from safetensors import SafetensorError
 
+from cuvee.checkpoint.os_errors import told
 from cuvee.demo.skills import lesson
 from cuvee.demo.train import Schedule, train
 from cuvee.families import pretrained
+from cuvee.planning.cost import default_threads
 
 BASE: Final = Path(__file__).parent / "base"
 """The shipped base, an ordinary checkpoint folder; `tools/train_demo_base.py` makes it."""
@@ -28,6 +33,7 @@ FINE_TUNING: Final = Schedule(steps=60, batch=64, rate=3e-4, warm_up=10)
 """Gentle on purpose: more of it learns the skill no better, forgets the others, and merges suffer."""
 
 _TOKENIZER: Final = ("tokenizer.json", "tokenizer_config.json")
+_SYSTEM_SAYS: Final = re.compile(r"\(os error (\d+)\)")
 
 
 class _Stopped(Exception):
@@ -35,16 +41,45 @@ class _Stopped(Exception):
 
 
 def workers() -> int:
-    """How many trainings or merges run side by side: two where there are two processors."""
-    return min(2, os.cpu_count() or 1)
+    """How many trainings or merges run side by side: two where two processors may be used."""
+    return min(2, default_threads())
+
+
+def copy_base(folder: Path) -> None:
+    """Write the shipped base into a new folder.
+
+    Raises:
+        ResourceError: the system refuses.
+    """
+    with told("write", folder):
+        folder.mkdir(parents=True)
+        for file in BASE.iterdir():
+            shutil.copyfile(file, folder / file.name)
 
 
 def save(model: Any, folder: Path) -> None:
-    """Write a model in bfloat16 with the base's tokenizer, as an ordinary checkpoint folder."""
-    folder.mkdir(parents=True)
-    pretrained.save(copy.deepcopy(model).to(torch.bfloat16), folder)
-    for name in _TOKENIZER:
-        shutil.copyfile(BASE / name, folder / name)
+    """Write a model in bfloat16 with the base's tokenizer, as an ordinary checkpoint folder.
+
+    Raises:
+        ResourceError: the system refuses.
+    """
+    with told("write", folder), _plain_os_errors():
+        folder.mkdir(parents=True)
+        pretrained.save(copy.deepcopy(model).to(torch.bfloat16), folder)
+        for name in _TOKENIZER:
+            shutil.copyfile(BASE / name, folder / name)
+
+
+@contextmanager
+def _plain_os_errors() -> Iterator[None]:
+    """Raise what the system says as an `OSError`: safetensors hides it in an error of its own."""
+    try:
+        yield
+    except SafetensorError as error:
+        found = _SYSTEM_SAYS.search(str(error))
+        if found is None:
+            raise
+        raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
 
 
 def train_specialists(
