@@ -177,6 +177,13 @@ class OutputExists(CuveeError):
     exit_code = 7
 
 
+def integer_faults(name: str, value: object, least: int | None = None) -> list[Fault]:
+    """What is wrong with an argument that must be an integer, of at least `least`; nothing for a good one."""
+    good = isinstance(value, int) and not isinstance(value, bool) and (least is None or value >= least)
+    wanted = "an integer" if least is None else f"an integer of at least {least}"
+    return [] if good else [Fault("bad-argument", f"`{name}` must be {wanted}; found {value!r}", subject=name)]
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint that names the nearest known word, or all of them when none is near.
 

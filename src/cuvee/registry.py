@@ -26,6 +26,7 @@ class Registry(Generic[T]):
         self._code = code
         self._known: dict[str, T] = {}
         self._plugins_loaded = False
+        self._broken: list[str] = []
 
     def register(self, name: str, thing: T) -> T:
         """Add one thing; a name can be taken only once."""
@@ -35,7 +36,7 @@ class Registry(Generic[T]):
         return thing
 
     def get(self, name: str) -> T:
-        """The thing of that name.
+        """The thing of that name; plug-ins that cannot be imported are passed over, and named if they may be meant.
 
         Raises:
             RecipeError: no such name; the message gives the nearest one.
@@ -44,7 +45,8 @@ class Registry(Generic[T]):
             self._load_plugins()
         if name not in self._known:
             message = f"there is no {self._kind} `{name}`"
-            raise RecipeError(Fault(self._code, message, subject=name, hint=nearest(name, self._known)))
+            hints = [hint for hint in (nearest(str(name), self._known), *self._broken) if hint]
+            raise RecipeError(Fault(self._code, message, subject=str(name), hint="; ".join(hints) or None))
         return self._known[name]
 
     def __contains__(self, name: object) -> bool:
@@ -61,4 +63,7 @@ class Registry(Generic[T]):
             return
         self._plugins_loaded = True
         for entry in entry_points(group=self._group):
-            entry.load()
+            try:
+                entry.load()
+            except Exception as error:  # whatever a plug-in does wrong, the other methods go on working
+                self._broken.append(f"the plug-in `{entry.name}` could not be loaded ({error!r})")

@@ -6,8 +6,8 @@ Standard library only. Everything here is frozen data; behaviour lives elsewhere
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, Literal
 
 Scalar = bool | int | float | str
@@ -122,6 +122,20 @@ class Param:
         right = "inf)" if self.high is None else f"{self.high:g}{')' if self.high_open else ']'}"
         return f"{left}, {right}"
 
+    @property
+    def wanted(self) -> str:
+        """What a value should be, in words, e.g. `a number in (0, 1]`."""
+        if self.kind == "bool":
+            return self.range
+        noun = "a number" if self.kind == "float" else "an integer"
+        return noun if self.low is self.high is None else f"{noun} in {self.range}"
+
+    def has_kind(self, value: object) -> bool:
+        """Whether a value is of the parameter's kind; a switch may be written 0 or 1, as older recipes do."""
+        if self.kind == "bool":
+            return isinstance(value, bool) or (isinstance(value, int | float) and value in (0, 1))
+        return not isinstance(value, bool) and isinstance(value, int if self.kind == "int" else int | float)
+
     def admits(self, value: float) -> bool:
         """Whether a number is finite and inside the range."""
         if not math.isfinite(value):
@@ -153,7 +167,9 @@ class MethodSpec:
         base: `required`, `optional`, or `input` (a base model not listed among the models counts as one more model).
         models: fewest and most models besides the base (`None` = no limit); where `base` is `input`, all models.
         params: the parameters, in the order they are explained.
-        divides_by: name of the per-model parameter whose sum is a divisor when `normalize` is on, or `None`.
+        divides_by: name of the per-model parameter whose sum is a divisor, or `None`; where the method has a parameter
+            `normalize`, only when that is on.
+        copies_when: values of per-model parameters at which the only model is the result, so that it can be copied.
         laws: names of the laws of `cuvee.testing.laws` that hold.
         cite: the sources.
         differs: where and why the result differs from a peer tool, one sentence each.
@@ -168,6 +184,7 @@ class MethodSpec:
     models: tuple[int, int | None]
     params: tuple[Param, ...] = ()
     divides_by: str | None = None
+    copies_when: Mapping[str, float] | None = None
     laws: tuple[str, ...] = ()
     cite: tuple[Cite, ...] = ()
     differs: tuple[str, ...] = ()
@@ -177,12 +194,15 @@ class MethodSpec:
         return next((p for p in self.params if p.name == name), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
-    """One measured figure: its value, standard error, number of rows, and which way is better."""
+# Of the sum of magnitudes. Each weight is rounded to float32, by up to 6e-8; what is left must be more than roundings.
+_CANCELLED: Final = 1e-6
 
-    value: float
-    stderr: float
-    n: int
-    higher_is_better: bool = True
-    rows: tuple[float, ...] = field(default=(), repr=False)
+
+def vanishes(weights: Sequence[float]) -> bool:
+    """Whether weights cancel to nothing that a float32 sum could be divided by; 0.1 + 0.2 - 0.3 does, so does none.
+
+    Example:
+        >>> vanishes([0.1, 0.2, -0.3]), vanishes([1, -1.00000001]), vanishes([1, -0.9])
+        (True, True, False)
+    """
+    return abs(math.fsum(weights)) <= _CANCELLED * math.fsum(map(abs, weights))

@@ -354,7 +354,7 @@ def test_tied_copies_that_differ(yard: Yard) -> None:
     tensors[HEAD] = tensors[EMBEDDING].clone()
     tensors[HEAD][999] += 1
     save_file(tensors, yard.root / "x" / "model.safetensors")
-    words = ("x: config.json ties lm_head.weight to model.embed_tokens.weight", "`tie_word_embeddings` to false")
+    words = ("x: lm_head.weight should repeat model.embed_tokens.weight", "`tie_word_embeddings` to false")
     refused(yard, data, InputError, "tied-mismatch", *words)
 
 

@@ -7,8 +7,8 @@ from operator import add
 
 import torch
 
-from cuvee.methods.call import combine_tile, stack_of, tile_ranges
 from cuvee.methods.declare import Method
+from cuvee.methods.tiles import combine_tile, stack_of, tile_ranges
 
 
 def run_shuffled(method, case, order):

@@ -9,7 +9,8 @@ import torch
 
 from cuvee import methods
 from cuvee.methods.call import merge_tensors
-from cuvee.methods.declare import Method, Round, nothing_first
+from cuvee.methods.declare import Method, nothing_first
+from cuvee.methods.job import Round
 from cuvee.testing import LAWS, Inputs, MethodTests, check_all, draw
 from cuvee.types import MethodSpec, Param
 from tests.laws.shuffled import run_shuffled

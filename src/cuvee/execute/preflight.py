@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import torch
-from torch import Tensor
-
+from cuvee.checkpoint.equality import same_tensors
 from cuvee.checkpoint.protocol import Reader
 from cuvee.errors import Fault, InputError
-from cuvee.planning.model import Piece, Plan
-
-_PIECE = 1 << 20
+from cuvee.planning.model import Plan
 
 
 def preflight(plan: Plan, readers: Sequence[Reader]) -> None:
@@ -28,8 +24,9 @@ def preflight(plan: Plan, readers: Sequence[Reader]) -> None:
 def _integer_faults(plan: Plan, readers: Sequence[Reader]) -> Iterator[Fault]:
     for step in plan.steps:
         for other in step.must_equal:
-            if not _equal(readers, step.inputs[0], other, step.out.numel):
-                labels = plan.models[step.inputs[0].model].label, plan.models[other.model].label
+            first = step.inputs[0]
+            if not same_tensors(readers[first.model], first.tensor, readers[other.model], other.tensor):
+                labels = plan.models[first.model].label, plan.models[other.model].label
                 message = (
                     f"tensor {step.out.name} ({step.out.dtype}) cannot be merged, only copied where it is the same in "
                     f"every model; {labels[0]} and {labels[1]} differ"
@@ -39,29 +36,10 @@ def _integer_faults(plan: Plan, readers: Sequence[Reader]) -> Iterator[Fault]:
 
 
 def _tied_faults(plan: Plan, readers: Sequence[Reader]) -> Iterator[Fault]:
-    for tied in plan.tied:
-        for copy, original in tied.copies:
-            numel = readers[copy.model].specs[copy.tensor].numel
-            if not _equal(readers, copy, original, numel):
-                label = plan.models[copy.model].label
-                message = f"{label}: config.json ties {copy.tensor} to {original.tensor}, but their values differ"
-                hint = "remove the tensor, or set `tie_word_embeddings` to false in that model's config.json"
-                yield Fault("tied-mismatch", message, subject=copy.tensor, hint=hint)
-
-
-def _equal(readers: Sequence[Reader], a: Piece, b: Piece, numel: int) -> bool:
-    return all(
-        same_values(_read(readers, a, start, numel), _read(readers, b, start, numel))
-        for start in range(0, numel, _PIECE)
-    )
-
-
-def _read(readers: Sequence[Reader], piece: Piece, start: int, numel: int) -> Tensor:
-    return readers[piece.model].read(piece.tensor, start, min(start + _PIECE, numel))
-
-
-def same_values(a: Tensor, b: Tensor) -> bool:
-    """Whether two flat tensors hold the same bytes, or the same numbers in two dtypes; so NaN is equal to itself."""
-    if a.dtype != b.dtype:
-        return bool(a.double().equal(b.double()))
-    return bool(a.contiguous().view(torch.uint8).equal(b.contiguous().view(torch.uint8)))
+    for copy, original in plan.copies:
+        reader = readers[copy.model]
+        if not same_tensors(reader, copy.tensor, reader, original.tensor):
+            label = plan.models[copy.model].label
+            message = f"{label}: {copy.tensor} should repeat {original.tensor}, to which it is tied, but they differ"
+            hint = "remove the tensor, or set `tie_word_embeddings` to false in that model's config.json"
+            yield Fault("tied-mismatch", message, subject=copy.tensor, hint=hint)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from cuvee.checkpoint.protocol import Reader, Writer
-from cuvee.errors import Fault, UsageError
+from cuvee.errors import Fault, UsageError, integer_faults
 from cuvee.execute.plain import run_step
 from cuvee.execute.preflight import preflight
 from cuvee.execute.threaded import run_threaded
@@ -68,11 +68,13 @@ def execute(
 
     Raises:
         InputError: a tensor that must be finite, or equal in all models, is not.
-        UsageError: `threads` or `tile` below 1, or an unknown runner.
+        UsageError: `threads` or `tile` below 1, a `seed` that is no integer, or an unknown runner.
     """
+    faults = integer_faults("seed", seed)
     for name, value in (("threads", threads), ("tile", tile)):
-        if value is not None and value < 1:
-            raise UsageError(Fault("bad-argument", f"`{name}` must be at least 1; found {value}", subject=name))
+        faults += [] if value is None else integer_faults(name, value, least=1)
+    if faults:
+        raise UsageError(faults)
     if runner not in get_args(Runner):
         raise UsageError(Fault("bad-argument", f"`runner` must be one of {get_args(Runner)}; found {runner!r}"))
     preflight(plan, readers)

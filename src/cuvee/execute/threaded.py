@@ -18,7 +18,7 @@ import torch
 
 from cuvee.execute.work import Bench, copy_tile, job_of, merge_tile, read_tile
 from cuvee.methods import Job, Round
-from cuvee.methods.call import Tally, tile_ranges
+from cuvee.methods.tiles import Tally, tile_ranges
 from cuvee.planning.model import Step
 
 Finished = Callable[[Step], None]

@@ -13,7 +13,7 @@ from cuvee import tensors
 from cuvee.checkpoint.protocol import Reader, Writer
 from cuvee.errors import Fault, InputError
 from cuvee.methods import Job, Method
-from cuvee.methods.call import combine_tile, stack_of
+from cuvee.methods.tiles import combine_tile, mask_keys, stack_of
 from cuvee.planning.model import Piece, Plan, Step
 
 
@@ -54,13 +54,13 @@ def job_of(bench: Bench, step: Step) -> Job:
         settings=_tensors(step.settings),
         numel=step.out.numel,
         dtype=getattr(torch, step.work),
-        keys=tuple(tensors.stream_key(bench.seed, label, step.mask or step.out.name) for label in labels),
+        keys=mask_keys(bench.seed, labels, step.mask or step.out.name),
     )
 
 
 def _tensors(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        name: torch.tensor(value, dtype=torch.float64) if isinstance(value, tuple) else value
+        name: torch.tensor(value, dtype=torch.float64, device="cpu") if isinstance(value, tuple) else value
         for name, value in settings.items()
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cuvee.families.anatomy import Anatomy, Stack, input_embeddings, is_tied, sections, study
+from cuvee.families.anatomy import Anatomy, Stack, input_embeddings, said_tied, sections, study
 from cuvee.families.names import Spot, is_before_layers, is_optional, is_vocabulary, natural_key, role_of, spot_of
 
 __all__ = [
@@ -12,10 +12,10 @@ __all__ = [
     "input_embeddings",
     "is_before_layers",
     "is_optional",
-    "is_tied",
     "is_vocabulary",
     "natural_key",
     "role_of",
+    "said_tied",
     "sections",
     "spot_of",
     "study",

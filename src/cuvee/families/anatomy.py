@@ -53,12 +53,19 @@ class Anatomy:
     Attributes:
         sizes: every numbered run of modules, by prefix.
         stacks: those of them that are the model's layers.
-        tied: output head → embedding it shares its values with, where the configuration says so.
+        heads: output heads → the input embedding of their shape, which they may be tied to.
+        said_tied: whether the configuration says that they are; `None` where it says nothing.
     """
 
     sizes: Mapping[str, int]
     stacks: tuple[Stack, ...]
-    tied: Mapping[str, str]
+    heads: Mapping[str, str]
+    said_tied: bool | None
+
+    @property
+    def tied(self) -> Mapping[str, str]:
+        """Output head → embedding it shares its values with, where the configuration says so."""
+        return self.heads if self.said_tied else {}
 
     def stack(self, prefix: str) -> Stack | None:
         """The stack with that prefix."""
@@ -71,7 +78,7 @@ def study(specs: Mapping[str, TensorSpec], config: Mapping[str, Any] | None) -> 
     stacks = tuple(_with_own_keys(tuple(_counted(sizes, config or {}))))
     if not stacks and config is None:
         stacks = _longest(sizes)
-    return Anatomy(sizes, stacks, tied_tensors(specs, config or {}))
+    return Anatomy(sizes, stacks, stored_heads(specs), said_tied(config or {}))
 
 
 def sections(config: Mapping[str, Any], path: Section = ()) -> Iterator[tuple[Section, Mapping[str, Any]]]:
@@ -168,29 +175,24 @@ def _longest(sizes: Mapping[str, int]) -> tuple[Stack, ...]:
     return (Stack(*ranked[0]),) if ranked and alone and ranked[0][1] > 1 else ()
 
 
-def tied_tensors(specs: Mapping[str, TensorSpec], config: Mapping[str, Any]) -> Mapping[str, str]:
-    """Output heads that the configuration ties to an input embedding: head → embedding, where both are on disk.
-
-    `tie_word_embeddings` must be said, by the configuration or by the part of it that describes the text model.
-    """
-    if not is_tied(config):
-        return {}
+def stored_heads(specs: Mapping[str, TensorSpec]) -> Mapping[str, str]:
+    """Heads with a row for every token → the input embedding of the same shape."""
     embeddings = input_embeddings(specs)
     return {
         name: embeddings[spec.shape]
         for name, spec in specs.items()
-        if role_of(name) == "head" and spec.shape in embeddings and len(spec.shape) == 2
+        if role_of(name) == "head" and is_vocabulary(name) and spec.shape in embeddings
     }
 
 
-def is_tied(config: Mapping[str, Any]) -> bool:
-    """Whether the configuration says that head and input embedding are one."""
+def said_tied(config: Mapping[str, Any]) -> bool | None:
+    """Whether the configuration, or its part that describes the text model, says that head and embedding are one."""
     said = [
-        section["tie_word_embeddings"]
+        bool(section["tie_word_embeddings"])
         for path, section in sections(config)
-        if "tie_word_embeddings" in section and not any(_OTHER_SENSES.search(part) for part in path)
+        if section.get("tie_word_embeddings") is not None and not any(_OTHER_SENSES.search(part) for part in path)
     ]
-    return bool(said and said[0])
+    return said[0] if said else None
 
 
 def input_embeddings(specs: Mapping[str, TensorSpec]) -> Mapping[tuple[int, ...], str]:

@@ -22,8 +22,12 @@ _EMBEDDING: Final = re.compile(r"(^|\.)(w[tp]e|shared)(\.|$)|embed|(^|\.)(cls|ma
 _ENTRANCE: Final = re.compile(
     r"(^|\.)(conv\d*|stem|patchifier|pre_\w*norm|norm_pre|project_in|feature_(extractor|projection))(\.|$)"
 )
-_NOT_WORDS: Final = re.compile(r"(^|[._])(pos|type|segment|patch|wpe|time)|_token$|norm|projection", re.IGNORECASE)
-_VOCABULARY_HEAD: Final = re.compile(r"(^|\.)(lm_head|embed_out|vocab_projector|predictions\.decoder)\.weight$")
+_NOT_WORDS: Final = re.compile(
+    r"(^|[._])(pos|type|segment|patch|wpe|time)|_token$|norm|projection|mapping", re.IGNORECASE
+)
+_VOCABULARY_HEAD: Final = re.compile(
+    r"(^|\.)(lm_head(\.decoder)?|embed_out|vocab_projector|predictions\.decoder|proj_out)\.weight$"
+)
 _NORM: Final = re.compile(r"(^|[._])(norm|ln|layer_?norm|rms_?norm)\w*(\.|$)", re.IGNORECASE)
 _OPTIONAL: Final = re.compile(
     r"(rotary_emb\.inv_freq|rotary_pos_emb\.inv_freq|\.rope\.freqs|position_ids|token_type_ids|"
@@ -39,9 +43,14 @@ class Spot:
     index: int
     rest: str
 
+    @property
+    def name(self) -> str:
+        """The tensor's name."""
+        return ".".join(part for part in (self.prefix, str(self.index), self.rest) if part)
+
     def moved(self, index: int) -> str:
         """The same tensor's name in another layer."""
-        return ".".join(part for part in (self.prefix, str(index), self.rest) if part)
+        return Spot(self.prefix, index, self.rest).name
 
 
 def is_number(part: str) -> bool:

@@ -11,7 +11,8 @@ from cuvee.methods import passthrough as _passthrough
 from cuvee.methods import slerp as _slerp
 from cuvee.methods import task_arithmetic as _task_arithmetic
 from cuvee.methods import ties as _ties
-from cuvee.methods.declare import METHODS, Job, Method, Round, merge_method
+from cuvee.methods.declare import METHODS, Method, merge_method
+from cuvee.methods.job import Job, Round
 from cuvee.types import MethodSpec
 
 __all__ = ["METHODS", "Job", "Method", "Round", "get", "merge_method", "names", "specs"]

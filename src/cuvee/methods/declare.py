@@ -10,47 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from cuvee.methods.job import Job, Measure, argument
 from cuvee.registry import Registry
 from cuvee.types import BaseRule, Cite, MethodSpec, Param, Scope, Space
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
-
-
-@dataclass(frozen=True)
-class Job:
-    """One tensor to be merged, as far as a method may know of it.
-
-    Attributes:
-        settings: resolved parameters by Python name: float64 `[K]` for per-model ones, plain values for shared ones.
-        numel: elements of the whole tensor.
-        dtype: dtype of the arithmetic, float32 or float64.
-        keys: one random stream per model of the stack.
-    """
-
-    settings: Mapping[str, Any]
-    numel: int
-    dtype: torch.dtype
-    keys: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Round:
-    """One pass over a tensor before `combine`.
-
-    Attributes:
-        observe: `(stack, start, job, known) -> partial`, pure; `start` is the tile's first element. Partials of two
-            tiles are added with `+`, which gives the same bytes in any order.
-        conclude: `(sum of all partials, job, known) -> known`, what the next round or `combine` gets.
-    """
-
-    observe: Callable[[Tensor, int, Job, Any], Any]
-    conclude: Callable[[Any, Job, Any], Any]
-
-
-Measure = Callable[[Job, int, Any], Round | None]
-"""`(job, rounds done, known) -> next round`, `None` when enough is known."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +67,7 @@ def merge_method(
     params: Sequence[Param] = (),
     measure: Measure = nothing_first,
     divides_by: str | None = None,
+    copies_when: Mapping[str, float] | None = None,
     laws: Sequence[str] = (),
     cite: Sequence[Cite] = (),
     differs: Sequence[str] = (),
@@ -130,6 +96,7 @@ def merge_method(
             models=models,
             params=tuple(params),
             divides_by=divides_by,
+            copies_when=copies_when,
             laws=tuple(laws),
             cite=tuple(cite),
             differs=tuple(differs),
@@ -137,8 +104,3 @@ def merge_method(
         return METHODS.register(spec.name, Method(spec, function, measure, wants))
 
     return declare
-
-
-def argument(param: str) -> str:
-    """The Python name of a recipe parameter: `lambda` is a keyword and becomes `lambda_`."""
-    return "lambda_" if param == "lambda" else param

@@ -20,6 +20,7 @@ SCALE = Param("scale", "float", "what the tensor is multiplied with; any finite 
     models=(1, 1),
     formula="y = scale · x",
     params=(SCALE,),
+    copies_when={"scale": 1.0},
     laws=("identity", "tiles", "scale-equivariance", "seed", "finite"),
     cite=(Cite("Kim et al. 2023, SOLAR 10.7B: depth up-scaling", arxiv="2312.15166"),),
     differs=(

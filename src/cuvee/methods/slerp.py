@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cuvee import tensors
-from cuvee.methods.declare import Job, Round, merge_method
+from cuvee.methods.declare import merge_method
+from cuvee.methods.job import Job, Round
 from cuvee.types import Cite, Param
 
 if TYPE_CHECKING:

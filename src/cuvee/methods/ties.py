@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cuvee import tensors
-from cuvee.methods.declare import Job, Round, merge_method
+from cuvee.methods.declare import merge_method
+from cuvee.methods.job import Job, Round
 from cuvee.methods.params import DENSITY, INT8_MASK, LAMBDA, WEIGHT, normalize
 from cuvee.methods.trim import trim_first
 from cuvee.types import Cite, Param

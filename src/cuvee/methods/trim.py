@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cuvee import tensors
-from cuvee.methods.declare import Job, Round
+from cuvee.methods.job import Job, Round
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,9 +68,8 @@ def _cut(found: Prefix, job: Job, equal_before: Tensor | None = None) -> Cut:
     return tensors.Cut(tensors.magnitude_from_bits(found.digits, job.dtype), found.wanted, equal_before)
 
 
-def _count_equal(stack: Tensor, start: int, job: Job, known: Prefix) -> Blocks:
-    threshold = tensors.magnitude_from_bits(known.digits, job.dtype)
-    return tensors.Blocks.of(stack.abs() == tensors.per_model(threshold, stack), start)
+def _count_equal(stack: Tensor, start: int, _job: Job, known: Prefix) -> Blocks:
+    return tensors.Blocks.of(tensors.magnitude_bits(stack) == tensors.per_model(known.digits, stack), start)
 
 
 def _share_out(total: Blocks, job: Job, known: Prefix) -> Cut:

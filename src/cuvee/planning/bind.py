@@ -6,25 +6,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from cuvee.checkpoint.protocol import Reader
 from cuvee.errors import CuveeError, Fault, InputError, RecipeError
-from cuvee.families import is_tied, is_vocabulary, natural_key, role_of, spot_of, study
+from cuvee.families import is_vocabulary, natural_key, role_of, spot_of, study
 from cuvee.planning.account import account
 from cuvee.planning.config import configuration
 from cuvee.planning.decide import Decision, decide
 from cuvee.planning.fit import fit_findings
 from cuvee.planning.model import ModelFacts, Piece, Plan, Step, Tied
 from cuvee.planning.parts import parts_of
-from cuvee.planning.slots import (
-    Ground,
-    Opened,
-    Part,
-    Slot,
-    Stacking,
-    main_stack,
-    range_faults,
-    sliced_slots,
-    stacking_of,
-    whole_slots,
-)
+from cuvee.planning.sliced import main_stack, range_faults, sliced_slots, stacking_of
+from cuvee.planning.slots import Ground, Opened, Part, Slot, Stacking, whole_slots
+from cuvee.planning.tying import is_head, ties
 from cuvee.recipe import not_yet, notes
 from cuvee.recipe.model import ModelEntry, Recipe, Slice
 from cuvee.types import MethodSpec, ModelRef
@@ -61,7 +52,7 @@ def bind(recipe: Recipe, readers: Sequence[Reader], spec: MethodSpec) -> Plan:
     if faults := not_yet(recipe):
         raise RecipeError(faults)
     refs = referenced(recipe)
-    opened = [Opened(r, reader, study(reader.specs, reader.config)) for r, reader in zip(refs, readers, strict=True)]
+    opened = [_opened(ref, reader) for ref, reader in zip(refs, readers, strict=True)]
     ground = Ground(recipe, opened, {ref: i for i, ref in enumerate(refs)}, spec.base)
     parts, faults_of_parts = parts_of(ground)
     slots, stackings, recipe_faults = _lay_out(ground, parts)
@@ -69,6 +60,11 @@ def bind(recipe: Recipe, readers: Sequence[Reader], spec: MethodSpec) -> Plan:
     decisions, faults_of_layers = _decide_all(ground, spec, parts, slots)
     _raise_if(InputError, [*faults_of_layers, *(f for d in decisions for f in d.faults)])
     return _plan(ground, parts, decisions, stackings, spec)
+
+
+def _opened(ref: ModelRef, reader: Reader) -> Opened:
+    anatomy = study(reader.specs, reader.config)
+    return Opened(ref, reader, anatomy, ties(reader, anatomy))
 
 
 def _raise_if(kind: type[CuveeError], faults: Iterable[Fault]) -> None:
@@ -191,22 +187,22 @@ def _bytes_read(opened: Sequence[Opened], steps: Sequence[Step], tied: Sequence[
     """Bytes of every input tensor that is read or compared, each counted once."""
     pieces: set[Piece] = {piece for step in steps for piece in (*step.pieces, *step.must_equal)}
     pieces |= {piece for t in tied for pair in t.copies for piece in pair}
+    pieces |= {piece for step in steps for pair in step.copies for piece in pair}
     return sum(opened[p.model].reader.specs[p.tensor].nbytes for p in pieces)
 
 
 def _writes_a_head_of_another(ground: Ground, parts: Sequence[Part], steps: Sequence[Step]) -> bool:
     """Whether a stored head comes into an output put together from parts whose configuration, the donor's, ties it."""
-    written = any(role_of(s.out.name) == "head" and is_vocabulary(s.out.name) for s in steps)
-    return written and _is_composed(parts) and is_tied(ground.opened[0].reader.config or {})
+    return any(is_head(s.out.name) for s in steps) and _is_composed(parts) and ground.opened[0].ties
 
 
 def _lacking_head(ground: Ground, parts: Sequence[Part], steps: Sequence[Step]) -> str | None:
     """The head that the donor's configuration asks for and the output lacks, because another model ties its own."""
-    donor = ground.opened[0].reader
-    if not _is_composed(parts) or donor.config is None or is_tied(donor.config):
+    donor = ground.opened[0]
+    if not _is_composed(parts) or donor.reader.config is None or donor.ties:
         return None
     written = {step.out.name for step in steps}
-    heads = (name for name in donor.specs if role_of(name) == "head" and is_vocabulary(name))
+    heads = (name for name in donor.reader.specs if is_head(name))
     return next((name for name in heads if name not in written), None)
 
 
@@ -214,7 +210,7 @@ def _embeds_with_tied_models(ground: Ground, steps: Sequence[Step]) -> bool:
     """Whether the output's word embedding comes from models that tie it, so that it can be the head as well."""
     words = [s for s in steps if role_of(s.out.name) == "embedding" and is_vocabulary(s.out.name)]
     models = {piece.model for step in words for piece in step.pieces}
-    return bool(models) and all(is_tied(ground.opened[m].reader.config or {}) for m in models)
+    return bool(models) and all(ground.opened[m].ties for m in models)
 
 
 def _headless(ground: Ground, head: str | None) -> Iterator[Fault]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import Final, Literal
+from typing import Literal
 
-from cuvee.errors import Fault, InputError
-from cuvee.families import input_embeddings, is_optional, is_tied, is_vocabulary, role_of
-from cuvee.planning.model import Piece, Step, Tied
+from cuvee.errors import Fault
+from cuvee.families import is_optional, is_vocabulary, spot_of
+from cuvee.planning.model import Piece, Step, Tied, Value
 from cuvee.planning.settings import settings_for
 from cuvee.planning.slots import Entry, Ground, Slot
+from cuvee.planning.tying import copies_of, disagree_on_tying, embedding_of_head, tied_head, with_embeddings_for_heads
 from cuvee.types import DTYPES, MethodSpec, TensorSpec
-
-_SAMPLE: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +28,13 @@ class Decision:
 
 def decide(ground: Ground, spec: MethodSpec, slot: Slot) -> Decision:
     """Decide one output tensor."""
-    if tied := _tied(ground, slot):
+    if tied := tied_head(ground, slot):
         return Decision(tied=tied)
-    located, stands_in = _with_embeddings_for_heads(ground, slot)
-    untied = stands_in or _disagree_on_tying(ground, slot)
-    everyone = [*([located.base] if located.base else []), *located.entries]
+    if embedding := embedding_of_head(ground, slot):
+        return _as_head(decide(ground, spec, embedding), slot.name, copies_of(ground, slot, embedding.name))
+    located, stands_in = with_embeddings_for_heads(ground, slot)
+    untied = stands_in or disagree_on_tying(ground, slot)
+    everyone = located.everyone
     present = [e for e in everyone if _spec(ground, e) is not None]
     if len(present) < len(everyone):
         return replace(_incomplete(ground, located, everyone, present), untied=untied)
@@ -44,6 +45,15 @@ def decide(ground: Ground, spec: MethodSpec, slot: Slot) -> Decision:
     if any(DTYPES[_known(ground, e).dtype].kind != "float" for e in present):
         return _not_floats(ground, located, present)
     return replace(_floats(ground, spec, located, present), untied=untied)
+
+
+def _as_head(decision: Decision, name: str, copies: tuple[tuple[Piece, Piece], ...]) -> Decision:
+    """What was decided for an embedding, as the head that repeats it."""
+    step = decision.step
+    if step is None:
+        return decision
+    out, mask = replace(step.out, name=name), step.mask or step.out.name
+    return replace(decision, step=replace(step, out=out, mask=mask, copies=copies))
 
 
 def _spec(ground: Ground, entry: Entry) -> TensorSpec | None:
@@ -62,74 +72,15 @@ def _piece(entry: Entry) -> Piece:
     return Piece(entry.model, entry.tensor)
 
 
-def _tied(ground: Ground, slot: Slot) -> Tied | None:
-    """A head that every model's configuration ties to its embedding: it is not written, its copies are compared.
-
-    Some classes (T5 1.1) say that they are tied and store a head of its own all the same; that one is a tensor like
-    any other. A look at the first entries tells the two apart; the whole is compared before the merge begins.
-    """
-    if role_of(slot.name) != "head":
-        return None
-    everyone = [*([slot.base] if slot.base else []), *slot.entries]
-    models = [ground.opened[e.model] for e in everyone]
-    if not all(m.reader.config is not None and is_tied(m.reader.config) for m in models):
-        return None
-    copies = [
-        (e, m.anatomy.tied[e.tensor]) for e, m in zip(everyone, models, strict=True) if e.tensor in m.anatomy.tied
-    ]
-    if not copies or not all(_begins_alike(ground, entry, embedding) for entry, embedding in copies):
-        return None
-    pairs = tuple((_piece(e), Piece(e.model, embedding)) for e, embedding in copies)
-    return Tied(slot.name, copies[0][1], pairs)
-
-
-def _disagree_on_tying(ground: Ground, slot: Slot) -> bool:
-    """Whether some models tie this head and others do not; written, it is then nobody's embedding any more."""
-    if not (role_of(slot.name) == "head" and is_vocabulary(slot.name)):
-        return False
-    everyone = [*([slot.base] if slot.base else []), *slot.entries]
-    configs = [ground.opened[e.model].reader.config for e in everyone]
-    return len({is_tied(config) for config in configs if config is not None}) == 2
-
-
-def _begins_alike(ground: Ground, head: Entry, embedding: str) -> bool:
-    """Whether a stored head starts with its embedding's values; taken for granted where only headers are at hand."""
-    reader = ground.opened[head.model].reader
-    sample = min(reader.specs[embedding].numel, _SAMPLE)
-    try:
-        ours, theirs = (reader.read(name, 0, sample).double() for name in (head.tensor, embedding))
-        return bool(((ours == theirs) | (ours.isnan() & theirs.isnan())).all())
-    except InputError:
-        return True
-
-
-def _with_embeddings_for_heads(ground: Ground, slot: Slot) -> tuple[Slot, bool]:
-    """Where one model stores its head and another ties it, the tied one's embedding stands in for its head."""
-    if role_of(slot.name) != "head":
-        return slot, False
-    everyone = [*([slot.base] if slot.base else []), *slot.entries]
-    shape = next((s.shape for e in everyone if (s := _spec(ground, e))), ())
-
-    def stand_in(entry: Entry) -> Entry:
-        model = ground.opened[entry.model]
-        embedding = input_embeddings(model.reader.specs).get(shape)
-        ties = model.reader.config is not None and is_tied(model.reader.config)
-        if _spec(ground, entry) is None and ties and embedding:
-            return replace(entry, tensor=embedding, stands_for=slot.name)
-        return entry
-
-    base = stand_in(slot.base) if slot.base else None
-    changed = replace(slot, base=base, entries=tuple(stand_in(e) for e in slot.entries))
-    return changed, changed != slot
-
-
 def _incomplete(ground: Ground, slot: Slot, everyone: Sequence[Entry], present: Sequence[Entry]) -> Decision:
     """A tensor that not every model has: a derived buffer is copied, anything else only where the recipe says so."""
     names = sorted({_label(ground, e) for e in everyone if e not in present})
     if is_optional(slot.name) or ground.recipe.missing == "copy":
         chosen = next((e for e in present if e.stands_for is None), present[0])
         found = _known(ground, chosen)
-        reason = f"not in {', '.join(names)}"
+        others = [_label(ground, e) for e in present if e.model != chosen.model]
+        over = f"; passed over in {', '.join(dict.fromkeys(others))}" if others else ""
+        reason = f"not in {', '.join(names)}{over}"
         out = TensorSpec(slot.name, _out_dtype(ground, [found]), found.shape)
         return Decision(Step(out, "copy", (_piece(chosen),), layer=slot.layer, reason=reason))
     having = sorted({_label(ground, e) for e in present})
@@ -157,7 +108,7 @@ def _shape_faults(ground: Ground, slot: Slot, present: Sequence[Entry]) -> Itera
 def _copied_buffer(ground: Ground, slot: Slot, entry: Entry) -> Step:
     """A derived buffer (rotary frequencies, masks) is no weight: whatever a method makes of it, the model is wrong."""
     found = _known(ground, entry)
-    out = TensorSpec(slot.name, _out_dtype(ground, [found]), found.shape)
+    out = TensorSpec(slot.name, found.dtype, found.shape)
     return Step(out, "copy", (_piece(entry),), layer=slot.layer, reason="a buffer that the model derives")
 
 
@@ -208,14 +159,28 @@ def _floats(ground: Ground, spec: MethodSpec, slot: Slot, present: Sequence[Entr
     base = _piece(slot.base) if slot.base else None
     if not inputs and base:
         return Decision(Step(out, "copy", (base,), layer=slot.layer, reason="no model besides the base"))
-    if spec.name == "passthrough" and resolved.settings["scale"] == (1.0,):
+    if _is_copy(spec, resolved.settings):
         return Decision(Step(out, "copy", inputs, layer=slot.layer, reason="passed through"))
     mask = _mask(ground, slot)
     return Decision(Step(out, "merge", inputs, base, resolved.settings, work, slot.layer, mask=mask))
 
 
+def _is_copy(spec: MethodSpec, settings: Mapping[str, Value]) -> bool:
+    return spec.copies_when is not None and all(settings[key] == (value,) for key, value in spec.copies_when.items())
+
+
 def _mask(ground: Ground, slot: Slot) -> str | None:
     """The tensor that this one is tied to in every model, so that both get the same random masks and stay equal."""
-    shared = [ground.opened[e.model].reader.shared for e in slot.entries]
-    firsts = {found.get(e.tensor) for found, e in zip(shared, slot.entries, strict=True)}
+    firsts = {_first_name(ground, slot, entry) for entry in slot.entries}
     return firsts.pop() if len(firsts) == 1 else None
+
+
+def _first_name(ground: Ground, slot: Slot, entry: Entry) -> str | None:
+    """The output name of the tensor that an input tensor is tied to, if both come into the output together."""
+    first = ground.opened[entry.model].reader.shared.get(entry.tensor)
+    if first is None or entry.tensor == slot.name:
+        return first
+    here, there = spot_of(entry.tensor), spot_of(first)
+    if here and there and slot.layer and (here.prefix, here.index) == (there.prefix, there.index):
+        return there.moved(slot.layer[1])
+    return None

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cuvee.checkpoint.protocol import Reader
-from cuvee.families import is_tied, role_of, study
+from cuvee.families import role_of, study
 from cuvee.families.names import spot_of
 
 
@@ -71,7 +71,7 @@ def inspect_reader(reader: Reader) -> Inspection:
         dtypes=dict(dtypes.most_common()),
         layers={s.prefix: s.count for s in anatomy.stacks},
         roles=dict(roles.most_common()),
-        tied=is_tied(config),
+        tied=bool(anatomy.said_tied),
         vocabulary=max(rows, default=None),
         side_files=tuple(f.name for f in reader.side_files),
         notes=reader.notes,

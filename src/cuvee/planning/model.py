@@ -37,6 +37,7 @@ class Step:
         reason: why it is copied.
         mask: name that random masks are drawn for, where it is not the output's own: that of a tensor it is tied to.
         must_equal: tensors that have to hold the same values as the first input, because they cannot be merged.
+        copies: tensors that are not read because they repeat one that is, each with the one it repeats.
     """
 
     out: TensorSpec
@@ -49,6 +50,7 @@ class Step:
     reason: str = ""
     mask: str | None = None
     must_equal: tuple[Piece, ...] = ()
+    copies: tuple[tuple[Piece, Piece], ...] = ()
 
     @property
     def pieces(self) -> tuple[Piece, ...]:
@@ -109,6 +111,12 @@ class Plan:
     read: int = 0
     lost: int = 0
     left_out: int = 0
+
+    @property
+    def copies(self) -> tuple[tuple[Piece, Piece], ...]:
+        """Every stored tensor that repeats another one of its model and has to hold the same values, with that one."""
+        tied = [pair for tied in self.tied for pair in tied.copies]
+        return (*tied, *(pair for step in self.steps for pair in step.copies))
 
     @property
     def merged(self) -> int:

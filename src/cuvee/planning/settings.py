@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from cuvee.errors import Fault
+from cuvee.methods.job import argument
 from cuvee.planning.model import Value
 from cuvee.planning.slots import Entry, Ground, Slot
 from cuvee.recipe.values import resolve
-from cuvee.types import MethodSpec, Param
+from cuvee.types import MethodSpec, Param, vanishes
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ def settings_for(ground: Ground, spec: MethodSpec, slot: Slot) -> Resolved:
     values: dict[str, Value] = {}
     faults: list[Fault] = []
     for param in (p for p in spec.params if not p.ignored):
-        python_name = "lambda_" if param.name == "lambda" else param.name
+        python_name = argument(param.name)
         if not param.per_model:
             value = resolve(param.name, slot.levels, slot.name, slot.t, param.kind)
             values[python_name] = _or_default(ground, param, value, slot.name, None, faults)
@@ -60,8 +61,8 @@ def _or_default(
 def _zero_sum(spec: MethodSpec, slot: Slot, values: Mapping[str, Value]) -> Iterator[Fault]:
     """The sum of weights must not vanish where it is a divisor."""
     weights = values.get(spec.divides_by) if spec.divides_by else None
-    if not isinstance(weights, tuple) or not weights or not values.get("normalize"):
+    if not isinstance(weights, tuple) or not weights or not values.get("normalize", True):
         return
-    if abs(sum(weights)) <= 1e-9 * sum(abs(w) for w in weights) or not any(weights):
+    if vanishes(weights):
         message = f"the weights of {slot.name} sum to 0 ({', '.join(f'{w:g}' for w in weights)}) and are divided by"
         yield Fault("zero-weight-sum", message, subject=slot.name, hint="change a weight, or set `normalize: false`")

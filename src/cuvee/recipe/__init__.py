@@ -29,7 +29,7 @@ from cuvee.recipe.model import (
 )
 from cuvee.recipe.parse import Methods, faults, from_data, notes, parse_file, parse_text
 from cuvee.recipe.reference import read_reference, written_reference
-from cuvee.recipe.values import interpolate, is_unconditional, layer_position, matching, resolve
+from cuvee.recipe.values import interpolate, layer_position, matching, resolve
 from cuvee.recipe.write import canonical, recipe_hash, to_data, to_yaml
 
 __all__ = [
@@ -54,7 +54,6 @@ __all__ = [
     "from_data",
     "groups",
     "interpolate",
-    "is_unconditional",
     "json_schema",
     "layer_position",
     "matching",

@@ -10,7 +10,7 @@ from cuvee.errors import nearest
 from cuvee.recipe.findings import Excused, Finding, described, named, shortened
 from cuvee.recipe.grouping import Group, Level, Member, all_levels, groups, references
 from cuvee.recipe.model import Conditions, DocumentPath, Gradient, Recipe, Setting
-from cuvee.types import MethodSpec, Param, Scalar
+from cuvee.types import MethodSpec, Param, Scalar, vanishes
 
 
 def parameter_findings(recipe: Recipe, spec: MethodSpec) -> list[Finding]:
@@ -69,27 +69,12 @@ def scalar_finding(param: Param, value: Scalar, path: DocumentPath) -> Finding |
     if isinstance(value, float) and not math.isfinite(value):
         message = f"`{param.name}` should be finite, found {described(value)}"
         return Finding("out-of-range", message, path, None, param.name)
-    message = f"`{param.name}` should be {_wanted(param)}, found {described(value)}"
-    if not _has_kind(param, value):
+    message = f"`{param.name}` should be {param.wanted}, found {described(value)}"
+    if not param.has_kind(value):
         return Finding("wrong-type", message, path, _type_hint(param, value), param.name)
     if param.kind != "bool" and not param.admits(value):  # type: ignore[arg-type]
         return Finding("out-of-range", message, path, None, param.name)
     return None
-
-
-def _wanted(param: Param) -> str:
-    if param.kind == "bool":
-        return param.range
-    noun = "a number" if param.kind == "float" else "an integer"
-    return noun if param.low is param.high is None else f"{noun} in {param.range}"
-
-
-def _has_kind(param: Param, value: Scalar) -> bool:
-    if param.kind == "bool":
-        return isinstance(value, bool) or (not isinstance(value, str) and value in (0, 1))
-    if isinstance(value, bool | str):
-        return False
-    return param.kind == "float" or isinstance(value, int)
 
 
 def _type_hint(param: Param, value: Scalar) -> str | None:
@@ -149,9 +134,7 @@ def zero_sum_findings(recipe: Recipe, spec: MethodSpec) -> list[Finding]:
 def _zero_sum(group: Group, spec: MethodSpec) -> Iterator[Finding]:
     weights = [_weight(spec, member, group) for member in group.merged(spec)]
     known = [weight for weight, _ in weights if weight is not None]
-    # 0.1 + 0.2 - 0.3 is zero to whoever wrote it
-    is_zero = abs(math.fsum(known)) <= 1e-12 * math.fsum(map(abs, known))
-    if weights and len(known) == len(weights) and is_zero:
+    if weights and len(known) == len(weights) and vanishes(known):
         message = f"the values of `{spec.divides_by}` should not sum to 0: {spec.name} divides by their sum"
         hint = "change one, or set `normalize: false`" if spec.param("normalize") else "change one"
         yield Finding("zero-weight-sum", message, weights[0][1], hint, spec.divides_by)

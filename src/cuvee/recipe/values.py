@@ -94,11 +94,6 @@ def matching(setting: Setting, tensor_name: str) -> Scalar | Gradient | None:
     return None
 
 
-def is_unconditional(setting: Setting) -> bool:
-    """Whether a setting has a value for every tensor name."""
-    return not isinstance(setting, Conditions) or any(branch.filter in EVERY_NAME for branch in setting.branches)
-
-
 def _as_kind(value: Scalar, kind: Kind) -> Scalar:
     """The value as its parameter's type: a `1` is 1.0 for a number and true for a switch."""
     if isinstance(value, str) or kind == "str":

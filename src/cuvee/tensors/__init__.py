@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         digits_in,
         keep_drawn,
         keep_largest,
+        magnitude_bits,
         magnitude_from_bits,
         next_digit,
     )
@@ -46,6 +47,7 @@ _HOME = {
     "digits_in": "sparsify",
     "keep_drawn": "sparsify",
     "keep_largest": "sparsify",
+    "magnitude_bits": "sparsify",
     "magnitude_from_bits": "sparsify",
     "next_digit": "sparsify",
 }
@@ -64,6 +66,7 @@ __all__ = [
     "gram",
     "keep_drawn",
     "keep_largest",
+    "magnitude_bits",
     "magnitude_from_bits",
     "next_digit",
     "per_model",

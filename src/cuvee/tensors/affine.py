@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 
@@ -24,8 +23,9 @@ def weighted_sum(stack: Tensor, weights: Tensor) -> Tensor:
     Returns:
         `[n]`; zeros for no models.
     """
-    total = torch.zeros_like(stack[0]) if len(stack) else stack.new_zeros(stack.shape[1:])
-    for i in range(len(stack)):
-        term = stack[i] * weights[i]
-        total = term if i == 0 else total + term
+    if not len(stack):
+        return stack.new_zeros(stack.shape[1:])
+    total = stack[0] * weights[0]
+    for i in range(1, len(stack)):
+        total = total + stack[i] * weights[i]
     return total

@@ -41,22 +41,14 @@ def keep_largest(deltas: Tensor, cut: Cut, start: int) -> Tensor:
     Returns:
         `[K, n]`.
     """
-    magnitude = deltas.abs()
-    threshold = per_model(cut.threshold, deltas)
+    magnitude = magnitude_bits(deltas)  # as bits, NaN is larger than any number, and is not trimmed away
+    threshold = magnitude_bits(per_model(cut.threshold, deltas))
     if cut.equal_before is None:
-        return deltas.masked_fill(_below(magnitude, threshold), 0)
+        return deltas.masked_fill(magnitude < threshold, 0)
     equal = magnitude == threshold
     rank = equal.cumsum(dim=1) + cut.equal_before[:, start // BLOCK].unsqueeze(1)
     kept = (magnitude > threshold) | (equal & (rank <= cut.quota.unsqueeze(1)))
     return deltas.masked_fill(~kept, 0)
-
-
-def _below(magnitude: Tensor, threshold: Tensor) -> Tensor:
-    """Where a magnitude is under the threshold; NaN counts as larger than any number, as its bits do."""
-    below = magnitude < threshold
-    if bool(threshold.isnan().any()):
-        below |= threshold.isnan() & ~magnitude.isnan()
-    return below
 
 
 def keep_drawn(deltas: Tensor, draws: Tensor, density: Tensor) -> Tensor:

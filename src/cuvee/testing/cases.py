@@ -11,7 +11,8 @@ from typing import Any, Final, Literal
 import torch
 from torch import Tensor
 
-from cuvee.methods.declare import Method, argument
+from cuvee.methods.declare import Method
+from cuvee.methods.job import argument
 from cuvee.types import MethodSpec, Param
 
 Spread = Literal["grid", "normal"]

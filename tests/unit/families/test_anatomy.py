@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from cuvee.families import Stack, input_embeddings, is_tied, sections, study
-from cuvee.families.anatomy import tied_tensors
+from cuvee.families import Stack, input_embeddings, said_tied, sections, study
+from cuvee.families.anatomy import stored_heads
 from cuvee.types import TensorSpec
 
 Config = dict[str, Any]
@@ -216,20 +216,33 @@ def matrices(*names: str, shape: Iterable[int] = (9, 4)) -> dict[str, TensorSpec
 
 def test_a_stored_head_is_tied_where_the_configuration_says_so() -> None:
     tensors = matrices("model.embed_tokens.weight", "lm_head.weight") | specs("lm_head.bias", shape=(9,))
-    assert tied_tensors(tensors, {"tie_word_embeddings": True}) == {"lm_head.weight": "model.embed_tokens.weight"}
-    assert tied_tensors(tensors, {"tie_word_embeddings": False}) == {}
-    assert tied_tensors(tensors, {}) == {}
+    assert study(tensors, {"tie_word_embeddings": True}).tied == {"lm_head.weight": "model.embed_tokens.weight"}
+    assert study(tensors, {"tie_word_embeddings": False}).tied == {}
+    assert study(tensors, {}).tied == {}
 
 
 def test_a_head_of_another_shape_is_not_tied() -> None:
     tensors = matrices("wte.weight") | matrices("score.weight", shape=(2, 4))
-    assert tied_tensors(tensors, {"tie_word_embeddings": True}) == {}
+    assert stored_heads(tensors) == {}
+
+
+@pytest.mark.parametrize(
+    "name", ["pooler.weight", "bert.pooler.dense.weight", "cls.predictions.transform.dense.weight"]
+)
+def test_what_is_as_large_as_an_embedding_is_not_thereby_tied_to_it(name: str) -> None:
+    """A model with as many words as dimensions."""
+    assert stored_heads(matrices("embeddings.word_embeddings.weight", name, shape=(32, 32))) == {}
+
+
+def test_the_way_from_an_embedding_into_the_layers_is_no_embedding() -> None:
+    tensors = matrices("albert.encoder.embedding_hidden_mapping_in.weight", shape=(32, 32))
+    assert input_embeddings(tensors) == {}
 
 
 @pytest.mark.parametrize(
     ("config", "tied"),
     [
-        ({}, False),
+        ({}, None),
         ({"tie_word_embeddings": True}, True),
         ({"tie_word_embeddings": False}, False),
         ({"text_config": {"tie_word_embeddings": True}}, True),
@@ -238,14 +251,14 @@ def test_a_head_of_another_shape_is_not_tied() -> None:
         ({"text_config": {"tie_word_embeddings": True}, "tie_word_embeddings": False}, False),
     ],
 )
-def test_the_outermost_word_on_tying_holds(config: Config, tied: bool) -> None:
-    assert is_tied(config) == tied
+def test_the_outermost_word_on_tying_holds(config: Config, tied: bool | None) -> None:
+    assert said_tied(config) is tied
 
 
 @pytest.mark.parametrize("other", ["vision_config", "audio_config"])
 def test_other_parts_than_the_text_model_have_no_word_on_tying(other: str) -> None:
-    assert not is_tied({other: {"tie_word_embeddings": True}, "text_config": {"tie_word_embeddings": False}})
-    assert not is_tied({other: {"tie_word_embeddings": True}})
+    assert said_tied({other: {"tie_word_embeddings": True}, "text_config": {"tie_word_embeddings": False}}) is False
+    assert said_tied({other: {"tie_word_embeddings": True}}) is None
 
 
 def test_embeddings_are_known_by_shape_and_positions_are_none() -> None:

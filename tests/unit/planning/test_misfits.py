@@ -47,7 +47,7 @@ def test_lacking_tensors_are_copied_from_the_first_that_has_them_where_the_recip
     plan = plan_of(linear("a", "b", "c", missing="copy"), models)
     step = named(plan)["x"]
     assert (step.action, step.pieces, step.out.dtype) == ("copy", (Piece(1, "x"),), "float32")
-    assert step.reason == "not in a"
+    assert step.reason == "not in a; passed over in c"
     assert (plan.merged, plan.copied, plan.lost) == (1, 1, 0)
 
 

@@ -239,5 +239,30 @@ def test_layers_numbered_with_leading_zeros_are_stacked_or_refused_plainly(part:
     assert found in (right, ("no-layer-stack",))
 
 
+# --- outside the layers
+
+
+STRAY = {"a": MODEL | tensors("final.x"), "b": MODEL}
+TWO = stacked(("a", 0, 2), ("b", 2, 4))
+
+
+def test_a_tensor_that_only_the_other_slices_have_is_refused_by_name() -> None:
+    error = refusal(TWO, STRAY, BOTH)
+    assert error.codes == ("missing-tensor",)
+    assert "tensor final.x: in a but not in b" in str(error)
+
+
+def test_or_copied_where_the_recipe_says_so() -> None:
+    plan = plan_of({**TWO, "missing": "copy"}, STRAY, BOTH)
+    assert sources(plan)["final.x"] == [("a", "final.x")]
+    assert named(plan)["final.x"].reason == "not in b"
+
+
+def test_one_that_the_models_compute_is_copied() -> None:
+    name = "model.rotary_emb.inv_freq"
+    plan = plan_of(TWO, {"a": MODEL | tensors(name), "b": MODEL}, BOTH)
+    assert named(plan)[name].action == "copy"
+
+
 def test_entries_are_of_no_use_in_slices() -> None:
     assert refusal({**stacked(("a", 0, 1)), "models": [entry("a")]}, {"a": MODEL}).codes

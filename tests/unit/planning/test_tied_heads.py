@@ -114,6 +114,54 @@ def test_names_that_one_model_has_untied_keep_their_masks() -> None:
     assert {step.mask for step in plan.steps} == {None}
 
 
+# --- the configuration says nothing: its class has a default
+
+UNSAID = {"num_hidden_layers": 2, "architectures": ["GPT2LMHeadModel"]}
+
+
+def test_a_stored_head_that_repeats_its_embedding_is_made_as_that_is() -> None:
+    """As BERT and GPT-2 were pickled: the head stays, because the class may want it, and stays equal."""
+    weight = [{"filter": "embed", "value": 1}, {"value": 5}]
+    data = recipe(
+        "dare_linear", entry("a", weight=weight, density=0.5), entry("b", weight=2, density=0.5), base_model="o"
+    )
+    models = {"a": with_copy(1), "b": with_copy(2), "o": with_copy(0)}
+    plan = plan_of(data, models, dict.fromkeys(models, UNSAID))
+    head, embedding = named(plan)[HEAD], named(plan)[EMBED]
+    assert (head.pieces, head.settings) == (embedding.pieces, embedding.settings)
+    assert (head.mask or HEAD) == (embedding.mask or EMBED)
+    assert sorted(plan.copies, key=str) == [(Piece(i, HEAD), Piece(i, EMBED)) for i in range(3)]
+    assert (plan.lost, plan.tied, plan.config_changes) == (0, (), {})
+
+
+def test_a_stored_head_of_its_own_is_a_tensor_like_any_other() -> None:
+    plan = plan_of(linear("a", "b"), {"a": with_own(1), "b": with_own(2)}, {"a": UNSAID, "b": UNSAID})
+    assert sources(plan)[HEAD] == [("a", HEAD), ("b", HEAD)]
+    assert plan.copies == ()
+
+
+@pytest.mark.parametrize(
+    ("architecture", "has"),
+    [("GPT2LMHeadModel", True), ("Gemma2ForCausalLM", True), ("BertForMaskedLM", True), ("GPT2Model", False)],
+)
+def test_a_language_model_without_a_head_ties_it(architecture: str, has: bool) -> None:
+    config = {"num_hidden_layers": 2, "architectures": [architecture]}
+    models, configs = {"a": with_own(1), "b": bare(2)}, {"a": UNTIED, "b": config}
+    if not has:
+        assert refusal(linear("a", "b"), models, configs).codes == ("missing-tensor",)
+        return
+    plan = plan_of(linear("a", "b"), models, configs)
+    assert sources(plan)[HEAD] == [("a", HEAD), ("b", EMBED)]
+    assert tie_of(plan) is False
+
+
+def test_a_head_put_on_another_embedding_is_said_to_be_untied() -> None:
+    models = {"a": with_copy(1), "b": with_copy(2)}
+    plan = plan_of(stacked(("a", 0, 1), ("b", 1, 2)), models, {"a": UNSAID, "b": UNSAID})
+    assert sources(plan)[HEAD] == [("b", HEAD)]
+    assert tie_of(plan) is False
+
+
 # --- said to be tied, and stored all the same
 
 

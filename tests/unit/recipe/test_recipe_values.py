@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cuvee.recipe import Branch, Conditions, interpolate, is_unconditional, layer_position, matching, resolve
+from cuvee.recipe import Branch, Conditions, interpolate, layer_position, matching, resolve
+from cuvee.types import vanishes
 
 NUMBERS = st.floats(-1e3, 1e3, allow_nan=False)
 PLACES = st.tuples(st.integers(0, 60), st.integers(1, 61)).filter(lambda pair: pair[0] < pair[1])
@@ -95,16 +96,6 @@ def test_first_matching_filter_wins(setting, name, value):
     assert matching(setting, name) == value
 
 
-def test_unconditional():
-    assert [is_unconditional(s) for s in (1, (1, 2), CONDITIONS, GAP, Conditions((Branch("*", 1),)))] == [
-        True,
-        True,
-        True,
-        False,
-        True,
-    ]
-
-
 @pytest.mark.parametrize(
     ("levels", "name", "value"),
     [
@@ -131,3 +122,23 @@ def test_values_come_as_their_kind(value, kind, found):
     result = resolve("w", [{"w": value}], "x", 0.0, kind)
     assert result == found
     assert type(result) is type(found)
+
+
+# --- weights that cancel
+
+
+@pytest.mark.parametrize(
+    ("weights", "gone"),
+    [
+        ([], True),
+        ([0.0], True),
+        ([0.1, 0.2, -0.3], True),
+        ([1.0, -1.00000001], True),  # one number in float32
+        ([1e8, 1.0, -1e8], True),
+        ([1.0, -0.9], False),
+        ([1e-30, 1e-30], False),
+        ([1.0] * 1000, False),
+    ],
+)
+def test_weights_whose_sum_float32_cannot_divide_by(weights: list[float], gone: bool) -> None:
+    assert vanishes(weights) is gone

@@ -118,6 +118,15 @@ def test_deltas_are_not_changed_in_place() -> None:
     assert deltas.tolist() == [[1.0, -2.0]]
 
 
+@pytest.mark.parametrize("kept", [1, 2, 3])
+def test_what_is_no_number_is_never_trimmed_before_a_number(kept: int) -> None:
+    """With `--allow-nonfinite` a damaged entry stays seen, whether or not others equal the threshold."""
+    deltas = torch.tensor([[math.nan, 1.0, 1.0, 1.0, 0.0]])
+    equal = Cut(torch.tensor([1.0]), torch.tensor([kept]), torch.zeros(1, 1, dtype=torch.int64))
+    for cut in (equal, Cut(torch.tensor([1.0]), torch.tensor([3]))):
+        assert keep_largest(deltas, cut, 0)[0, 0].isnan()
+
+
 def test_infinities_beyond_the_quota_become_zero() -> None:
     found = trimmed(torch.tensor([[1.0, math.inf, -math.inf]]), [1], 8)
     assert found.tolist() == [[0.0, math.inf, 0.0]]

@@ -1,0 +1,114 @@
+"""The arguments of a method called in memory: read as numbers, and held against the method's declaration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from cuvee.errors import Fault, UsageError, integer_faults, nearest
+from cuvee.methods.job import argument
+from cuvee.types import MethodSpec, Param, vanishes
+
+
+def numbers(value: Any) -> Any:
+    """A parameter's value as plain Python: a list for a sequence, an array or a tensor, anything else as it is."""
+    plain = value.tolist() if hasattr(value, "tolist") else value
+    return list(plain) if isinstance(plain, Sequence) and not isinstance(plain, str) else plain
+
+
+def check_call(
+    spec: MethodSpec,
+    tensors: Sequence[Tensor],
+    base: Tensor | None,
+    settings: Mapping[str, Any],
+    *,
+    names: Sequence[str] | None,
+    seed: int,
+    tile: int | None,
+) -> None:
+    """Check everything before any arithmetic.
+
+    Raises:
+        UsageError: with all faults.
+    """
+    faults = [*_arity_faults(spec, len(tensors), base is not None)]
+    faults += _tensor_faults([*tensors, *([] if base is None else [base])])
+    known = {argument(p.name): p for p in spec.params}
+    faults += [
+        Fault("unknown-parameter", f"{spec.name} has no parameter `{k}`", subject=k, hint=nearest(k, known))
+        for k in settings
+        if k not in known
+    ]
+    for name, param in known.items():
+        faults += _value_faults(spec, param, settings.get(name), name in settings, len(tensors))
+    if not faults:
+        faults += _zero_sum_faults(spec, settings, len(tensors))
+    if names is not None and (len(names) != len(tensors) or not all(isinstance(name, str) for name in names)):
+        faults.append(Fault("bad-argument", f"`names` must name {len(tensors)} models; found {list(names)}"))
+    faults += integer_faults("seed", seed)
+    faults += integer_faults("tile", 1 if tile is None else tile, least=1)
+    if faults:
+        raise UsageError(faults)
+
+
+def _arity_faults(spec: MethodSpec, models: int, has_base: bool) -> Iterator[Fault]:
+    low, high = spec.models
+    if models < low or (high is not None and models > high) or (models == 0 and not has_base):
+        wanted = f"{low}" if high == low else f"at least {max(low, 1)}" if high is None else f"{low} to {high}"
+        yield Fault("wrong-number-of-models", f"{spec.name} takes {wanted} model(s) besides the base; found {models}")
+    if spec.base == "required" and not has_base:
+        yield Fault("missing-base", f"{spec.name} needs `base`, the tensor the others started from")
+    if spec.base == "input" and has_base:
+        yield Fault("bad-argument", f"{spec.name} has no base: give it as one of the tensors")
+
+
+def _tensor_faults(everything: Sequence[Any]) -> Iterator[Fault]:
+    odd = [type(x).__name__ for x in everything if not isinstance(x, Tensor)]
+    if odd:
+        yield Fault("bad-argument", f"models are given as tensors; found {', '.join(odd)}")
+        return
+    if any(x.is_meta for x in everything):
+        yield Fault("bad-argument", "models are given as tensors with data; found some on the meta device")
+    devices = sorted({str(x.device) for x in everything})
+    if len(devices) > 1:
+        yield Fault("bad-argument", f"tensors must be on one device; found {', '.join(devices)}")
+    for dtype in dict.fromkeys(x.dtype for x in everything if not x.is_floating_point()):
+        message = f"only float tensors can be merged; found {str(dtype).removeprefix('torch.')}"
+        yield Fault("unmergeable-dtype", message, hint="convert them, if they are meant to be weights")
+    shapes = {tuple(x.shape) for x in everything}
+    if len(shapes) > 1:
+        yield Fault("shape-mismatch", f"tensors must have one shape; found {sorted(shapes)}")
+
+
+def _value_faults(spec: MethodSpec, param: Param, given: Any, is_given: bool, models: int) -> Iterator[Fault]:
+    if not is_given or param.ignored:
+        if param.required:
+            yield Fault("missing-parameter", f"{spec.name} needs `{param.name}`: {param.doc}", subject=param.name)
+        return
+    value = numbers(given)
+    many = param.per_model and isinstance(value, list)
+    values = value if many else [value]
+    if many and len(values) != models:
+        message = f"`{param.name}` must be one number or {models}, one per model; found {len(values)}"
+        yield Fault("bad-argument", message, subject=param.name)
+    for one in values:
+        if not param.has_kind(one) or (param.kind != "bool" and not param.admits(one)):
+            message = f"`{param.name}` must be {param.wanted}; found {one!r}"
+            yield Fault("out-of-range", message, subject=param.name)
+
+
+def _zero_sum_faults(spec: MethodSpec, settings: Mapping[str, Any], models: int) -> Iterator[Fault]:
+    """The weights must not cancel where the result is divided by their sum."""
+    normalize = spec.param("normalize")
+    divides = normalize is None or bool(settings.get("normalize", normalize.default))
+    if spec.divides_by is None or not models or not divides:
+        return
+    param = spec.param(spec.divides_by)
+    value = numbers(settings.get(spec.divides_by, param.default if param else None))
+    weights = [float(v) for v in (value if isinstance(value, list) else [value] * models)]
+    if vanishes(weights):
+        message = f"the weights of {spec.name} are divided by their sum, which is 0; found {weights}"
+        hint = "change one" if normalize is None else "change one, or give `normalize=False`"
+        yield Fault("zero-weight-sum", message, subject=spec.divides_by, hint=hint)

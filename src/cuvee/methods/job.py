@@ -1,0 +1,51 @@
+"""What passes between a method and whoever runs it: the tensor's settings, and the passes before the combination."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Job:
+    """One tensor to be merged, as far as a method may know of it.
+
+    Attributes:
+        settings: resolved parameters by Python name: float64 `[K]` for per-model ones, plain values for shared ones.
+        numel: elements of the whole tensor.
+        dtype: dtype of the arithmetic, float32 or float64.
+        keys: one random stream per model of the stack.
+    """
+
+    settings: Mapping[str, Any]
+    numel: int
+    dtype: torch.dtype
+    keys: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Round:
+    """One pass over a tensor before `combine`.
+
+    Attributes:
+        observe: `(stack, start, job, known) -> partial`, pure; `start` is the tile's first element. Partials of two
+            tiles are added with `+`, which gives the same bytes in any order.
+        conclude: `(sum of all partials, job, known) -> known`, what the next round or `combine` gets.
+    """
+
+    observe: Callable[[Tensor, int, Job, Any], Any]
+    conclude: Callable[[Any, Job, Any], Any]
+
+
+Measure = Callable[[Job, int, Any], Round | None]
+"""`(job, rounds done, known) -> next round`, `None` when enough is known."""
+
+
+def argument(param: str) -> str:
+    """The Python name of a recipe parameter: `lambda` is a keyword and becomes `lambda_`."""
+    return "lambda_" if param == "lambda" else param

@@ -1,0 +1,106 @@
+"""Run a method on one tile, and add up what its passes find: what every way of running a method is made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import reduce
+from operator import add
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from cuvee import tensors as t
+
+if TYPE_CHECKING:
+    from cuvee.methods.declare import Method
+    from cuvee.methods.job import Job
+
+
+def stack_of(method: Method, values: Sequence[Tensor], base: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """The stack a method sees, `[K, n]`: values as they are, the base first; or values minus base.
+
+    Args:
+        method: which of the two it works on (`spec.space`).
+        values: flat tiles of the models, any float dtypes.
+        base: flat tile of the base model, if there is one.
+        dtype: dtype of the arithmetic.
+    """
+    if method.spec.space == "weight":
+        rows = [v.to(dtype) for v in ([] if base is None else [base]) + list(values)]
+        return torch.stack(rows)
+    assert base is not None, "a delta method without a base"
+    wide = base.to(dtype)
+    return torch.stack([v.to(dtype) - wide for v in values])
+
+
+def combine_tile(method: Method, stack: Tensor, base: Tensor | None, start: int, job: Job, known: Any) -> Tensor:
+    """The merged tile, `[n]`, in the dtype of the arithmetic, base added for delta methods.
+
+    Args:
+        method: the method.
+        stack: from `stack_of`.
+        base: flat tile of the base model; used by delta methods.
+        start: index in the tensor of the tile's first element.
+        job: the tensor's settings.
+        known: what the last round concluded.
+    """
+    given: dict[str, Any] = {"statistics": known, "start": start}
+    if "draws" in method.wants:
+        stop = start + stack.shape[1]
+        given["draws"] = torch.stack([t.uniform(key, start, stop, stack.device) for key in job.keys])
+    settings = {k: v.to(stack.device, job.dtype) if isinstance(v, Tensor) else v for k, v in job.settings.items()}
+    merged = method.combine(stack, **{k: v for k, v in (settings | given).items() if k in method.wants})
+    if method.spec.space == "weight":
+        return merged
+    assert base is not None
+    return base.to(job.dtype) + merged
+
+
+def tile_ranges(numel: int, tile: int | None) -> list[tuple[int, int]]:
+    """Cut `numel` elements into tiles of `tile`, rounded up to whole blocks; one tile when `tile` is `None`."""
+    if numel == 0:
+        return []
+    step = numel if tile is None else math.ceil(max(1, tile) / t.BLOCK) * t.BLOCK
+    return [(start, min(start + step, numel)) for start in range(0, numel, step)]
+
+
+class Tally:
+    """Adds up partial statistics as they come, holding only log₂ n of them.
+
+    Equal numbers of partials are added to each other, as in a binary counter, so that n of them cost n·log n and not
+    n². Any order of addition gives the same bytes: that is what a partial promises.
+    """
+
+    def __init__(self) -> None:
+        self._heaps: list[Any] = []
+
+    def add(self, partial: Any) -> None:
+        """Take one more partial in."""
+        for i, heap in enumerate(self._heaps):
+            if heap is None:
+                self._heaps[i] = partial
+                return
+            partial, self._heaps[i] = heap + partial, None
+        self._heaps.append(partial)
+
+    def total(self) -> Any:
+        """The sum of all that were taken in; there must be at least one."""
+        return reduce(add, [heap for heap in self._heaps if heap is not None])
+
+
+def mask_keys(seed: int, models: Sequence[str], tensor: str) -> tuple[int, ...]:
+    """The random stream of every model for one tensor; a model that stands there twice has two.
+
+    Args:
+        seed: the recipe's seed.
+        models: the models' names.
+        tensor: the tensor's name.
+    """
+    before: dict[str, int] = {}
+    labels = []
+    for model in models:
+        before[model] = before.get(model, 0) + 1
+        labels.append(model if before[model] == 1 else f"{model}\0{before[model]}")
+    return tuple(t.stream_key(seed, label, tensor) for label in labels)
