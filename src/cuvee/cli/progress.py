@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
 
+from rich.console import RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.table import Column
 from rich.text import Text
@@ -121,7 +122,9 @@ class _Amount(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         """The column's text."""
-        parts = [amount(round(task.completed), round(task.total or 0), self._unit)]
+        if task.total is None:  # nothing is known yet
+            return Text("")
+        parts = [amount(round(task.completed), round(task.total), self._unit)]
         parts += [fast] if (fast := speed(task.speed or 0.0, self._unit)) else []
         if task.time_remaining is not None:
             parts.append(f"{duration(task.time_remaining)} left")
@@ -133,6 +136,30 @@ def _end_of(name: str) -> str:
     return name if len(name) <= _DETAIL else f"…{name[1 - _DETAIL :]}"
 
 
+class _Bar(Progress):
+    """A bar that asks for the latest news whenever it is drawn, at most ten times a second, and at its end.
+
+    News may come with every tile, from many threads: taking note of it is one assignment, which is atomic.
+    """
+
+    latest: tuple[int, int, str] | None = None
+
+    def start_on(self, doing: str) -> None:
+        """Say what is being done."""
+        self._job = self.add_task(doing, total=None, detail="")
+
+    def note(self, done: int, total: int, detail: str = "") -> None:
+        """Take note, to be drawn when it is time."""
+        self.latest = (done, total, detail)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """What rich draws."""
+        if self.latest is not None:
+            done, total, detail = self.latest
+            self.update(self._job, completed=done, total=total, detail=_end_of(printable(detail)))
+        yield from super().get_renderables()
+
+
 @contextmanager
 def _bar(doing: str, unit: Unit) -> Iterator[Meter]:
     """A bar that goes away when it is over."""
@@ -140,10 +167,6 @@ def _bar(doing: str, unit: Unit) -> Iterator[Meter]:
         "{task.fields[detail]}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")
     )
     columns = (TextColumn("{task.description}"), BarColumn(_BAR), _Amount(unit), detail)
-    with Progress(*columns, console=console_for(sys.stderr), transient=True, expand=True) as progress:
-        task = progress.add_task(doing, total=None, detail="")
-
-        def meter(done: int, total: int, detail: str = "") -> None:
-            progress.update(task, completed=done, total=total, detail=_end_of(printable(detail)))
-
-        yield meter
+    with _Bar(*columns, console=console_for(sys.stderr), transient=True, expand=True) as bar:
+        bar.start_on(doing)
+        yield bar.note

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import threading
+import time
 
 import pytest
 
@@ -112,11 +113,17 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_terminal_gets_a_bar_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    screen = Terminal()
-    monkeypatch.setattr(sys, "stderr", screen)
+def watched(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """A terminal that somebody watches, in place of standard error; pytest undoes what a fixture puts there."""
+    made = Terminal()
+    monkeypatch.setattr(sys, "stderr", made)
     for name, value in {"COLUMNS": "80", "TERM": "xterm", "NO_COLOR": "1"}.items():
         monkeypatch.setenv(name, value)
+    return made
+
+
+def test_a_terminal_gets_a_bar_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = watched(monkeypatch)
     with metered("merging", "bytes") as meter:
         meter(25_000_000, 100_000_000, "model.layers.17.mlp.up_proj.weight\x1b[2J")
     drawn = screen.getvalue()
@@ -124,6 +131,63 @@ def test_a_terminal_gets_a_bar_that_goes_away(monkeypatch: pytest.MonkeyPatch) -
     assert "25.0 of 100.0 MB" in drawn
     assert "[2J" not in drawn.replace("x1b[2J", "")
     assert drawn.rstrip("\n").endswith("\x1b[2K")  # the last thing drawn is nothing
+
+
+def test_a_bar_takes_news_from_many_workers_and_draws_ten_times_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A merge tells of every tile; what is not drawn must cost next to nothing."""
+    screen, updates = watched(monkeypatch), []
+    monkeypatch.setattr(
+        progress.Progress,
+        "update",
+        lambda self, task, update=progress.Progress.update, **news: (updates.append(news), update(self, task, **news)),
+    )
+    told = 20_000
+    start = time.monotonic()
+    with metered("merging", "bytes") as meter:
+
+        def work() -> None:
+            for done in range(told):
+                meter(done, told, "w")
+
+        workers = [threading.Thread(target=work) for _ in range(4)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        meter(told, told, "w")
+    assert 1 <= len(updates) <= 10 * (time.monotonic() - start) + 3
+    assert updates[-1]["completed"] == told
+    assert "20.0 of 20.0 KB" in screen.getvalue()
+
+
+def test_news_that_is_not_followed_by_more_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last news before a long silence must not be the one that is dropped."""
+    screen = watched(monkeypatch)
+    with metered("merging", "bytes") as meter:
+        meter(1_000, 100_000)
+        meter(77_000, 100_000)
+        until = time.monotonic() + 5
+        while "77.0 of 100.0 KB" not in screen.getvalue() and time.monotonic() < until:
+            time.sleep(0.02)
+        assert "77.0 of 100.0 KB" in screen.getvalue()
+
+
+def test_a_bar_without_news_shows_no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = watched(monkeypatch)
+    with metered("merging", "bytes"):
+        pass
+    assert " of " not in screen.getvalue()
+
+
+def test_plain_lines_take_many_news_for_little(said: list[str]) -> None:
+    lines = Lines("merging", "bytes", said.append)
+    start = time.process_time()
+    for done in range(100_000):
+        lines(done, 100_000, "w")
+    assert time.process_time() - start < 2
+    assert said == []
 
 
 @pytest.mark.parametrize(("name", "value"), [("CI", "1"), ("TERM", "dumb"), ("TTY_INTERACTIVE", "0")])
