@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from cyclopts import Parameter
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -15,7 +14,7 @@ from rich.text import Text
 from cuvee.cli.answer import Answer, deliver
 from cuvee.cli.console import plain
 from cuvee.cli.failures import Interrupted
-from cuvee.cli.options import COMMON, Common, Switch
+from cuvee.cli.options import COMMON, Common, Out, Switch
 from cuvee.cli.progress import Meter, metered
 from cuvee.cli.tables import Column, FirstThatFits, paragraph, table
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 def demo(
     *,
-    out: Annotated[Path, Parameter(name=("--out", "-o"))] = Path("cuvee-demo"),
+    out: Out = Path("cuvee-demo"),
     seed: int = 0,
     overwrite: Switch = False,
     quick: Switch = False,

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
-from cyclopts import Group, Parameter
+from cyclopts import Group, Parameter, Token
 from cyclopts.validators import Number
+
+
+def _named(_type: object, tokens: Sequence[Token]) -> Path:
+    """A path, unless it is empty: that would be the working folder, which nobody asked for."""
+    text = tokens[0].value
+    if not text:
+        raise ValueError("it must be a folder's name, and is empty")
+    return Path(text)
+
 
 SWITCH: Final = Parameter(negative=(), show_default=False)
 """An option without a value, off unless given."""
@@ -15,7 +25,8 @@ SWITCH: Final = Parameter(negative=(), show_default=False)
 MESSAGES: Final = Group("Messages", sort_key=9)
 
 Switch = Annotated[bool, SWITCH]
-Out = Annotated[Path, Parameter(name=("--out", "-o"))]
+OUT: Final = Parameter(name=("--out", "-o"), converter=_named)
+Out = Annotated[Path, OUT]
 Threads = Annotated[int | None, Parameter(validator=Number(gte=1))]
 Tile = Annotated[int | None, Parameter(validator=Number(gte=1))]
 

@@ -7,10 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
-
 from cuvee.cli.answer import Answer, deliver
-from cuvee.cli.options import COMMON, Common, Threads, Tile
+from cuvee.cli.options import COMMON, OUT, Common, Threads, Tile
 from cuvee.cli.outlook import Outlook, arithmetic, copied_by_reason, effects_of, look_ahead, recipe_words
 from cuvee.cli.plan_text import plan_text
 
@@ -22,7 +20,7 @@ def plan(
     recipe: Path,
     /,
     *,
-    out: Annotated[Path | None, Parameter(name=("--out", "-o"))] = None,
+    out: Annotated[Path | None, OUT] = None,
     threads: Threads = None,
     tile: Tile = None,
     common: Common = COMMON,

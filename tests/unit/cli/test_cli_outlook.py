@@ -41,3 +41,16 @@ def test_a_name_that_no_file_system_takes_is_told(recipe: Path, tmp_path: Path) 
 @pytest.mark.parametrize("words", [("inspect", ""), ("inspect", "@main"), ("verify", ""), ("diff", "", ".")])
 def test_an_empty_name_is_a_fault_of_usage(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert call(capsys, *words).code == 2
+
+
+@pytest.mark.parametrize("verb", ["plan", "merge", "demo"])
+def test_an_empty_place_is_not_the_working_folder(
+    verb: str, recipe: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (recipe.parent / "empty").mkdir()
+    monkeypatch.chdir(recipe.parent / "empty")
+    words = [verb, *([] if verb == "demo" else [recipe]), "-o", ""]
+    ran = call(capsys, *words, *([] if verb == "plan" else ["--overwrite"]))
+    assert (ran.code, ran.out) == (2, "")
+    assert "must be a folder's name, and is empty" in ran.err
+    assert list(Path().iterdir()) == []
