@@ -28,6 +28,9 @@ FIRST_READ: Final = 100_000
 
 _TIMEOUT: Final = 30.0
 
+_TRIES: Final = 3
+"""Downloads of a branch that keeps moving before giving up."""
+
 
 @dataclass(frozen=True, slots=True)
 class Listing:
@@ -46,17 +49,27 @@ def resolve_hub(ref: ModelRef) -> Path:
         InputError: `model-missing`, `offline`, or what the listing says the model is not.
         ResourceError: no space for the download, or no right to write it.
     """
-    listing = _look_up(ref)
-    if isinstance(listing, Fault):
-        return _cached_or(ref, listing)
+    for _ in range(_TRIES):
+        listing = _look_up(ref)
+        if isinstance(listing, Fault):
+            return _cached_or(ref, listing)
+        folder = _download(ref, listing)
+        if folder.name == listing.commit:  # a branch may move on between the listing and the download
+            return folder
+    message = f"{ref} changes faster than it can be downloaded"
+    raise InputError(Fault("io-error", message, subject=str(ref), hint="name a commit or a tag: `org/name@revision`"))
+
+
+def _download(ref: ModelRef, listing: Listing) -> Path:
+    """Fetch what is missing; by the revision as named, so that the cache remembers what that stands for."""
     from huggingface_hub import snapshot_download
 
     wanted = [*_weight_names(ref, listing), *_other_names(listing)]
     try:
-        folder = snapshot_download(ref.path, revision=ref.revision, allow_patterns=[glob.escape(n) for n in wanted])
+        patterns = [glob.escape(name) for name in wanted]
+        return Path(snapshot_download(ref.path, revision=ref.revision, allow_patterns=patterns))
     except _failures() as error:
         raise InputError(_hub_fault(ref, error)) from error
-    return Path(folder)
 
 
 def find_cached(ref: ModelRef) -> Path | None:

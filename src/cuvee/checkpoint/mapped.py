@@ -135,12 +135,19 @@ def _identity(status: os.stat_result) -> Identity:
 
 def _map(file: SafetensorsFile) -> mmap.mmap:
     """Map a file whose header has been read; refuse another one that has taken its name since then."""
+    try:
+        return _map_unchanged(file)
+    except OSError as error:
+        message = f"could not read {file.path}: {error.strerror or error}"
+        raise InputError(Fault("io-error", message, None, str(file.path), "check the file and its rights")) from error
+
+
+def _map_unchanged(file: SafetensorsFile) -> mmap.mmap:
     with file.path.open("rb") as opened:
         if _identity(os.fstat(opened.fileno())) != file._identity:
             message = f"{file.path} has changed since its header was read"
-            raise InputError(
-                Fault("io-error", message, subject=str(file.path), hint="let nothing write to it, run again")
-            )
+            hint = "let nothing write to it, and run again"
+            raise InputError(Fault("io-error", message, subject=str(file.path), hint=hint))
         if sys.platform != "linux":
             return mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_COPY)
         # Private and writable only because torch warns of memory that is not; nothing ever writes to it.

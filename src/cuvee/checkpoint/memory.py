@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from cuvee.checkpoint.digest import digest_tensor
+from cuvee.checkpoint.fingerprint import digest_file
 from cuvee.checkpoint.flat import check_range, flat_slice, shared_memory
 from cuvee.checkpoint.mapped import torch_dtype
 from cuvee.checkpoint.protocol import Layout, SideFile
@@ -161,9 +162,10 @@ class MemoryWriter:
         """Keep a text file."""
         self.texts[name] = text
 
-    def add_file(self, file: SideFile) -> None:
-        """Keep a side file."""
+    def add_file(self, file: SideFile) -> str:
+        """Keep a side file; gives xxh3-128 (hex) of its bytes."""
         self.files[file.name] = file
+        return digest_file(file.path)
 
     def publish(self) -> None:
         """Make the tensors visible.

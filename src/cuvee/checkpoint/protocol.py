@@ -81,8 +81,8 @@ class Writer(Protocol):
     def add_text(self, name: str, text: str) -> None:
         """Add a small text file to the output."""
 
-    def add_file(self, file: SideFile) -> None:
-        """Copy a side file into the output, byte for byte."""
+    def add_file(self, file: SideFile) -> str:
+        """Copy a side file into the output, byte for byte; gives xxh3-128 (hex) of the bytes."""
 
     def publish(self) -> None:
         """Make everything durable and visible at once; nothing is visible before."""

@@ -93,9 +93,9 @@ def _check_replaceable(out: Path, held: Sequence[str], protected: Sequence[Path]
         raise _unsafe(out, "does not look like a model, so it is not replaced", "remove it yourself if you mean it")
     if _is_or_holds(out, [Path("~").expanduser()]):
         raise _unsafe(out, "is or holds your home folder", "name a folder to be made")
-    inside = [path for path in protected if out.is_relative_to(os.path.realpath(path))]
-    if inside or _is_or_holds(out, protected):
-        what = f"is, holds or lies in what the merge reads: {', '.join(str(p) for p in inside or protected)}"
+    touched = [path for path in protected if out.is_relative_to(os.path.realpath(path)) or _is_or_holds(out, [path])]
+    if touched:
+        what = f"is, holds or lies in what the merge reads: {', '.join(dict.fromkeys(map(str, touched)))}"
         raise _unsafe(out, what, "name another folder")
 
 
@@ -187,7 +187,6 @@ def swap_in(places: Places, *, overwrite: bool) -> None:
         _take_place(places)
     elif not _exchange(places.staging, places.out):
         _replace_in_two(places)
-    sync_folder(places.out.parent)
 
 
 def _take_place(places: Places) -> None:

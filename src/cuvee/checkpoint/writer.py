@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
+from cuvee.checkpoint.copying import copy_hashed
 from cuvee.checkpoint.digest import digest_pieces
 from cuvee.checkpoint.flat import tensor_bytes
 from cuvee.checkpoint.layout import INDEX, format_size
@@ -22,6 +23,7 @@ from cuvee.checkpoint.staging import (
     find_places,
     release_lock,
     swap_in,
+    sync_folder,
     sync_tree,
     take_lock,
 )
@@ -114,13 +116,13 @@ class FolderWriter:
 
     def add_text(self, name: str, text: str) -> None:
         """Add a small text file, in UTF-8 and with its line ends as they are."""
-        with self._adding(name) as path, told("write", path):
+        with self._adding(name) as path, told("write", self._places.out / name):
             path.write_bytes(text.encode("utf-8"))
 
-    def add_file(self, file: SideFile) -> None:
-        """Copy a side file, byte for byte; a link is copied as the file it leads to."""
-        with self._adding(file.name) as path, told(f"copy {file.path} to", path):
-            shutil.copyfile(file.path, path)
+    def add_file(self, file: SideFile) -> str:
+        """Copy a side file, byte for byte; a link is copied as the file it leads to. Gives xxh3-128 of the bytes."""
+        with self._adding(file.name) as path:
+            return copy_hashed(file.path, path, self._places.out / file.name)
 
     def publish(self) -> None:
         """Make everything durable, then visible with one rename.
@@ -135,7 +137,9 @@ class FolderWriter:
         self._check()
         with told("publish", self._places.out):
             swap_in(self._places, overwrite=self._overwrite)
-        self._published = True
+            self._published = True  # from the rename on it stands, durable or not
+            for folder in (self._places.out, *self._made):
+                sync_folder(folder.parent)
 
     def _check(self) -> None:
         with told("look at", self._places.out):
@@ -165,7 +169,7 @@ class FolderWriter:
         if self._lock is None or self._published:
             raise RuntimeError("the writer is not open")
         path = self._places.staging / name
-        with told("make the folder", path.parent):
+        with told("make the folder", (self._places.out / name).parent):
             path.parent.mkdir(parents=True, exist_ok=True)
         yield path
         self._added.add(name)

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from cuvee.checkpoint import FolderWriter
-from cuvee.checkpoint.fingerprint import digest_bytes, digest_file, sha256_file
+from cuvee.checkpoint.fingerprint import digest_bytes, sha256_file
+from cuvee.checkpoint.os_errors import told
 from cuvee.checkpoint.protocol import Layout, Reader
 from cuvee.execute.record import RECORD_NAME, as_text, record_of
 from cuvee.execute.run import Digests
@@ -39,11 +40,15 @@ def add_everything_else(
         texts["config.json"] = plan.config_text
     for name, text in texts.items():
         writer.add_text(name, text)
-    for file in plan.side_files:
-        writer.add_file(file)
     files = {name: digest_bytes(text.encode("utf-8")) for name, text in texts.items()}
-    files |= {file.name: digest_file(file.path) for file in plan.side_files}
-    sums = {shard.name: sha256_file(writer.staging / shard.name) for shard in layout.shards} if sha256 else None
+    files |= {file.name: writer.add_file(file) for file in plan.side_files}
+    sums = _sums(writer, layout) if sha256 else None
     record = record_of(plan, readers, digests, spec, seed=seed, files=files, sha256=sums)
     writer.add_text(RECORD_NAME, as_text(record))
     return record
+
+
+def _sums(writer: FolderWriter, layout: Layout) -> dict[str, str]:
+    """SHA-256 of every weight file as it was written."""
+    with told("read", writer.staging):
+        return {shard.name: sha256_file(writer.staging / shard.name) for shard in layout.shards}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -110,8 +111,16 @@ def _write(bench: Bench, step: Step, start: int, values: Tensor) -> None:
     rounded = tensors.round_to(values, getattr(torch, step.out.dtype))
     checked = rounded.is_floating_point() and rounded.dtype.itemsize > 1 and not bench.allow_nonfinite
     if checked and not bool(torch.isfinite(rounded).all()):
-        largest = float(values.double().abs().max())
-        message = f"tensor {step.out.name}: a merged value ({largest:.3g}) is too large for {step.out.dtype}"
-        hint = "set a wider `out_dtype: bfloat16`, `float32` or `float64`, or smaller weights"
-        raise InputError(Fault("non-finite", message, subject=step.out.name, hint=hint))
+        raise InputError(_overflow(step, values))
     bench.writer.write(step.out.name, start, rounded)
+
+
+def _overflow(step: Step, values: Tensor) -> Fault:
+    """What became too large for the output's dtype, and which dtypes hold more."""
+    largest = float(values.double().abs().nan_to_num(posinf=math.inf).max())
+    value = "merged value" if step.action == "merge" else "value"
+    wider = {"float16": "`bfloat16` or `float32`", "bfloat16": "`float64`", "float32": "`float64`"}.get(step.out.dtype)
+    remedies = [f"set `out_dtype` to {wider}"] if wider else []
+    remedies += ["make the weights smaller"] if step.action == "merge" else []
+    message = f"tensor {step.out.name}: a {value} ({largest:.3g}) is too large for {step.out.dtype}"
+    return Fault("non-finite", message, subject=step.out.name, hint=", or ".join(remedies) or None)

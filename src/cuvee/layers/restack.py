@@ -66,6 +66,7 @@ _UNEXPLAINED: Final = frozenset(
         "moe_layer_end_index",
         "num_dense_layers",
         "cross_attention_frequency",
+        "scale_attn_by_inverse_layer_idx",
     }
 )
 """Rules by position that are only noted: what they come to depends on the class."""
@@ -142,6 +143,8 @@ def _rewritten(key: str, old: Any, count: int, layers: Sequence[SourceLayer], no
     """
     if key in ("decoder_sparse_step", "mlp_only_layers"):
         return _experts(layers)
+    if key == "attention_types" and isinstance(old, list):
+        return {key: [[list(_attention_kinds(layers)), 1]]}
     if isinstance(old, list) and _INDEX_LIST.search(key):
         return {key: [o for o, source in enumerate(layers) if source.layer in (source.section.get(key) or ())]}
     if isinstance(old, list) and len(old) == count and not _NEVER_PER_LAYER.search(key):
@@ -181,6 +184,17 @@ def _per_layer(key: str, layers: Sequence[SourceLayer]) -> Iterator[Any]:
         if not isinstance(values, list | str) or len(values) != source.count:
             raise _UnsayableError(f"{source.model} has no such entry for each of its {source.count} layers")
         yield values[source.layer]
+
+
+def _attention_kinds(layers: Sequence[SourceLayer]) -> Iterator[Any]:
+    """GPT-Neo's run-length code: `[[["global", "local"], 2]]` stands for global, local, global, local."""
+    for source in layers:
+        kinds: list[Any] = []
+        for pattern, times in source.section.get("attention_types") or ():
+            kinds += list(pattern) * times
+        if len(kinds) != source.count:
+            raise _UnsayableError(f"{source.model} names {len(kinds)} kinds for its {source.count} layers")
+        yield kinds[source.layer]
 
 
 def _first_k(key: str, layers: Sequence[SourceLayer]) -> int:

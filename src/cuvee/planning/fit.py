@@ -1,44 +1,68 @@
-"""Whether moved layers fit where they now stand.
+"""Whether a stack of moved layers makes a model that loads.
 
-Most models are made of layers that all have the same tensors, and then any order of them loads. Where a layer lacks a
-tensor that its new place asks for, or brings one that has no place there, only the model's class can tell: it is asked
+Names and shapes are the whole of what a plan knows, and a class may ask for more: a tensor that its configuration puts
+into the layers of certain numbers, or one outside the layers whose size grows with their number. So the class is asked,
 on the meta device, with names and shapes and no data.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from cuvee.errors import Fault, UsageError
 from cuvee.families import spot_of
-from cuvee.families.pretrained import fit_report
+from cuvee.families.pretrained import LoadReport, fit_report
 from cuvee.planning.model import Step
 from cuvee.planning.slots import Opened, Stacking
+
+_SHOWN = 6
 
 
 def fit_findings(
     opened: Sequence[Opened], stackings: Sequence[Stacking], steps: Sequence[Step], config_text: str | None
 ) -> tuple[list[Fault], list[str]]:
-    """Faults of a stack that would not load, and notes where that could not be found out."""
-    moved = [text for stacking in stackings for text in _uneven_moves(opened, stacking)]
-    if not moved or config_text is None:
+    """Faults of a stack that would not load, and notes where that could not be found out though it is in doubt.
+
+    A first model that does not load cleanly by itself (it has tensors of its own, say) can prove nothing against the
+    stack.
+    """
+    if config_text is None or not any(_moves(opened, stacking) for stacking in stackings):
         return [], []
-    shapes = {step.out.name: step.out.shape for step in steps}
+    doubts = [text for stacking in stackings for text in _uneven_moves(opened, stacking)]
+    report = _report(json.loads(config_text), {step.out.name: step.out.shape for step in steps})
+    if report is not None and report.clean:
+        return [], []
+    alone = _report(opened[0].reader.config or {}, {n: spec.shape for n, spec in opened[0].reader.specs.items()})
+    if alone is None or not alone.clean:
+        return [], [f"{text}; whether the result loads could not be found out" for text in doubts]
+    why = "its class makes nothing of the configuration that says so" if report is None else _told(report)
+    message = f"{alone.architecture} cannot be built from these layers: {why}"
+    hint = doubts[0] if doubts else "keep layers of another make-up at the numbers they have"
+    return [Fault("layers-unrepresentable", message, subject=alone.architecture, hint=hint)], []
+
+
+def _report(config: Mapping[str, object], shapes: Mapping[str, tuple[int, ...]]) -> LoadReport | None:
     try:
-        report = fit_report(json.loads(config_text), shapes)
-    except UsageError:
-        report = None
-    if report is None:
-        return [], [f"{text}; whether the result loads could not be found out" for text in moved]
-    if report.clean:
-        return [], []
-    lacking = ", ".join(
-        [*(f"{n} (missing)" for n in report.missing), *(f"{n} (no place)" for n in report.unexpected)][:6]
-    )
-    message = f"{moved[0]}, and {report.architecture} cannot be told so: {lacking}"
-    hint = "keep layers of another make-up at the numbers they have"
-    return [Fault("layers-unrepresentable", message, subject=moved[0], hint=hint)], []
+        return fit_report(config, shapes)
+    except UsageError:  # transformers is not installed
+        return None
+
+
+def _told(report: LoadReport) -> str:
+    """The first things that do not fit."""
+    sizes = (f"{m.name} ({list(m.found)} where {list(m.expected)} is wanted)" for m in report.mismatched)
+    found = [*(f"{n} (missing)" for n in report.missing), *(f"{n} (no place)" for n in report.unexpected), *sizes]
+    found += report.failed
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return f"{', '.join(found[:_SHOWN])}{more}"
+
+
+def _moves(opened: Sequence[Opened], stacking: Stacking) -> bool:
+    """Whether any layer comes to another number, or their count changes."""
+    stack = opened[0].anatomy.stack(stacking.prefix)
+    layers = [layer for _, layer in stacking.sources]
+    return stack is None or layers != list(range(stack.count - stack.extra))
 
 
 def _uneven_moves(opened: Sequence[Opened], stacking: Stacking) -> Iterator[str]:

@@ -14,6 +14,9 @@ import pytest
 import safetensors.torch
 import torch
 
+from cuvee.checkpoint import hub
+from cuvee.errors import InputError
+from cuvee.types import ModelRef
 from tests.support.checkpoints import entry, header_bytes
 from tests.support.fake_hub import FakeModel, running
 from tests.support.small_disk import mounted
@@ -273,6 +276,25 @@ def test_a_revision_is_asked_for_by_name(ask, revision):
         missing = ask(env={"HF_ENDPOINT": hub.url}, revision="v3")
     assert missing["codes"] == ["model-missing"]
     assert "no revision `v3`" in missing["text"]
+
+
+@pytest.mark.parametrize(("moves", "found"), [(0, "0"), (1, "1"), (9, None)])
+def test_a_branch_that_moves_during_the_download_is_fetched_again(tmp_path, monkeypatch, moves, found):
+    """Its files were chosen from one commit's list, and must be that commit's files."""
+    now = [0]
+
+    def download(*_):
+        if now[0] < moves:
+            now[0] += 1
+        return tmp_path / str(now[0])
+
+    monkeypatch.setattr(hub, "_look_up", lambda _: hub.Listing(str(now[0]), ("model.safetensors",)))
+    monkeypatch.setattr(hub, "_download", download)
+    if found is None:
+        with pytest.raises(InputError, match="changes faster than it can be downloaded"):
+            hub.resolve_hub(ModelRef("org/name"))
+    else:
+        assert hub.resolve_hub(ModelRef("org/name")).name == found
 
 
 def test_a_model_the_hub_does_not_have_is_missing(ask):

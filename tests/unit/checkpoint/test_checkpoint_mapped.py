@@ -131,6 +131,14 @@ def test_a_file_that_changed_since_it_was_opened_is_refused(tmp_path):
     assert "has changed since its header was read" in str(caught.value)
 
 
+def test_a_file_that_is_gone_is_told(tmp_path):
+    file = one_file(tmp_path / "x.safetensors", {"a": torch.zeros(4)})
+    (tmp_path / "x.safetensors").unlink()
+    with pytest.raises(InputError, match=r"could not read .*x.safetensors: No such file") as caught:
+        file.read("a", 0, 4)
+    assert caught.value.codes == ("io-error",)
+
+
 def test_a_file_larger_than_memory_is_opened_and_read(tmp_path):
     size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 3
     path = write_raw(tmp_path / "x.safetensors", {"a": entry("U8", [size], 0, size)})

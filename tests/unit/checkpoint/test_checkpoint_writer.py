@@ -11,6 +11,7 @@ import safetensors.torch
 import torch
 
 from cuvee.checkpoint import FolderWriter, SideFile, open_checkpoint, plan_layout, staging
+from cuvee.checkpoint.fingerprint import digest_file
 from cuvee.errors import OutputExists, ResourceError
 from cuvee.types import ModelRef, TensorSpec
 from tests.support.checkpoints import (
@@ -168,7 +169,7 @@ def test_side_files_are_copied_byte_for_byte_links_as_files(tmp_path):
     (tmp_path / "link").symlink_to("blob")
     with FolderWriter(ONE, tmp_path / "out") as writer:
         writer.write("a", 0, torch.zeros(4))
-        writer.add_file(SideFile("sub/deep/x.bin", tmp_path / "link"))
+        assert writer.add_file(SideFile("sub/deep/x.bin", tmp_path / "link")) == digest_file(tmp_path / "blob")
         writer.add_text("text.txt", "ä\r\n")
         writer.publish()
     copied = tmp_path / "out" / "sub" / "deep" / "x.bin"

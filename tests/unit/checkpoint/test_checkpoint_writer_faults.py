@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from cuvee.checkpoint import FolderWriter, SideFile, plan_layout
-from cuvee.errors import OutputExists, ResourceError
+from cuvee.errors import InputError, OutputExists, ResourceError
 from cuvee.types import TensorSpec
 from tests.support.checkpoints import tree
 from tests.support.small_disk import make_read_only, mounted
@@ -298,7 +298,8 @@ def test_a_file_that_shrinks_while_it_is_written_is_told(tmp_path):
 
 
 def test_a_side_file_that_is_gone_is_told(tmp_path):
-    with FolderWriter(ONE, tmp_path / "out") as writer, pytest.raises(ResourceError) as caught:
+    """A fault of the input, not of the place that is written to."""
+    with FolderWriter(ONE, tmp_path / "out") as writer, pytest.raises(InputError) as caught:
         writer.add_file(SideFile("x", tmp_path / "gone"))
     assert caught.value.codes == ("io-error",)
-    assert "gone" in str(caught.value)
+    assert f"could not read {tmp_path / 'gone'}" in str(caught.value)

@@ -377,3 +377,18 @@ def test_all_that_cannot_be_said_is_said_at_once() -> None:
 )
 def test_a_section_that_lists_its_layers_leaves_nothing_open(section: Section, may: bool) -> None:
     assert may_differ_by_position(section) == may
+
+
+@pytest.mark.parametrize(
+    "spelled", [[[["x", "y"], 2]], [[["x", "y", "x", "y"], 1]], [[["x"], 1], [["y", "x", "y"], 1]]]
+)
+def test_runs_of_kinds_are_spelled_out(spelled: list[Any]) -> None:
+    section = {"attention_types": spelled}
+    layers = [SourceLayer("a", section, layer, 4) for layer in (1, 1, 2)]
+    assert restack(section, 4, (), layers).values == {"attention_types": [[["y", "y", "x"], 1]]}
+
+
+def test_runs_that_do_not_cover_the_layers_are_refused() -> None:
+    section = {"attention_types": [[["x"], 3]]}
+    (fault,) = restack(section, 4, (), [SourceLayer("a", section, 0, 4)]).faults
+    assert "a names 3 kinds for its 4 layers" in fault.message

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import transformers
 
 from tests.support.plans import plan_of, refusal, stack, stacked
 from tests.support.zoo import Cellar, stored
@@ -61,7 +63,7 @@ def test_a_first_layer_in_another_place_is_refused(modernbert: tuple[dict[str, A
     for cuts in ([("a", 0, 1), ("a", 0, 1)], [("a", 1, 3)]):
         (fault,) = refusal(stacked(*cuts), {"a": model}, {"a": config}).faults
         assert fault.code == "layers-unrepresentable"
-        assert "ModernBertForMaskedLM cannot be told so" in fault.message
+        assert "ModernBertForMaskedLM cannot be built from these layers" in fault.message
         assert "attn_norm" in fault.message
 
 
@@ -76,3 +78,53 @@ def test_a_first_layer_behind_the_last_is_refused(modernbert: tuple[dict[str, An
     model, config = modernbert
     error = refusal(stacked(("a", 0, 4), ("b", 0, 2)), {"a": model, "b": model}, {"a": config, "b": config})
     assert error.codes == ("layers-unrepresentable",)
+
+
+def built(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """State dict and configuration as transformers would write them."""
+    return dict(model.state_dict()), json.loads(model.config.to_json_string(use_diff=False))
+
+
+SIZES = {"vocab_size": 40, "hidden_size": 16, "num_attention_heads": 4, "intermediate_size": 24}
+
+
+def test_a_tensor_outside_the_layers_that_grows_with_their_number_is_refused() -> None:
+    """ESM's contact head has a column for every head of every layer."""
+    config = transformers.EsmConfig(**SIZES, num_hidden_layers=3, pad_token_id=1, mask_token_id=2)
+    model, said = built(transformers.EsmForMaskedLM(config))
+    said["architectures"] = ["EsmForMaskedLM"]
+    (fault,) = refusal(stacked(("a", 0, 3), ("a", 2, 3)), {"a": model}, {"a": said}).faults
+    assert fault.code == "layers-unrepresentable"
+    assert "contact_head.regression.weight ([1, 12] where [1, 16] is wanted)" in fault.message
+
+
+def gpt_neo() -> tuple[dict[str, Any], dict[str, Any]]:
+    config = transformers.GPTNeoConfig(
+        vocab_size=40, hidden_size=16, num_heads=4, num_layers=4, attention_types=[[["global", "local"], 2]]
+    )
+    model, said = built(transformers.GPTNeoForCausalLM(config))
+    return model, said | {"architectures": ["GPTNeoForCausalLM"]}
+
+
+def test_a_run_length_code_of_layers_follows_them() -> None:
+    model, said = gpt_neo()
+    said.pop("attention_layers", None)
+    plan = plan_of(stacked(("a", 0, 2), ("a", 1, 4)), {"a": model}, {"a": said})
+    kinds = ["global", "local", "local", "global", "local"]
+    assert plan.config_changes["attention_types"] == [[kinds, 1]]
+    assert plan.config_changes["num_layers"] == 5
+
+
+def test_a_configuration_that_its_class_refuses_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As would be one whose rule by position nobody here has heard of."""
+    monkeypatch.setattr(sys.modules["cuvee.layers.restack"], "_rewritten", lambda *_: {})
+    model, said = gpt_neo()
+    (fault,) = refusal(stacked(("a", 0, 2), ("a", 1, 4)), {"a": model}, {"a": said}).faults
+    assert "GPTNeoForCausalLM cannot be built from these layers: its class makes nothing of" in fault.message
+
+
+def test_a_model_that_does_not_load_cleanly_by_itself_proves_nothing(modernbert: tuple[Any, dict[str, Any]]) -> None:
+    model, config = modernbert
+    strange = {**model, "extra.weight": model["head.norm.weight"]}
+    plan = plan_of(stacked(("a", 0, 1), ("a", 0, 1)), {"a": strange}, {"a": config})
+    assert [note for note in plan.notes if UNKNOWN in note]
