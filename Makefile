@@ -1,10 +1,14 @@
 # Everything a newcomer needs: `make demo` and `make test`. Each sets up its own environment in .venv on first use.
 PYTHON ?= python3
+# Given to every `pip install` below, for example to take torch from an index of CPU builds.
+PIP_OPTIONS ?=
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PEER   := .venv-peer
 OUT    ?= demo-out
+# What docs/differences.md speaks of; tests/peers refuse another mergekit.
+RIVAL  := mergekit==0.1.5 transformers==5.23.0
 
 .PHONY: demo test check lint types contract slow bench peers setup clean
 
@@ -12,8 +16,8 @@ setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	$(BIN)/python -m pip install --quiet $(PIP_OPTIONS) --upgrade pip
+	$(BIN)/python -m pip install --quiet $(PIP_OPTIONS) --constraint constraints.txt --editable ".[test]"
 	touch $(STAMP)
 
 demo: $(STAMP)
@@ -40,15 +44,15 @@ slow: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py
 
-# The rival tool gets an environment of its own: it shares no package versions with us.
-$(PEER)/.installed: constraints.txt
+# The rival tool gets an environment of its own: apart from torch it may need other versions than we do.
+$(PEER)/.installed: Makefile constraints.txt
 	$(PYTHON) -m venv $(PEER)
-	$(PEER)/bin/python -m pip install --quiet --upgrade pip
-	$(PEER)/bin/python -m pip install --quiet --constraint constraints.txt torch mergekit
+	$(PEER)/bin/python -m pip install --quiet $(PIP_OPTIONS) --upgrade pip
+	$(PEER)/bin/python -m pip install --quiet $(PIP_OPTIONS) --constraint constraints.txt torch $(RIVAL)
 	touch $(PEER)/.installed
 
 peers: $(STAMP) $(PEER)/.installed
-	PEER_PYTHON=$(PEER)/bin/python $(BIN)/python -m pytest -m peers tests/peers
+	PEER_PYTHON=$(CURDIR)/$(PEER)/bin/python $(BIN)/python -m pytest -m peers tests/peers
 
 clean:
-	rm -rf $(VENV) $(PEER) $(OUT) build dist
+	rm -rf $(VENV) $(PEER) demo-out build dist
