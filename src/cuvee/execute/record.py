@@ -18,6 +18,7 @@ import torch
 from cuvee.checkpoint import content_hash
 from cuvee.checkpoint.protocol import Reader
 from cuvee.execute.run import Digests
+from cuvee.planning.counts import counts_of
 from cuvee.planning.model import Plan
 from cuvee.recipe import recipe_hash, to_data
 from cuvee.types import MethodSpec
@@ -79,17 +80,6 @@ def record_of(
             "torch": torch.__version__,
             "python": platform.python_version(),
         },
-    }
-
-
-def counts_of(plan: Plan) -> dict[str, int]:
-    """What became of the tensors."""
-    return {
-        "merged": plan.merged,
-        "copied": plan.copied,
-        "tied": len(plan.tied),
-        "lost": plan.lost,
-        "left_out": plan.left_out,
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from cuvee.errors import Fault, Place, RecipeError, nearest
 from cuvee.recipe.arity import model_findings
 from cuvee.recipe.check import missing_findings, notes_on, parameter_findings, zero_sum_findings
-from cuvee.recipe.dialect import build
+from cuvee.recipe.dialect import build, not_yet
 from cuvee.recipe.findings import Excused, Finding, Positions, described, shortened, to_faults
 from cuvee.recipe.limits import MAX_BYTES, MAX_DEPTH, MAX_NODES, as_number, refuse_large, too_large
 from cuvee.recipe.model import DocumentPath, Recipe
@@ -113,7 +113,10 @@ def _finished(
         raise RecipeError(to_faults(findings, positions))
     recipe, found = _examined(data, positions, methods, folder)
     if findings or found:
-        raise RecipeError(to_faults([*findings, *found], positions))
+        about = {finding.path[0] for finding in (*findings, *found) if finding.path}
+        later = () if about & {"tokenizer", "tokenizer_source"} else not_yet(recipe)
+        told = [*to_faults([*findings, *found], positions), *later]
+        raise RecipeError(sorted(told, key=lambda f: (f.place.line, f.place.column) if f.place else (0, 0)))
     return recipe
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cuvee.errors import Place
+from cuvee.errors import Place, RecipeError
 from cuvee.recipe import Branch, Conditions, ModelEntry, Module, Slice, Source, from_data, not_yet
 from cuvee.types import ModelRef
 from tests.support.marks import recipe_of, unmarked
@@ -156,3 +156,10 @@ def test_adapters_of_slices_and_their_bases():
 
 def test_nothing_is_left_for_later_in_a_plain_recipe():
     assert not_yet(recipe_of(FULL)) == ()
+
+
+def test_what_is_not_yet_carried_out_is_told_along_with_what_is_wrong():
+    text = "merge_method: linear\ntokenizer_source: union\nmodels: [{model: a, parameters: {wieght: 1}}]\n"
+    with pytest.raises(RecipeError) as caught:
+        recipe_of(text)
+    assert caught.value.codes == ("not-yet", "unknown-parameter")
