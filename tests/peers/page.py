@@ -13,6 +13,7 @@ from pathlib import Path
 
 PAGE = Path(__file__).parents[2] / "docs" / "differences.md"
 ROW = re.compile(r"^\| `(?P<id>[a-z0-9-]+)` \| (?P<theirs>[^|]+) \| (?P<ours>[^|]+) \| (?P<shown>[^|]+) \|", re.M)
+PARAGRAPH = re.compile(r"^((?:\*\*\w+\*\*, )*\*\*\w+\.\*\*)\s(.+?)(?:\n\n|\Z)", re.M | re.S)
 HEADING = re.compile(r"^### .*\(`(?P<id>[a-z0-9-]+)`\)$", re.M)
 
 
@@ -43,6 +44,16 @@ def rows() -> Mapping[str, Row]:
 def headings() -> list[str]:
     """The ids that a section is about."""
     return [m["id"] for m in HEADING.finditer(text())]
+
+
+def methods() -> Mapping[str, str]:
+    """What stands under each method's name, its paragraphs one after another."""
+    section = text().split("\n## Methods\n", 1)[1].split("\n## ", 1)[0]
+    found: dict[str, str] = {}
+    for names, said in PARAGRAPH.findall(section):
+        for name in re.findall(r"\w+", names):
+            found[name] = f"{found.get(name, '')} {said}"
+    return found
 
 
 def explains(row: Row | None, their_error: str | None, our_error: str | None) -> bool:

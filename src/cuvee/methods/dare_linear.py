@@ -30,10 +30,11 @@ DARE_LAWS = (
     "finite",
 )
 DARE_DIFFERS = (
-    "Kept entries are divided by the density, as in the paper; mergekit matches the tensor's old L1 norm, which agrees "
-    "on large tensors and is biased on small ones.",
-    "The mask depends on seed, model and tensor names and position only: any number of workers, any tile size and any "
-    "set of other tensors give the same bytes. mergekit draws from one global generator, without a seed by default.",
+    "Kept entries are divided by the density, as in the paper and in PEFT; mergekit matches the tensor's old L1 norm, "
+    "which agrees on large tensors and is biased on small ones.",
+    "The mask depends on seed, model and tensor names and position only: any number of workers and any tile size give "
+    "the same bytes. A tensor that is another one under a second name in every model has the mask of that one. "
+    "mergekit draws from one global generator, without a seed by default.",
 )
 
 

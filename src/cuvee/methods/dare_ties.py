@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     params=(WEIGHT, DENSITY, LAMBDA, normalize(False), RESCALE, INT8_MASK),
     laws=DARE_LAWS,
     cite=(DARE, TIES),
-    differs=DARE_DIFFERS,
+    differs=(
+        *DARE_DIFFERS,
+        "mergekit and Cuvee add up the deltas that agree without dividing unless `normalize: true`; PEFT always "
+        "divides, by the number that agree.",
+    ),
 )
 def dare_ties(
     deltas: Tensor, weight: Tensor, density: Tensor, lambda_: float, normalize: bool, rescale: bool, draws: Tensor

@@ -47,6 +47,8 @@ def angle_first(_job: Job, done: int, _known: Any) -> Round | None:
     differs=(
         "The angle is summed in float64 with a fixed order; mergekit sums in float32 (differences up to 5e-6 where "
         "the angle is small).",
+        "As in mergekit, the coefficients apply to the tensors as they are, so the norm is not kept, and above "
+        "|cos θ| = 0.9995 the interpolation is linear.",
     ),
 )
 def slerp(models: Tensor, statistics: tuple[float, float]) -> Tensor:

@@ -42,7 +42,10 @@ TASK_ARITHMETIC = Cite("Ilharco et al. 2023, Editing models with task arithmetic
         "finite",
     ),
     cite=(TASK_ARITHMETIC,),
-    differs=("With `normalize: true`, mergekit divides by 1 where the weights sum to 0; here that is an error.",),
+    differs=(
+        "With `normalize: true`, mergekit divides by 1 where the weights sum to 0; here that is an error.",
+        "PEFT's `task_arithmetic` is the same sum.",
+    ),
 )
 def task_arithmetic(deltas: Tensor, weight: Tensor, lambda_: float, normalize: bool) -> Tensor:
     """Add up the task vectors, each with its weight (eq. 1 and section 3 of the paper).

@@ -81,6 +81,9 @@ def _l1_gain(total: Blocks, job: Job, cut: Cut) -> Trim:
         "Entries of equal magnitude at the cut: mergekit keeps whichever its sort leaves first, Cuvee the first by "
         "position, so that exactly ⌊density·n⌋ (at least one) stay and the result is the same every time.",
         "A density of 0 is refused; mergekit drops the model.",
+        "The paper gives all models the same weight; mergekit and Cuvee weigh both the vote and the mean, and "
+        "`normalize` divides by the weights that agree, where PEFT divides by the number of models that agree: at "
+        "equal weights w PEFT's merged delta is w times ours, and at weights of 1 all agree.",
     ),
 )
 def ties(

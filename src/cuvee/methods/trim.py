@@ -1,8 +1,9 @@
 """The passes that find, for every delta, the exact magnitude at which its density·n largest entries end.
 
-The bits of a non-negative float order like its value, so the k-th largest is found digit by digit, 16 bits at a time,
-from histograms: two passes in float32, four in float64, no sort; small tensors take digits of 8 bits. One more pass
-counts the entries equal to the threshold, only when not all of them may stay.
+The bits of a non-negative float order like its value, so the k-th largest is found digit by digit from histograms, with
+no sort: two passes in float32 and four in float64, by digits of 16 bits; twice as many, by digits of 8 bits, where the
+tensor has less than 2¹⁸ entries. One more pass counts the entries equal to the threshold, only when not all of them may
+stay.
 """
 
 from __future__ import annotations
