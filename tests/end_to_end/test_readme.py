@@ -10,9 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.peers.conftest import WANTED
 from tests.support import zoo
 
-README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 BLOCKS = re.findall(r"(?:^`([\w.]+)`:\n\n)?^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
@@ -38,6 +42,23 @@ def test_there_is_something_to_run() -> None:
 def commands() -> list[str]:
     lines = [line for _, language, text in BLOCKS if language == "sh" for line in text.splitlines()]
     return [line for line in lines if line.startswith("cuvee ")]
+
+
+def test_make_has_what_is_said_of_it() -> None:
+    said = set(re.findall(r"\bmake ([a-z]+)`|^make ([a-z]+)\b", README + CONTRIBUTING, re.MULTILINE))
+    wanted = {first or second for first, second in said}
+    assert wanted >= {"demo", "test", "check", "peers"}
+    assert wanted <= set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
+
+
+def test_every_installation_takes_the_options() -> None:
+    installs = [line for line in MAKEFILE.splitlines() if line.startswith("\t") and "pip install" in line]
+    assert len(installs) == 4
+    assert all("$(PIP_OPTIONS)" in line for line in installs)
+
+
+def test_the_rival_is_the_one_that_the_tests_ask_for() -> None:
+    assert f"mergekit=={WANTED} " in MAKEFILE
 
 
 def test_the_commands_run_in_order_and_say_what_the_readme_promises(newcomer: Path) -> None:
