@@ -14,7 +14,7 @@ from rich.text import Text
 from cuvee.cli.answer import Answer, deliver
 from cuvee.cli.console import plain
 from cuvee.cli.failures import Interrupted
-from cuvee.cli.options import COMMON, Common, Out, Switch
+from cuvee.cli.options import COMMON, Common, Out, Seed, Switch
 from cuvee.cli.progress import Meter, metered
 from cuvee.cli.tables import Column, FirstThatFits, paragraph, table
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def demo(
     *,
     out: Out = Path("cuvee-demo"),
-    seed: int = 0,
+    seed: Seed = 0,
     overwrite: Switch = False,
     quick: Switch = False,
     common: Common = COMMON,

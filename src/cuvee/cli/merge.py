@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from cuvee.cli.answer import Answer, deliver
 from cuvee.cli.failures import Interrupted
-from cuvee.cli.options import COMMON, Common, Out, Switch, Threads, Tile
+from cuvee.cli.options import COMMON, Common, Out, Seed, Switch, Threads, Tile
 from cuvee.cli.plan import planned
 from cuvee.cli.progress import metered
 from cuvee.cli.words import duration, fates
@@ -28,7 +28,7 @@ def merge(
     *,
     out: Out,
     overwrite: Switch = False,
-    seed: int = 0,
+    seed: Seed = 0,
     threads: Threads = None,
     tile: Tile = None,
     shard_size: Annotated[str, Parameter(name="--shard-size")] = "5GB",

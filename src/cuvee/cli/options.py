@@ -10,6 +10,8 @@ from typing import Annotated, Final
 from cyclopts import Group, Parameter, Token
 from cyclopts.validators import Number
 
+from cuvee.cli.words import shortened
+
 
 def _named(_type: object, tokens: Sequence[Token]) -> Path:
     """A path, unless it is empty: that would be the working folder, which nobody asked for."""
@@ -17,6 +19,17 @@ def _named(_type: object, tokens: Sequence[Token]) -> Path:
     if not text:
         raise ValueError("it must be a folder's name, and is empty")
     return Path(text)
+
+
+def _whole(_type: object, tokens: Sequence[Token]) -> int:
+    """A decimal integer, as it is written: left to itself, cyclopts rounds `1.9` to 2."""
+    text = tokens[0].value
+    try:
+        if "_" not in text:
+            return int(text)
+    except ValueError:  # no number, or one of thousands of digits
+        pass
+    raise ValueError(f"it must be an integer, and is {shortened(text)}")
 
 
 SWITCH: Final = Parameter(negative=(), show_default=False)
@@ -27,8 +40,9 @@ MESSAGES: Final = Group("Messages", sort_key=9)
 Switch = Annotated[bool, SWITCH]
 OUT: Final = Parameter(name=("--out", "-o"), converter=_named)
 Out = Annotated[Path, OUT]
-Threads = Annotated[int | None, Parameter(validator=Number(gte=1))]
-Tile = Annotated[int | None, Parameter(validator=Number(gte=1))]
+Seed = Annotated[int, Parameter(converter=_whole)]
+Threads = Annotated[int | None, Parameter(converter=_whole, validator=Number(gte=1))]
+Tile = Annotated[int | None, Parameter(converter=_whole, validator=Number(gte=1))]
 
 
 @Parameter(name="*", group=MESSAGES)
