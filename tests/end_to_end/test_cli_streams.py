@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -77,6 +78,31 @@ def test_a_merge_outlives_whoever_reads_its_messages(folder: Path, tmp_path: Pat
     assert done.returncode == 0
     assert "written to" in done.stdout
     assert (tmp_path / "m" / "cuvee.json").is_file()
+
+
+CLOSED = {"output": ">&-", "messages": "2>&-", "both": ">&- 2>&-", "all": "<&- >&- 2>&-"}
+
+
+def shell(words: list[str], end: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command as a shell does when some of its streams are closed."""
+    line = f"{shlex.join(words)} {end}"
+    return subprocess.run(["sh", "-c", line], cwd=cwd, env=environment(), capture_output=True, text=True, check=False)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no shell")
+@pytest.mark.parametrize("case", CLOSED)
+def test_a_merge_is_done_though_nobody_can_be_told(folder: Path, tmp_path: Path, case: str) -> None:
+    done = shell(command("merge", "recipe.yml", "-o", tmp_path / "m"), CLOSED[case], folder)
+    assert done.returncode == 0
+    assert ("written to" in done.stdout, "merging: done" in done.stderr) == (case == "messages", case == "output")
+    assert spawn("verify", tmp_path / "m").code == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no shell")
+@pytest.mark.parametrize(("words", "code"), [("methods tis", 2), ("methods --json", 0), ("--help", 0)])
+def test_with_closed_streams_the_exit_code_is_the_same(folder: Path, words: str, code: int) -> None:
+    for end in CLOSED.values():
+        assert shell(command(*words.split()), end, folder).returncode == code
 
 
 def test_an_encoding_without_greek_is_no_error(folder: Path) -> None:

@@ -15,13 +15,17 @@ none of what the commands stand on, is imported before that command is called.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
-from typing import NoReturn
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Final, NoReturn
 
 __all__ = ["main"]
+
+_ENDS: Final = ("SIGTERM", "SIGHUP")
+"""Signals that ask a program to end; not every system has both."""
 
 
 def main(tokens: Sequence[str] | None = None) -> int:
@@ -34,17 +38,53 @@ def main(tokens: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 a bug, 2 usage, 3 recipe, 4 inputs, 5 disk or memory, 6 a check failed, 7 the output
         exists, 130 interrupted.
     """
+    _open_streams()
     try:
-        from cuvee.cli.app import run
+        with _ends_as_interrupts():
+            from cuvee.cli.app import run
 
-        with suppress(ValueError):  # not the main thread: whoever embeds this looks after signals
-            signal.signal(signal.SIGTERM, _as_interrupt)
-        return run(sys.argv[1:] if tokens is None else tokens)
+            return run(sys.argv[1:] if tokens is None else tokens)
     except KeyboardInterrupt:  # before or after the command itself: that one's own end is told by `run`
-        sys.stderr.write("interrupted; nothing was written\n")
+        with suppress(OSError, ValueError):
+            sys.stderr.write("interrupted; nothing was written\n")
         return 130
 
 
-def _as_interrupt(_number: int, _frame: object) -> NoReturn:
-    """A request to end is an interrupt: what was begun is cleared away."""
-    raise KeyboardInterrupt
+def _open_streams() -> None:
+    """Put nowhere in the place of streams that were closed before the start, as `>&-` does.
+
+    Left alone, the next file that is opened takes their number, and is what libraries then print into.
+    """
+    with suppress(OSError):
+        while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+            pass
+        os.close(number)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
+
+
+@contextmanager
+def _ends_as_interrupts() -> Iterator[None]:
+    """While a command runs, a request to end is an interrupt: what was begun is cleared away.
+
+    What was ignored from the start, as `nohup` has it, stays ignored; a handler that is not Python's stays in place.
+    """
+    numbers = [getattr(signal, name) for name in _ENDS if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    heeded = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
+
+    def interrupt(_number: int, _frame: object) -> NoReturn:
+        for number in heeded:  # a terminal that goes away says so twice, and the second must not stop the clearing away
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    with suppress(ValueError):  # not the main thread: whoever embeds this looks after signals
+        for number in heeded:
+            signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):
+            for number in heeded:
+                signal.signal(number, before[number])

@@ -6,8 +6,8 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from io import BytesIO, TextIOWrapper
-from typing import Final, TextIO
+from io import BytesIO, TextIOBase, TextIOWrapper
+from typing import Final, TextIO, cast
 
 from rich.console import Console, RenderableType
 from rich.text import Text
@@ -63,6 +63,42 @@ def console_for(stream: TextIO, file: TextIO | None = None) -> Console:
         highlight=False,
         emoji=False,
     )
+
+
+def unfailing(stream: TextIO) -> TextIO:
+    """The stream for what may be lost: that it cannot be written, because its terminal is gone, stops no work."""
+    return cast("TextIO", _Unfailing(stream))
+
+
+class _Unfailing(TextIOBase):
+    """As much of a stream as a console needs."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """Encoding of the stream."""
+        return self._stream.encoding
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        """Its number."""
+        return self._stream.fileno()
+
+    def write(self, text: str) -> int:
+        """Write, or do not."""
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, or do not."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def printable(text: str) -> str:

@@ -16,7 +16,7 @@ from rich.table import Column
 from rich.text import Text
 
 from cuvee.checkpoint.layout import format_size
-from cuvee.cli.console import console_for, is_live, printable, tell
+from cuvee.cli.console import console_for, is_live, printable, tell, unfailing
 from cuvee.cli.words import counted, duration
 
 EVERY: Final = 10.0
@@ -167,6 +167,6 @@ def _bar(doing: str, unit: Unit) -> Iterator[Meter]:
         "{task.fields[detail]}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")
     )
     columns = (TextColumn("{task.description}"), BarColumn(_BAR), _Amount(unit), detail)
-    with _Bar(*columns, console=console_for(sys.stderr), transient=True, expand=True) as bar:
+    with _Bar(*columns, console=console_for(sys.stderr, unfailing(sys.stderr)), transient=True, expand=True) as bar:
         bar.start_on(doing)
         yield bar.note
