@@ -38,7 +38,7 @@ def open_checkpoint(ref: ModelRef, root: Path | None = None, *, hub_download: bo
     """Open the model that a recipe names; headers are read, tensors are not.
 
     A path that exists is taken as it is, as transformers does; anything else that can be a hub id is looked for in
-    the hub's cache and on the hub.
+    the hub's cache and on the hub. A link that leads nowhere is neither.
 
     Args:
         ref: the model as the recipe names it.
@@ -63,7 +63,7 @@ def open_checkpoint(ref: ModelRef, root: Path | None = None, *, hub_download: bo
             return open_folder(path, str(ref), _revision_note(ref))
         if path.exists():
             return open_file(path, str(ref), _revision_note(ref))
-        if not is_hub_id(ref.path):
+        if path.is_symlink() or not is_hub_id(ref.path):
             raise InputError(_missing(ref, path))
         return _open_hub(ref, path, hub_download)
     except OSError as error:
@@ -181,16 +181,19 @@ def _with_hint(fault: Fault, hint: str) -> Fault:
 
 
 def _missing(ref: ModelRef, path: Path) -> Fault:
+    where = "" if str(path) == ref.path else f" ({path})"
+    if path.is_symlink():
+        message, hint = f"{ref.path}: a link that leads nowhere{where}", "mend the link, or name the model itself"
+        return Fault("model-missing", message, subject=str(ref), hint=hint)
     near = _nearest_sibling(path)
     hint = f"did you mean `{near}`?" if near else "paths in a recipe are relative to the recipe's folder"
-    where = "" if str(path) == ref.path else f" ({path})"
     return Fault("model-missing", f"{ref.path}: no such model folder or file{where}", subject=str(ref), hint=hint)
 
 
 def _nearest_sibling(path: Path) -> str | None:
     """The name beside a missing path that is most like it."""
     try:
-        names = [entry.name for entry in path.parent.iterdir()]
+        names = [entry.name for entry in path.parent.iterdir() if entry.name != path.name]
     except OSError:
         return None
     close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)

@@ -173,6 +173,16 @@ def test_a_missing_path_gets_the_nearest_name_as_a_hint(tmp_path):
     assert error.faults[0].hint == "did you mean `expert-math`?"
 
 
+@pytest.mark.parametrize("target", ["loop", "gone"])
+@pytest.mark.parametrize("text", ["loop", "./loop"])
+def test_a_link_that_leads_nowhere_is_neither_its_own_nearest_name_nor_a_hub_id(tmp_path, text, target):
+    (tmp_path / "loop").symlink_to(target)
+    error = refusal(text, tmp_path)
+    assert error.codes == ("model-missing",)
+    assert error.faults[0].message == f"{text}: a link that leads nowhere ({tmp_path / 'loop'})"
+    assert error.faults[0].hint == "mend the link, or name the model itself"
+
+
 @pytest.mark.parametrize("text", ["gpt2", "org/name", "Org-1/na.me_2", "a", "0/1"])
 def test_texts_that_can_be_hub_ids(text):
     assert is_hub_id(text)
