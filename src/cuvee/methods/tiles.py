@@ -27,12 +27,16 @@ def stack_of(method: Method, values: Sequence[Tensor], base: Tensor | None, dtyp
         base: flat tile of the base model, if there is one.
         dtype: dtype of the arithmetic.
     """
-    if method.spec.space == "weight":
-        rows = [v.to(dtype) for v in ([] if base is None else [base]) + list(values)]
-        return torch.stack(rows)
-    assert base is not None, "a delta method without a base"
-    wide = base.to(dtype)
-    return torch.stack([v.to(dtype) - wide for v in values])
+    is_delta = method.spec.space == "delta"
+    rows = list(values) if is_delta or base is None else [base, *values]
+    # Rows are filled in place: a list of rows to stack would be written twice, to memory that is new each time.
+    stack = torch.empty((len(rows), rows[0].numel()), dtype=dtype, device=rows[0].device)
+    for i, value in enumerate(rows):
+        stack[i].copy_(value)
+    if is_delta:
+        assert base is not None, "a delta method without a base"
+        stack.sub_(base.to(dtype))
+    return stack
 
 
 def combine_tile(method: Method, stack: Tensor, base: Tensor | None, start: int, job: Job, known: Any) -> Tensor:

@@ -65,15 +65,13 @@ def _narrow(total: Counts, job: Job, known: Prefix | None) -> Prefix | Cut:
     return _cut(found, job) if complete and bool((found.wanted == found.sharing).all()) else found
 
 
-def _cut(found: Prefix, job: Job, equal_before: Tensor | None = None) -> Cut:
-    return tensors.Cut(tensors.magnitude_from_bits(found.digits, job.dtype), found.wanted, equal_before)
+def _cut(found: Prefix, job: Job, edges: tuple[tuple[int, int], ...] | None = None) -> Cut:
+    return tensors.Cut(tensors.magnitude_from_bits(found.digits, job.dtype), edges)
 
 
 def _count_equal(stack: Tensor, start: int, _job: Job, known: Prefix) -> Blocks:
-    return tensors.Blocks.of(tensors.magnitude_bits(stack) == tensors.per_model(known.digits, stack), start)
+    return tensors.equal_counts(stack, known.digits, start)
 
 
 def _share_out(total: Blocks, job: Job, known: Prefix) -> Cut:
-    """Entries equal to the threshold before each block: the first ones stay until the quota is used up."""
-    counts = total.joined().long()
-    return _cut(known, job, counts.cumsum(1) - counts)
+    return _cut(known, job, tensors.edges_of(total.joined(), known.wanted))

@@ -1,4 +1,4 @@
-"""Bind a recipe to the headers of its models: every decision and every incompatibility, before any tensor is read."""
+"""Bind a recipe to the headers of its models: every decision and every incompatibility, before any is merged."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def _plan(
     untied = any(d.untied for d in decisions) or _writes_a_head_of_another(ground, parts, steps)
     lacking = _lacking_head(ground, parts, steps)
     tie = False if untied else True if lacking and _embeds_with_tied_models(ground, steps) else None
-    config = configuration(opened, donor, steps, stackings, tie)
+    config = configuration(opened, donor, steps, stackings, tie=tie, asked_dtype=bool(recipe.out_dtype or recipe.dtype))
     misfits, fit_notes = fit_findings(opened, stackings, steps, config.text)
     _raise_if(InputError, [*config.faults, *misfits, *([] if tie else _headless(ground, lacking))])
     tied = tuple(d.tied for d in decisions if d.tied)

@@ -45,7 +45,13 @@ class Configuration:
 
 
 def configuration(
-    opened: Sequence[Opened], donor: int, steps: Sequence[Step], stackings: Sequence[Stacking], tie: bool | None
+    opened: Sequence[Opened],
+    donor: int,
+    steps: Sequence[Step],
+    stackings: Sequence[Stacking],
+    *,
+    tie: bool | None,
+    asked_dtype: bool,
 ) -> Configuration:
     """Patch the donor's configuration.
 
@@ -55,6 +61,7 @@ def configuration(
         steps: what is written, for its dtypes.
         stackings: stacks put together anew.
         tie: what the output must say of its head, where that is not what the donor says.
+        asked_dtype: whether the recipe says which dtype to write.
     """
     reader = opened[donor].reader
     if reader.config is None or reader.config_text is None:
@@ -67,7 +74,7 @@ def configuration(
         changes.update(found.changes)
         faults += found.faults
         notes += found.notes
-    changes.update(_dtype_changes(reader.config, steps, opened[donor]))
+    changes.update(_dtype_changes(reader.config, steps, None if asked_dtype else opened[donor]))
     if tie is not None:
         saying = [path for path, section in sections(reader.config) if section.get("tie_word_embeddings") is not None]
         changes.update({(*path, "tie_word_embeddings"): tie for path in (*saying, ())})
@@ -140,10 +147,12 @@ def _layer_facts(model: Opened, prefix: str) -> _LayerFacts:
     return _LayerFacts(replace(source, section={**section, **lists}))
 
 
-def _dtype_changes(config: Mapping[str, Any], steps: Sequence[Step], donor: Opened) -> dict[tuple[str, ...], str]:
-    """New dtype entries where the bulk of what is written has another dtype than the donor's own tensors."""
+def _dtype_changes(
+    config: Mapping[str, Any], steps: Sequence[Step], donor: Opened | None
+) -> dict[tuple[str, ...], str]:
+    """New dtype entries for what is written; none where it has the dtype of the donor's tensors, whatever is said."""
     written = _main_dtype((s.out.dtype, s.out.numel) for s in steps)
-    own = _main_dtype((s.dtype, s.numel) for s in donor.reader.specs.values())
+    own = _main_dtype((s.dtype, s.numel) for s in donor.reader.specs.values()) if donor else None
     if written is None or written == own:
         return {}
     return {

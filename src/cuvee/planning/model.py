@@ -1,4 +1,4 @@
-"""A plan as frozen data: what will happen to every tensor, decided from headers alone."""
+"""A plan as frozen data: what will happen to every tensor, decided from headers and a look at stored heads."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that will be done, before a tensor byte is read.
+    """Everything that will be done, before any tensor is merged.
 
     Attributes:
         recipe: what was asked.

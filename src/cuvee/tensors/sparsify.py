@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from cuvee.tensors.affine import per_model
-from cuvee.tensors.blocks import BLOCK, Counts
+from cuvee.tensors.blocks import BLOCK, Blocks, Counts
 
 _LARGE = 1 << 18
 _INT_OF = {torch.float32: torch.int32, torch.float64: torch.int64}
@@ -20,14 +22,13 @@ class Cut:
 
     Attributes:
         threshold: k-th largest magnitude, `[K]`, work dtype.
-        quota: how many of the entries equal to the threshold stay, `[K]`, int64, first come first kept.
-        equal_before: entries equal to the threshold before each block, `[K, blocks]`, int64; `None` when all of them
-            stay, so that nobody needs to count.
+        edges: for each delta the block in which the entries equal to the threshold run out, and how many of those in
+            that block stay, first come first kept: in blocks before it all of them stay, behind it none. `None` when
+            all of them stay everywhere.
     """
 
     threshold: Tensor
-    quota: Tensor
-    equal_before: Tensor | None = None
+    edges: tuple[tuple[int, int], ...] | None = None
 
 
 def keep_largest(deltas: Tensor, cut: Cut, start: int) -> Tensor:
@@ -41,24 +42,74 @@ def keep_largest(deltas: Tensor, cut: Cut, start: int) -> Tensor:
     Returns:
         `[K, n]`.
     """
-    magnitude = magnitude_bits(deltas)  # as bits, NaN is larger than any number, and is not trimmed away
-    threshold = magnitude_bits(per_model(cut.threshold, deltas))
-    if cut.equal_before is None:
-        return deltas.masked_fill(magnitude < threshold, 0)
-    equal = magnitude == threshold
-    rank = equal.cumsum(dim=1) + cut.equal_before[:, start // BLOCK].unsqueeze(1)
-    kept = (magnitude > threshold) | (equal & (rank <= cut.quota.unsqueeze(1)))
-    return deltas.masked_fill(~kept, 0)
+    # As bits, NaN is larger than any number, and is not trimmed away.
+    margin = magnitude_bits(deltas) - magnitude_bits(per_model(cut.threshold, deltas))
+    for row, (block, quota) in zip(margin, cut.edges or (), strict=cut.edges is not None):
+        begin = min(max(block * BLOCK - start, 0), len(row))
+        edge, behind = row[begin : begin + BLOCK], row[begin + BLOCK :]
+        if block * BLOCK < start:
+            edge, behind = row[:0], row
+        equal = edge == 0
+        edge -= (equal & (equal.cumsum(0) > quota)).to(row.dtype)
+        behind -= 1
+    return _keep_where(deltas, margin)
+
+
+def equal_counts(deltas: Tensor, magnitudes: Tensor, start: int) -> Blocks:
+    """How many entries of each block have a delta's threshold as magnitude.
+
+    Args:
+        deltas: `[K, n]`, a tile.
+        magnitudes: the bits of the thresholds, `[K]`.
+        start: index in the tensor of the tile's first element, a multiple of `BLOCK`.
+    """
+    blocks = math.ceil(deltas.shape[1] / BLOCK)
+    found = [
+        torch.bincount(places_of(row, int(bits)) // BLOCK, minlength=blocks)
+        for row, bits in zip(magnitude_bits(deltas), magnitudes, strict=True)
+    ]
+    return Blocks({start // BLOCK: torch.stack(found)})
+
+
+def edges_of(counts: Tensor, quota: Tensor) -> tuple[tuple[int, int], ...]:
+    """For each delta the block in which its quota of entries runs out, and how many of that block's stay.
+
+    Args:
+        counts: entries equal to the threshold in every block, `[K, blocks]`.
+        quota: how many of them stay, `[K]`, at least 1 and at most all.
+    """
+    running = counts.cumsum(1)
+    blocks = (running < quota.unsqueeze(1)).sum(1)
+    before = (running - counts).gather(1, blocks.unsqueeze(1)).squeeze(1)
+    return tuple(zip(blocks.tolist(), (quota - before).tolist(), strict=True))
+
+
+def places_of(values: Tensor, value: int) -> Tensor:
+    """Indices of the entries equal to a value, ascending; by numpy on the CPU, which compares ten times as fast."""
+    if values.device.type != "cpu":
+        return (values == value).nonzero().squeeze(1)
+    return torch.from_numpy(np.flatnonzero(values.numpy() == value))
+
+
+def _keep_where(values: Tensor, margin: Tensor) -> Tensor:
+    """Zero every entry whose integer margin is negative.
+
+    Written with the bits of the sign: the masked fills of torch take one entry at a time, this takes sixteen.
+    """
+    dropped = margin >> (margin.dtype.itemsize * 8 - 1)  # all bits set where the margin is negative
+    return (values.contiguous().view(margin.dtype) & ~dropped).view(values.dtype)
 
 
 def keep_drawn(deltas: Tensor, draws: Tensor, density: Tensor) -> Tensor:
     """Keep each entry with probability `density` of its model: those whose uniform draw in [0, 1) is below it."""
-    return deltas.masked_fill(draws >= per_model(density, deltas), 0)
+    margin = draws.to(deltas.dtype) - per_model(density, deltas)  # negative where the entry stays
+    return _keep_where(deltas, ~margin.view(_INT_OF[deltas.dtype]))
 
 
 def magnitude_bits(deltas: Tensor) -> Tensor:
     """The bits of |d| as integers, which order as the magnitudes do, `[K, n]`."""
-    return deltas.abs().contiguous().view(_INT_OF[deltas.dtype])
+    bits = deltas.contiguous().view(_INT_OF[deltas.dtype])
+    return bits & torch.iinfo(bits.dtype).max
 
 
 def digit_width(numel: int) -> int:
@@ -81,10 +132,9 @@ def digit_counts(deltas: Tensor, prefix: Tensor | None, digit: int, width: int) 
         width: bits per digit.
     """
     low = width * (digits_in(deltas.dtype, width) - 1 - digit)
-    bits = magnitude_bits(deltas).long()
     rows = []
-    for i in range(len(bits)):
-        chosen = bits[i] if prefix is None else bits[i][bits[i] >> (low + width) == prefix[i]]
+    for i, row in enumerate(magnitude_bits(deltas)):
+        chosen = row if prefix is None else row[places_of(row >> (low + width), int(prefix[i]))]
         rows.append(torch.bincount((chosen >> low) & ((1 << width) - 1), minlength=1 << width))
     return Counts(torch.stack(rows))
 

@@ -142,3 +142,14 @@ def test_a_model_that_stands_there_twice_has_two_masks() -> None:
     assert len(set(keys)) == 4
     assert keys[:2] == mask_keys(0, ["a", "b"], "w")
     assert keys[2] != mask_keys(0, ["a2"], "w")[0]
+
+
+@pytest.mark.parametrize("method", ["linear", "slerp", "task_arithmetic", "ties", "dare_linear", "dare_ties"])
+def test_parameters_of_a_live_model_are_tensors(method: str) -> None:
+    settings = {"slerp": {"t": 0.3}}.get(method, {"weight": 0.5})
+    base = {} if method == "linear" else {"base": torch.nn.Parameter(A.clone())}
+    live = torch.nn.Parameter(B.clone())
+    found = methods.get(method)([live], **base, **settings)
+    plain = methods.get(method)([B], **({"base": A} if base else {}), **settings)
+    assert found.detach().equal(plain)
+    assert live.equal(B)

@@ -104,6 +104,12 @@ def test_the_configuration_says_the_dtype_written(key: str) -> None:
     assert changes(data, model, {key: None}) == {}
 
 
+def test_a_configuration_that_was_wrong_is_put_right_where_the_recipe_says_what_to_write() -> None:
+    model = {"a": of("bfloat16")}
+    assert changes(linear("a", dtype="bfloat16"), model, {"dtype": "float32"}) == {"dtype": "bfloat16"}
+    assert changes(linear("a"), model, {"dtype": "float32"}) == {}
+
+
 def test_every_section_that_says_a_dtype_is_changed() -> None:
     config = {"dtype": "float32", "text_config": {"dtype": "float32", "a": {"torch_dtype": "float16"}}, "b": {"c": {}}}
     found = changes(linear("a", out_dtype="bfloat16"), {"a": of("float32")}, config)

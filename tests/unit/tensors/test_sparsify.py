@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from cuvee.tensors import BLOCK, Counts, Cut, digit_counts, digits_in, keep_drawn, keep_largest, next_digit
-from cuvee.tensors.sparsify import digit_width, magnitude_bits, magnitude_from_bits
+from cuvee.tensors.sparsify import (
+    digit_width,
+    edges_of,
+    equal_counts,
+    magnitude_bits,
+    magnitude_from_bits,
+    places_of,
+)
 
 DTYPES = {32: torch.float32, 64: torch.float64}
 SMALLEST = {32: 2.0**-149, 64: 5e-324}
@@ -39,10 +46,9 @@ def cut_of(deltas: Tensor, wanted: Sequence[int], width: int, tile: int = BLOCK)
     for digit in range(digits_in(deltas.dtype, width)):
         counts = reduce(add, [digit_counts(part, prefix, digit, width) for part in tiles])
         prefix, left, _ = next_digit(counts, prefix, left)
-    threshold = magnitude_from_bits(prefix, deltas.dtype)
-    equal = deltas.abs() == threshold[:, None]
-    before = [equal[:, :a].sum(1) for a in starts_of(deltas.shape[1], BLOCK)]
-    return Cut(threshold, left, torch.stack(before, 1))
+    starts = starts_of(deltas.shape[1], tile)
+    equal = reduce(add, [equal_counts(part, prefix, a) for part, a in zip(tiles, starts, strict=True)])
+    return Cut(magnitude_from_bits(prefix, deltas.dtype), edges_of(equal.joined(), left))
 
 
 def trimmed(deltas: Tensor, wanted: Sequence[int], width: int, tile: int = BLOCK) -> Tensor:
@@ -108,7 +114,7 @@ def test_exactly_as_many_stay_as_are_wanted() -> None:
 
 def test_a_cut_without_counts_keeps_all_entries_at_the_threshold() -> None:
     deltas = torch.tensor([[1.0, -2.0, 2.0, 0.5], [1.0, 1.0, 3.0, -1.0]])
-    cut = Cut(torch.tensor([2.0, 3.0]), torch.tensor([2, 1]))
+    cut = Cut(torch.tensor([2.0, 3.0]))
     assert keep_largest(deltas, cut, 0).tolist() == [[0, -2, 2, 0], [0, 0, 3, 0]]
 
 
@@ -122,8 +128,7 @@ def test_deltas_are_not_changed_in_place() -> None:
 def test_what_is_no_number_is_never_trimmed_before_a_number(kept: int) -> None:
     """With `--allow-nonfinite` a damaged entry stays seen, whether or not others equal the threshold."""
     deltas = torch.tensor([[math.nan, 1.0, 1.0, 1.0, 0.0]])
-    equal = Cut(torch.tensor([1.0]), torch.tensor([kept]), torch.zeros(1, 1, dtype=torch.int64))
-    for cut in (equal, Cut(torch.tensor([1.0]), torch.tensor([3]))):
+    for cut in (Cut(torch.tensor([1.0]), ((0, kept),)), Cut(torch.tensor([1.0]))):
         assert keep_largest(deltas, cut, 0)[0, 0].isnan()
 
 
@@ -200,3 +205,36 @@ def test_entries_stay_where_the_draw_is_below_the_density() -> None:
     draws = torch.tensor([[0.0, 0.5, 0.49], [0.999, 0.0, 0.5]])
     assert keep_drawn(deltas, draws, torch.tensor([0.5, 1.0])).tolist() == [[1, 0, 3], [4, 5, 6]]
     assert keep_drawn(deltas, draws, torch.tensor([0.25, 0.25])).tolist() == [[1, 0, 0], [0, 5, 0]]
+
+
+# --- the edge among equals
+
+
+@pytest.mark.parametrize(
+    ("counts", "quota", "edge"),
+    [
+        ([0, 3, 0, 2], 1, (1, 1)),
+        ([0, 3, 0, 2], 3, (1, 3)),
+        ([0, 3, 0, 2], 4, (3, 1)),
+        ([0, 3, 0, 2], 5, (3, 2)),
+        ([1], 1, (0, 1)),
+    ],
+)
+def test_the_block_in_which_a_quota_runs_out(counts: list[int], quota: int, edge: tuple[int, int]) -> None:
+    assert edges_of(torch.tensor([counts]), torch.tensor([quota])) == (edge,)
+
+
+@pytest.mark.parametrize("start", [0, BLOCK, 2 * BLOCK, 3 * BLOCK])
+def test_a_tile_keeps_its_share_wherever_the_edge_lies(start: int) -> None:
+    """All entries are equal and 10 of the third block stay."""
+    cut = Cut(torch.tensor([1.0]), ((2, 10),))
+    kept = [BLOCK if block < 2 else 10 if block == 2 else 0 for block in range(start // BLOCK, start // BLOCK + 3)]
+    found = keep_largest(torch.ones(1, 3 * BLOCK), cut, start)
+    assert found.view(3, BLOCK).sum(1).tolist() == kept
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
+def test_places_are_found_the_same_way_by_torch_and_by_numpy(dtype: torch.dtype) -> None:
+    values = torch.tensor([3, 1, 3, 2, -3, 3], dtype=dtype)
+    assert places_of(values, 3).tolist() == (values == 3).nonzero().squeeze(1).tolist() == [0, 2, 5]
+    assert places_of(values[:0], 3).tolist() == []
