@@ -11,6 +11,7 @@ from torch import Tensor
 import cuvee
 from cuvee import methods
 from cuvee.checkpoint import MemoryReader, MemoryWriter, plan_layout
+from cuvee.execute.ledger import Ledger
 from cuvee.execute.work import Bench
 from cuvee.methods import Method
 from cuvee.planning import bind, referenced
@@ -54,4 +55,4 @@ def table(
     readers = [reader(ref.path, models[ref.path], (configs or {}).get(ref.path)) for ref in referenced(recipe)]
     plan = bind(recipe, readers, chosen.spec)
     writer = MemoryWriter(plan_layout([step.out for step in plan.steps], 1 << 40))
-    return Table(Bench(plan, readers, writer, chosen, **options), writer)
+    return Table(Bench(plan, readers, writer, chosen, Ledger(plan, hashes=False, progress=None), **options), writer)

@@ -1,18 +1,28 @@
-"""One fingerprint for one sequence of bytes, wherever it lies: in a map, a pickle, memory, or a strided view."""
+"""One fingerprint for one tensor's bytes, wherever they lie and in whatever order they come.
+
+    xxh3-128 of the row-major, little-endian bytes, for a tensor of at most `CHUNK` elements
+    xxh3-128 of the xxh3-128s (16 bytes each) of its chunks of `CHUNK` elements, for a larger one
+
+So a tile can be hashed while it is in the processor's cache, by whichever worker has it.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import xxhash
 
-from cuvee.checkpoint.flat import PIECE, tensor_pieces
+from cuvee.checkpoint.flat import flat_slice, tensor_bytes
 from cuvee.types import TensorSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+CHUNK: Final = 1 << 17
+"""Elements hashed as one."""
 
 
 def digest_pieces(pieces: Iterable[memoryview | bytes]) -> str:
@@ -23,8 +33,54 @@ def digest_pieces(pieces: Iterable[memoryview | bytes]) -> str:
     return str(state.hexdigest())
 
 
+class TensorHash:
+    """The fingerprint of one tensor, from its chunks in any order; several threads may bring them.
+
+    Args:
+        numel: elements of the tensor.
+    """
+
+    def __init__(self, numel: int) -> None:
+        self._numel = numel
+        self._found: list[bytes | None] = [None] * max(1, math.ceil(numel / CHUNK))
+
+    def add(self, start: int, data: memoryview, itemsize: int) -> None:
+        """Take in a run of bytes; what it does not cover to the end of a chunk is left out.
+
+        Args:
+            start: the element it begins with.
+            data: the bytes of whole elements.
+            itemsize: bytes per element.
+        """
+        stop = start + len(data) // itemsize
+        for chunk in range(math.ceil(start / CHUNK), math.ceil(stop / CHUNK)):
+            first, last = chunk * CHUNK, min((chunk + 1) * CHUNK, self._numel)
+            if last <= stop:
+                part = data[(first - start) * itemsize : (last - start) * itemsize]
+                self._found[chunk] = xxhash.xxh3_128_digest(part)
+
+    def hexdigest(self) -> str | None:
+        """The fingerprint (hex); `None` while a chunk is missing."""
+        if self._numel == 0:
+            return digest_pieces([])
+        known = [digest for digest in self._found if digest is not None]
+        if len(known) < len(self._found):
+            return None
+        return known[0].hex() if len(known) == 1 else str(xxhash.xxh3_128_hexdigest(b"".join(known)))
+
+
+def digest_chunks(numel: int, itemsize: int, chunks: Iterable[memoryview]) -> str:
+    """The fingerprint of a tensor from all its chunks in order."""
+    found = TensorHash(numel)
+    for i, chunk in enumerate(chunks):
+        found.add(i * CHUNK, chunk, itemsize)
+    digest = found.hexdigest()
+    assert digest is not None, "all chunks were given"
+    return digest
+
+
 def digest_tensor(tensor: Tensor) -> str:
-    """xxh3-128 (hex) of a tensor's little-endian row-major bytes; strides and device make no difference.
+    """The fingerprint of a tensor; strides and device make no difference.
 
     Example:
         >>> import torch
@@ -32,17 +88,14 @@ def digest_tensor(tensor: Tensor) -> str:
         >>> digest_tensor(square.T) == digest_tensor(square.T.contiguous())
         True
     """
-    return digest_pieces(tensor_pieces(tensor))
+    return digest_chunks(tensor.numel(), tensor.element_size(), _chunks(tensor))
 
 
-def digest_memory(buffer: memoryview) -> str:
-    """xxh3-128 (hex) of bytes that may be a map of a large file: touched in order, a piece at a time."""
-    return digest_pieces(_split(buffer))
-
-
-def _split(buffer: memoryview) -> Iterator[memoryview]:
-    for start in range(0, len(buffer), PIECE):
-        yield buffer[start : start + PIECE]
+def _chunks(tensor: Tensor) -> Iterator[memoryview]:
+    numel = tensor.numel()
+    for start in range(0, numel, CHUNK):
+        piece = flat_slice(tensor, start, min(start + CHUNK, numel)).contiguous()
+        yield tensor_bytes(piece)  # a view of `piece`, which lives until the next one is asked for
 
 
 def content_hash(digests: Mapping[str, tuple[TensorSpec, str]]) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 PIECE: Final = 8 << 20
-"""Bytes hashed or copied at a time: memory stays bounded for a tensor of any size."""
+"""Bytes of a file hashed or copied at a time."""
 
 _READ_ONLY: Final = 0x100  # PyBUF_READ
 # A prototype of our own: attributes set on ctypes.pythonapi would be shared with every other library.
@@ -71,14 +71,6 @@ def tensor_bytes(values: Tensor) -> memoryview:
     if size == 0:
         return memoryview(b"")
     return cast(memoryview, _view_memory(values.data_ptr(), size, _READ_ONLY))
-
-
-def tensor_pieces(tensor: Tensor) -> Iterator[memoryview]:
-    """The row-major bytes of any tensor in pieces of at most `PIECE` bytes."""
-    step = PIECE // tensor.element_size()
-    for start in range(0, tensor.numel(), step):
-        piece = flat_slice(tensor, start, min(start + step, tensor.numel())).contiguous()
-        yield tensor_bytes(piece)
 
 
 def check_range(name: str, start: int, stop: int, numel: int) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
-from cuvee.checkpoint.digest import digest_memory
+from cuvee.checkpoint.digest import CHUNK, digest_chunks
 from cuvee.checkpoint.flat import check_range
 from cuvee.checkpoint.format import read_header
 from cuvee.checkpoint.protocol import Placed
@@ -96,9 +96,12 @@ class SafetensorsFile:
         return torch.frombuffer(self._map(), dtype=dtype, count=stop - start, offset=begin)
 
     def digest(self, name: str) -> str:
-        """xxh3-128 (hex) of the tensor's bytes."""
+        """The fingerprint of the tensor's bytes."""
         placed = self._placed[name]
-        return digest_memory(self._memory()[placed.begin : placed.end])
+        size = DTYPES[placed.spec.dtype].size
+        data = self._memory()[placed.begin : placed.end]
+        chunks = (data[at : at + CHUNK * size] for at in range(0, len(data), CHUNK * size))
+        return digest_chunks(placed.spec.numel, size, chunks)
 
     def close(self) -> None:
         """Let go of the map; views handed out stay good."""

@@ -86,7 +86,7 @@ class MemoryReader:
         return flat_slice(self._tensors[name], start, stop)
 
     def digest(self, name: str) -> str:
-        """xxh3-128 (hex) of the tensor's bytes."""
+        """The fingerprint of the tensor's bytes."""
         return digest_tensor(self._tensors[name])
 
     def close(self) -> None:
@@ -155,7 +155,7 @@ class MemoryWriter:
         self._written.add(name, values.numel())
 
     def digest(self, name: str) -> str:
-        """xxh3-128 (hex) of the tensor's bytes as written."""
+        """The fingerprint of the tensor's bytes as written."""
         return digest_tensor(self._filling[name])
 
     def add_text(self, name: str, text: str) -> None:

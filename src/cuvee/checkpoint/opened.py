@@ -80,7 +80,7 @@ class Checkpoint:
         return self._weights.read(name, start, stop)
 
     def digest(self, name: str) -> str:
-        """xxh3-128 (hex) of the tensor's bytes."""
+        """The fingerprint of the tensor's bytes."""
         return self._weights.digest(name)
 
     def close(self) -> None:

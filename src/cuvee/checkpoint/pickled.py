@@ -62,7 +62,7 @@ class PickleFile:
         return flat_slice(tensor, start, stop)
 
     def digest(self, name: str) -> str:
-        """xxh3-128 (hex) of the tensor's row-major bytes."""
+        """The fingerprint of the tensor's row-major bytes."""
         return digest_tensor(self._tensors[name])
 
     def close(self) -> None:

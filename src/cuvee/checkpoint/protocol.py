@@ -63,7 +63,7 @@ class Reader(Protocol):
         """
 
     def digest(self, name: str) -> str:
-        """xxh3-128 (hex) of the tensor's little-endian row-major bytes."""
+        """The fingerprint (hex) of the tensor's bytes; see `checkpoint.digest`."""
 
     def close(self) -> None:
         """Let go of files and maps; reading afterwards is an error."""
@@ -76,7 +76,7 @@ class Writer(Protocol):
         """Put flat `values` (already in the tensor's dtype) at element `start` of a tensor; safe from any thread."""
 
     def digest(self, name: str) -> str:
-        """xxh3-128 (hex) of the tensor's bytes as written; call it when the tensor is complete."""
+        """The fingerprint (hex) of the tensor's bytes as written; call it when the tensor is complete."""
 
     def add_text(self, name: str, text: str) -> None:
         """Add a small text file to the output."""

@@ -63,7 +63,7 @@ class ShardedWeights:
         return self._files[self._where[name]].read(name, start, stop)
 
     def digest(self, name: str) -> str:
-        """xxh3-128 (hex) of the tensor's bytes."""
+        """The fingerprint of the tensor's bytes."""
         return self._files[self._where[name]].digest(name)
 
     def close(self) -> None:

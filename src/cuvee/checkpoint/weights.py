@@ -27,7 +27,7 @@ class Weights(Protocol):
         """Elements `start` to `stop` (not included)."""
 
     def digest(self, name: str) -> str:
-        """xxh3-128 (hex) of the tensor's bytes."""
+        """The fingerprint of the tensor's bytes."""
 
     def close(self) -> None:
         """Let go of the files."""

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from cuvee.checkpoint.copying import copy_hashed
-from cuvee.checkpoint.digest import digest_pieces
+from cuvee.checkpoint.digest import CHUNK, digest_chunks
 from cuvee.checkpoint.flat import tensor_bytes
 from cuvee.checkpoint.layout import INDEX, format_size
 from cuvee.checkpoint.os_errors import HINTS, told
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 # File systems that cannot reserve blocks say so in one of these ways.
 _NO_ALLOCATION: Final = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
-_BUFFER: Final = 1 << 20
 
 
 class FolderWriter:
@@ -109,10 +108,12 @@ class FolderWriter:
         self._written.add(name, values.numel())
 
     def digest(self, name: str) -> str:
-        """xxh3-128 (hex) of the tensor's bytes, read back from the file."""
+        """The fingerprint of the tensor's bytes, read back from the file."""
         file, placed = self._where[name]
         with told("read", self._places.out / file):
-            return digest_pieces(_read_pieces(self._descriptor(file), placed.begin, placed.end))
+            size = DTYPES[placed.spec.dtype].size
+            chunks = _read_pieces(self._descriptor(file), placed.begin, placed.end, CHUNK * size)
+            return digest_chunks(placed.spec.numel, size, chunks)
 
     def add_text(self, name: str, text: str) -> None:
         """Add a small text file, in UTF-8 and with its line ends as they are."""
@@ -244,12 +245,19 @@ def _write_all(descriptor: int, data: memoryview, at: int) -> None:
         data, at = data[count:], at + count
 
 
-def _read_pieces(descriptor: int, begin: int, end: int) -> Iterator[memoryview]:
-    """The bytes of a region, piece by piece through one buffer small enough to stay in the processor's cache."""
-    buffer = memoryview(bytearray(min(_BUFFER, end - begin)))
-    while begin < end:
-        count = os.preadv(descriptor, [buffer[: end - begin]], begin)
+def _read_pieces(descriptor: int, begin: int, end: int, size: int) -> Iterator[memoryview]:
+    """The bytes of a region in pieces of `size`, the last may be shorter, through one buffer."""
+    buffer = memoryview(bytearray(min(size, end - begin)))
+    for at in range(begin, end, size):
+        piece = buffer[: min(size, end - at)]
+        _read_all(descriptor, piece, at)
+        yield piece
+
+
+def _read_all(descriptor: int, into: memoryview, at: int) -> None:
+    """Fill a buffer: one call may bring fewer bytes."""
+    while into:
+        count = os.preadv(descriptor, [into], at)
         if not count:
             raise OSError(errno.EIO, "the file is shorter than it was made")
-        yield buffer[:count]
-        begin += count
+        into, at = into[count:], at + count

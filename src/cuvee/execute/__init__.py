@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from cuvee.execute.run import Digests, Progress, Runner, execute
+from cuvee.execute.ledger import Digests, Progress
+from cuvee.execute.run import Runner, execute
 
 __all__ = ["Digests", "Progress", "Runner", "execute"]

@@ -17,7 +17,7 @@ import torch
 
 from cuvee.checkpoint import content_hash
 from cuvee.checkpoint.protocol import Reader
-from cuvee.execute.run import Digests
+from cuvee.execute.ledger import Digests
 from cuvee.planning.counts import counts_of
 from cuvee.planning.model import Plan
 from cuvee.recipe import recipe_hash, to_data

@@ -13,6 +13,7 @@ from torch import Tensor
 from cuvee import tensors
 from cuvee.checkpoint.protocol import Reader, Writer
 from cuvee.errors import Fault, InputError
+from cuvee.execute.ledger import Ledger
 from cuvee.methods import Job, Method
 from cuvee.methods.tiles import combine_tile, mask_keys, stack_of
 from cuvee.planning.model import Piece, Plan, Step
@@ -27,6 +28,7 @@ class Bench:
         readers: the input models, in the plan's order.
         writer: the output.
         method: the method.
+        ledger: told of every tile.
         seed: seed of random masks.
         allow_nonfinite: let NaN and infinity pass.
     """
@@ -35,6 +37,7 @@ class Bench:
     readers: Sequence[Reader]
     writer: Writer
     method: Method
+    ledger: Ledger
     seed: int = 0
     allow_nonfinite: bool = False
 
@@ -67,8 +70,8 @@ def _tensors(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_tile(bench: Bench, step: Step, start: int, stop: int, job: Job, *, first: bool = True) -> Tile:
-    """Read one tile of every input and stack it for the method; what is read first is checked to be finite."""
-    read = _read_checked if first else _read
+    """Read one tile of every input and stack it for the method."""
+    read = _read_first if first else _read
     values = [read(bench, piece, start, stop) for piece in step.inputs]
     base = None if step.base is None else read(bench, step.base, start, stop)
     return Tile(stack_of(bench.method, values, base, job.dtype), base, start)
@@ -78,8 +81,11 @@ def _read(bench: Bench, piece: Piece, start: int, stop: int) -> Tensor:
     return bench.readers[piece.model].read(piece.tensor, start, stop)
 
 
-def _read_checked(bench: Bench, piece: Piece, start: int, stop: int) -> Tensor:
-    values = _read(bench, piece, start, stop)
+def _read_first(bench: Bench, piece: Piece, start: int, stop: int) -> Tensor:
+    """What is read for the first time is hashed, and checked to be finite."""
+    reader = bench.readers[piece.model]
+    values = reader.read(piece.tensor, start, stop)
+    bench.ledger.read(piece, reader.specs[piece.tensor].numel, start, values)
     if values.is_floating_point() and not bench.allow_nonfinite:
         _check_finite(values, bench, piece, start)
     return values
@@ -109,7 +115,7 @@ def merge_tile(bench: Bench, step: Step, tile: Tile, job: Job, known: Any) -> No
 
 def copy_tile(bench: Bench, step: Step, start: int, stop: int) -> None:
     """Copy one tile of the first input, cast to the output's dtype."""
-    _write(bench, step, start, _read_checked(bench, step.inputs[0], start, stop))
+    _write(bench, step, start, _read_first(bench, step.inputs[0], start, stop))
 
 
 def _write(bench: Bench, step: Step, start: int, values: Tensor) -> None:
@@ -118,6 +124,7 @@ def _write(bench: Bench, step: Step, start: int, values: Tensor) -> None:
     if checked and not all_finite(rounded):
         raise InputError(_overflow(step, values))
     bench.writer.write(step.out.name, start, rounded)
+    bench.ledger.written(step, start, rounded)
 
 
 def _overflow(step: Step, values: Tensor) -> Fault:

@@ -1,5 +1,7 @@
 """The in-memory twins, fingerprints, and any tensor as one row of elements."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 import xxhash
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cuvee.checkpoint import FolderWriter, MemoryReader, MemoryWriter, content_hash, digest_tensor, open_checkpoint
-from cuvee.checkpoint import flat as flat_module
+from cuvee.checkpoint.digest import TensorHash
 from cuvee.checkpoint.flat import flat_slice
 from cuvee.checkpoint.layout import plan_layout
 from cuvee.errors import InputError
@@ -117,11 +119,45 @@ def test_the_same_bytes_have_the_same_digest_everywhere(tmp_path):
             assert found == {expected}, name
 
 
-def test_a_digest_does_not_depend_on_the_size_of_its_pieces(monkeypatch):
-    tensor = torch.arange(1000.0).reshape(10, 100).T
-    whole = digest_tensor(tensor)
-    monkeypatch.setattr(flat_module, "PIECE", 64)
-    assert digest_tensor(tensor) == whole == digest_tensor(tensor.contiguous())
+def by_hand(tensor):
+    """The definition: chunks of 131,072 elements, hashed one by one, and the hashes hashed."""
+    raw, size = raw_bytes(tensor), tensor.element_size() << 17
+    parts = [xxhash.xxh3_128_digest(raw[at : at + size]) for at in range(0, len(raw), size)]
+    return parts[0].hex() if len(parts) == 1 else xxhash.xxh3_128_hexdigest(b"".join(parts))
+
+
+@pytest.mark.parametrize("numel", [1 << 17, (1 << 17) + 1, 3 << 17, 300_001])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_a_large_tensor_is_hashed_in_chunks(tmp_path, numel, dtype):
+    tensor = torch.randn(numel, generator=torch.Generator().manual_seed(1)).to(dtype)
+    write_model(tmp_path / "out", {"a": tensor})
+    with FolderWriter(plan_layout(specs_of({"a": tensor}), 1 << 40), tmp_path / "again") as writer:
+        fill(writer, {"a": tensor})
+        found = {
+            writer.digest("a"),
+            digest_tensor(tensor),
+            open_checkpoint(ModelRef(str(tmp_path / "out"))).digest("a"),
+        }
+    assert found == {by_hand(tensor)}
+
+
+@pytest.mark.parametrize("cuts", [[0, 1 << 17, 2 << 17, 300_001], [0, 2 << 17, 300_001], [0, 300_001]])
+def test_chunks_come_in_any_order(cuts):
+    tensor = torch.arange(300_001, dtype=torch.int32)
+    hashed = TensorHash(tensor.numel())
+    for start, stop in sorted(pairwise(cuts), reverse=True):
+        assert hashed.hexdigest() is None
+        hashed.add(start, memoryview(raw_bytes(tensor[start:stop])), 4)
+    assert hashed.hexdigest() == digest_tensor(tensor)
+
+
+@pytest.mark.parametrize("cuts", [[0, 1000, 300_001], [0, 1 << 17, (2 << 17) - 1, 300_001]])
+def test_half_chunks_are_no_chunks(cuts):
+    tensor = torch.arange(300_001, dtype=torch.int32)
+    hashed = TensorHash(tensor.numel())
+    for start, stop in pairwise(cuts):
+        hashed.add(start, memoryview(raw_bytes(tensor[start:stop])), 4)
+    assert hashed.hexdigest() is None
 
 
 def test_a_digest_sees_every_bit():

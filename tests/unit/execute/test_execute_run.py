@@ -10,7 +10,7 @@ import torch
 import xxhash
 from torch import Tensor
 
-from cuvee.checkpoint import MemoryReader
+from cuvee.checkpoint import MemoryReader, digest_tensor
 from cuvee.errors import InputError, UsageError
 from cuvee.execute import Digests, Progress, execute
 from cuvee.execute.preflight import preflight
@@ -75,7 +75,7 @@ def test_hashes_of_all_that_is_read_and_written(runner: Any) -> None:
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
-def test_an_input_used_twice_is_hashed_once(runner: Any) -> None:
+def test_what_passes_through_is_not_read_again_for_its_hash(runner: Any) -> None:
     hashed: list[str] = []
 
     class Counting(MemoryReader):
@@ -87,8 +87,20 @@ def test_an_input_used_twice_is_hashed_once(runner: Any) -> None:
     slices = [{"sources": [{"model": "a", "layer_range": r}]} for r in ([0, 2], [1, 2], [1, 2])]
     data = {"merge_method": "passthrough", "slices": slices, "parameters": {"scale": 0.5}}
     made = table(data, {"a": tensors}, reader=Counting)
-    assert len(carry_out(made, runner=runner, threads=1).inputs) == 2
-    assert sorted(hashed) == sorted(tensors)
+    found = carry_out(made, runner=runner, threads=1)
+    assert found.inputs == {Piece(0, name): digest(tensor) for name, tensor in tensors.items()}
+    assert found.outputs == {name: digest(tensor) for name, tensor in made.result.items()}
+    assert hashed == []
+
+
+@pytest.mark.parametrize("tile", [1024, 1 << 17, 1 << 18, None])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_hashes_do_not_depend_on_tiles(tile: int | None, threads: int) -> None:
+    models = {m: {"w": torch.randn(300_001, generator=torch.Generator().manual_seed(i))} for i, m in enumerate("ab")}
+    made = table(linear("a", "b"), models)
+    found = carry_out(made, threads=threads, tile=tile)
+    assert found.outputs == {"w": digest_tensor(made.result["w"])}
+    assert found.inputs == {Piece(i, "w"): digest_tensor(models[m]["w"]) for i, m in enumerate("ab")}
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
@@ -125,14 +137,23 @@ def test_progress(runner: Any) -> None:
     told: list[Progress] = []
     carry_out(made, runner=runner, progress=told.append)
     assert (told[-1].done, told[-1].total) == (2105 * 4, 2105 * 4)
-    assert sorted(step.tensor for step in told) == ["e", "w", "x"]
+    assert sorted(step.tensor for step in told) == ["w", "x"]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_large_tensor_is_told_tile_by_tile(threads: int) -> None:
+    told: list[Progress] = []
+    carry_out(table(linear("a", "b"), two(w=torch.ones(5000))), threads=threads, tile=1024, progress=told.append)
+    assert len(told) == 5
+    assert (told[0].done <= 4096, told[-1].done) == (True, 20000)
+    assert [step.done for step in told] == sorted(step.done for step in told)
 
 
 # --- what must be equal
 
 
 def test_a_difference_in_the_last_element_is_found() -> None:
-    """Compared a piece of 2^20 elements at a time."""
+    """Compared piece by piece."""
     long = torch.zeros((1 << 20) + 3, dtype=torch.uint8)
     other = long.clone()
     other[-1] = 1
