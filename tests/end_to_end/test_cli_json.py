@@ -222,6 +222,31 @@ def test_diff_over_a_base_is_about_deltas(folder: Path, capsys: Capsys) -> None:
     assert "–" in call(capsys, "diff", "a", "b", "--base", "a").out
 
 
+@pytest.mark.parametrize("odd", [float("nan"), float("inf")], ids=str)
+def test_diff_has_a_dash_where_it_has_no_figure(folder: Path, capsys: Capsys, odd: float) -> None:
+    write_model(folder / "d", {"w": torch.tensor([odd, 1.0])})
+    write_model(folder / "e", {"w": torch.tensor([1.0, 1.0])})
+    for words in (("d", "e"), ("e", "d"), ("e", "e", "--base", "d")):
+        assert answered(call(capsys, "diff", *words, "--json"), "diff")["total"]["norm_ratio"] is None
+        assert call(capsys, "diff", *words).out.splitlines()[-2].split()[:5] == ["all", "1", "–", "–", "–"]
+
+
+def test_diff_of_values_whose_squares_no_float_holds(folder: Path, capsys: Capsys) -> None:
+    write_model(folder / "d", {"w": torch.tensor([3e200, 4e200], dtype=torch.float64)})
+    write_model(folder / "e", {"w": torch.tensor([4e200, 3e200], dtype=torch.float64)})
+    assert call(capsys, "diff", "d", "e").out.splitlines()[-2].split() == [
+        "all",
+        "1",
+        "0.9600",
+        "1.0000",
+        "0.2828",
+        "0.0",
+        "%",
+    ]
+    write_model(folder / "f", {"w": torch.tensor([3.0, 4.0])})
+    assert call(capsys, "diff", "f", "d").out.splitlines()[-2].split()[2:5] == ["1.0000", "1e+200", "1e+200"]
+
+
 def test_diff_names_what_it_could_not_compare(folder: Path, capsys: Capsys) -> None:
     write_model(folder / "d", {"model.norm.weight": torch.ones(9), "extra": torch.ones(2)})
     out = call(capsys, "diff", "a", "d").out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import RenderableType
 
@@ -15,6 +15,8 @@ from cuvee.cli.words import counted, listed
 
 if TYPE_CHECKING:
     from cuvee.execute.compare import Comparison, Row, Sums
+
+_HUGE: Final = 1e6
 
 
 def diff(a: str, b: str, /, *, base: str | None = None, parts: Switch = False, common: Common = COMMON) -> int:
@@ -132,4 +134,7 @@ def _cells(sums: Sums) -> list[str]:
 
 
 def _figure(value: float | None, form: str) -> str:
-    return "–" if value is None else format(value, form)
+    """A figure, a dash where there is none; a huge one in few digits, whatever the form."""
+    if value is None:
+        return "–"
+    return format(value, form if abs(value) < _HUGE else ".4g")

@@ -15,6 +15,25 @@ from cuvee.families import natural_key, spot_of, study
 from cuvee.types import DTYPES
 
 _PIECE = 1 << 20
+_LEAST, _MOST = 2.0**-800, 2.0**800
+"""Between them, a squared norm has lost nothing to squares that vanish, and can be added to others."""
+_HIGHEST = 1024
+_ROOM = 3
+"""The highest exponent of float64, and how much below it no difference of two deltas can run over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scaled:
+    """number · 2^power: what squares add up to, where float64 alone would run over or vanish."""
+
+    number: float = 0.0
+    power: int = 0
+
+    def __add__(self, other: Scaled) -> Scaled:
+        if not (self.number and other.number):  # zero has no size that the other could be put to
+            return self if self.number else other
+        power = max(self.power, other.power)
+        return Scaled(sum(math.ldexp(x.number, x.power - power) for x in (self, other)), power)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +48,11 @@ class Sums:
         entries, tensors: how many there are.
     """
 
-    aa: float = 0.0
-    bb: float = 0.0
-    ab: float = 0.0
-    dd: float = 0.0
-    base: float | None = None
+    aa: Scaled = Scaled()
+    bb: Scaled = Scaled()
+    ab: Scaled = Scaled()
+    dd: Scaled = Scaled()
+    base: Scaled | None = None
     opposed: int = 0
     both: int = 0
     entries: int = 0
@@ -45,25 +64,43 @@ class Sums:
 
     @property
     def cosine(self) -> float | None:
-        """Cos of the angle between a and b; `None` where one of them is zero."""
-        norms = math.sqrt(self.aa) * math.sqrt(self.bb)
-        return max(-1.0, min(1.0, self.ab / norms)) if 0 < norms < math.inf else None
+        """Cos of the angle between a and b; `None` where one of them is zero or not finite."""
+        norms = math.sqrt(self.aa.number) * math.sqrt(self.bb.number)
+        if not 0 < norms < math.inf:
+            return None
+        found = _finite(self.ab.number / norms, self.ab.power - (self.aa.power + self.bb.power) // 2)
+        return None if found is None else max(-1.0, min(1.0, found))
 
     @property
     def norm_ratio(self) -> float | None:
-        """‖b‖ / ‖a‖; `None` where a is zero."""
-        return math.sqrt(self.bb / self.aa) if self.aa > 0 else None
+        """‖b‖ / ‖a‖; `None` where a is zero, or one of them not finite."""
+        return _ratio_of_norms(self.bb, self.aa)
 
     @property
     def relative_difference(self) -> float | None:
-        """‖a − b‖ / ‖a‖, or / ‖base‖ where a base is given; `None` where that is zero."""
-        scale = self.aa if self.base is None else self.base
-        return math.sqrt(self.dd / scale) if scale > 0 else None
+        """‖a − b‖ / ‖a‖, or / ‖base‖ where a base is given; `None` where that is zero, or one of them not finite."""
+        return _ratio_of_norms(self.dd, self.aa if self.base is None else self.base)
 
     @property
     def sign_conflict(self) -> float | None:
         """Share of the entries in which a and b have opposite signs, of those where neither is zero."""
         return self.opposed / self.both if self.both else None
+
+
+def _ratio_of_norms(over: Scaled, under: Scaled) -> float | None:
+    """√(over / under), `None` where there is no such number; powers of squared norms are even."""
+    if not 0 < under.number < math.inf:
+        return None
+    return _finite(math.sqrt(over.number) / math.sqrt(under.number), (over.power - under.power) // 2)
+
+
+def _finite(number: float, power: int) -> float | None:
+    """Number · 2^power, `None` where that is NaN, infinite or too large for a float."""
+    try:
+        found = math.ldexp(number, power)
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,22 +185,57 @@ def _tensor_sums(readers: Sequence[Reader], name: str) -> Sums:
     numel = readers[0].specs[name].numel
     total = Sums(tensors=1)
     for start in range(0, numel, _PIECE):
-        a, b, *base = (r.read(name, start, min(start + _PIECE, numel)).double() for r in readers)
-        total += _sums(a, b, base[0] if base else None)
+        values = [r.read(name, start, min(start + _PIECE, numel)).double() for r in readers]
+        plain = _sums(values, _plain_product)
+        total += plain if _is_safe(plain) else _careful_sums(values)
     return total
 
 
-def _sums(a: torch.Tensor, b: torch.Tensor, base: torch.Tensor | None) -> Sums:
-    if base is not None:
-        a, b = a - base, b - base
+def _sums(values: Sequence[torch.Tensor], product: Callable[[torch.Tensor, torch.Tensor], Scaled]) -> Sums:
+    """The sums over one piece of a, b and, if it is given, the base."""
+    a, b, *rest = values
+    if rest:
+        a, b = a - rest[0], b - rest[0]
     signs = a.sign() * b.sign()
     return Sums(
-        aa=float(a @ a),
-        bb=float(b @ b),
-        ab=float(a @ b),
-        dd=float((a - b) @ (a - b)),
-        base=None if base is None else float(base @ base),
+        aa=product(a, a),
+        bb=product(b, b),
+        ab=product(a, b),
+        dd=product(apart := a - b, apart),
+        base=product(rest[0], rest[0]) if rest else None,
         opposed=int((signs < 0).sum()),
         both=int((signs != 0).sum()),
         entries=a.numel(),
     )
+
+
+def _plain_product(x: torch.Tensor, y: torch.Tensor) -> Scaled:
+    return Scaled(float(x @ y))
+
+
+def _is_safe(sums: Sums) -> bool:
+    """Whether no square ran over or vanished; zero is not told apart from what vanished, and costs a second look."""
+    squares = (sums.aa, sums.bb, sums.dd, *([] if sums.base is None else [sums.base]))
+    return all(_LEAST < square.number < _MOST for square in squares)
+
+
+def _careful_sums(values: Sequence[torch.Tensor]) -> Sums:
+    """The same sums of values of any size."""
+    common = _ROOM if max(_exponent(x) for x in values) > _HIGHEST - _ROOM else 0
+
+    def product(x: torch.Tensor, y: torch.Tensor) -> Scaled:
+        powers = _exponent(x), _exponent(y)
+        return Scaled(float(_divided(x, powers[0]) @ _divided(y, powers[1])), sum(powers) + 2 * common)
+
+    return _sums([_divided(x, common) for x in values], product)
+
+
+def _exponent(x: torch.Tensor) -> int:
+    """That of the largest value; 0 where that is zero or not finite."""
+    return math.frexp(float(x.abs().max()))[1] if x.numel() else 0
+
+
+def _divided(x: torch.Tensor, power: int) -> torch.Tensor:
+    """X / 2^power, in two steps, as 2^power itself may be beyond float64."""
+    half = power // 2
+    return x * 2.0**-half * 2.0 ** (half - power)
