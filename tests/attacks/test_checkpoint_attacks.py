@@ -147,7 +147,7 @@ def test_13_a_file_cut_off_in_its_data(tmp_path):
 
 
 def test_14_a_file_cut_off_after_it_was_opened(tmp_path):
-    """Stopped, until the file is mapped, by comparing it with what was opened."""
+    """Stopped, until the file is opened again, by comparing it with what was opened."""
     path = model_folder(tmp_path) / "model.safetensors"
     reader = open_checkpoint(ModelRef(str(path)))
     os.truncate(path, 10)

@@ -356,24 +356,14 @@ def test_an_input_that_goes_away_is_read_to_its_end(yard: Yard, forked: Forks, p
     assert_whole(yard.out, read(yard.root / "before"))
 
 
-def test_an_input_that_changes_in_place_spoils_no_more_than_the_values(yard: Yard, forked: Forks, pair: Path) -> None:
-    assert changed(yard, forked, pair, "changed in place") == 0
-    assert cuvee.verify(yard.out).ok
-
-
-@pytest.mark.xfail(strict=True, reason="nobody looks whether an input has changed by the end of the merge")
 def test_an_input_that_changes_in_place_is_told(yard: Yard, forked: Forks, pair: Path) -> None:
     assert changed(yard, forked, pair, "changed in place") == 4
-
-
-def test_an_input_cut_short_leaves_no_output(yard: Yard, forked: Forks, pair: Path) -> None:
-    assert changed(yard, forked, pair, "cut short") not in (0, CRASHED)
     assert not yard.out.exists()
 
 
-@pytest.mark.xfail(strict=True, reason="reading a mapped file beyond its new end kills the process (SIGBUS)")
 def test_an_input_cut_short_is_an_error_like_any_other(yard: Yard, forked: Forks, pair: Path) -> None:
     assert changed(yard, forked, pair, "cut short") == 4
+    assert not yard.out.exists()
 
 
 def replaced_before_it_is_read(path: str, out: str, victim: str) -> int:

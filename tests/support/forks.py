@@ -26,7 +26,7 @@ HEAVY = (
     "torch",
     "cuvee.api",
     "cuvee.checkpoint.folder",
-    "cuvee.checkpoint.mapped",
+    "cuvee.checkpoint.stored",
     "cuvee.checkpoint.sharded",
     "cuvee.checkpoint.writer",
     "cuvee.cli.app",

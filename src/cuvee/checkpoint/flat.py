@@ -13,6 +13,7 @@ PIECE: Final = 8 << 20
 """Bytes of a file hashed or copied at a time."""
 
 _READ_ONLY: Final = 0x100  # PyBUF_READ
+_WRITABLE: Final = 0x200  # PyBUF_WRITE
 # A prototype of our own: attributes set on ctypes.pythonapi would be shared with every other library.
 _view_memory = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int)(
     ("PyMemoryView_FromMemory", ctypes.pythonapi)
@@ -67,10 +68,17 @@ def shared_memory(tensors: Mapping[str, Tensor]) -> dict[str, str]:
 
 def tensor_bytes(values: Tensor) -> memoryview:
     """The bytes of a contiguous CPU tensor, not copied: the caller keeps the tensor alive while the view is used."""
+    return _bytes_of(values, _READ_ONLY)
+
+
+def writable_bytes(values: Tensor) -> memoryview:
+    """The same, to be written to: only for tensors that nobody else has yet."""
+    return _bytes_of(values, _WRITABLE)
+
+
+def _bytes_of(values: Tensor, access: int) -> memoryview:
     size = values.numel() * values.element_size()
-    if size == 0:
-        return memoryview(b"")
-    return cast(memoryview, _view_memory(values.data_ptr(), size, _READ_ONLY))
+    return cast(memoryview, _view_memory(values.data_ptr(), size, access)) if size else memoryview(b"")
 
 
 def check_range(name: str, start: int, stop: int, numel: int) -> None:

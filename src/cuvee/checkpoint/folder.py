@@ -75,7 +75,7 @@ def local_path(text: str, root: Path | None) -> Path:
     """Where a model's path leads: `~` expanded, relative to `root`."""
     if "\0" in text:
         raise InputError(Fault("model-missing", f"a path cannot hold a zero byte: {text!r}", subject=text))
-    # absolute, because files are mapped when they are read; not normalised, because `..` after a link means the target
+    # absolute, because files are opened when they are read; not normalised, because `..` after a link means the target
     return ((root or Path()) / os.path.expanduser(text)).absolute()  # noqa: PTH111 - the Path method raises on `~nobody`
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 from cuvee.checkpoint.digest import digest_tensor
 from cuvee.checkpoint.fingerprint import digest_file
 from cuvee.checkpoint.flat import check_range, flat_slice, shared_memory
-from cuvee.checkpoint.mapped import torch_dtype
 from cuvee.checkpoint.protocol import Layout, SideFile
+from cuvee.checkpoint.stored import torch_dtype
 from cuvee.checkpoint.written import Written, check_values
 from cuvee.errors import Fault, InputError
 from cuvee.types import DTYPES, TensorSpec
@@ -88,6 +88,9 @@ class MemoryReader:
     def digest(self, name: str) -> str:
         """The fingerprint of the tensor's bytes."""
         return digest_tensor(self._tensors[name])
+
+    def check_unchanged(self) -> None:
+        """Do nothing: what is in memory is the caller's to keep as it is."""
 
     def close(self) -> None:
         """Let go of the tensors."""

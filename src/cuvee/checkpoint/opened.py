@@ -83,6 +83,10 @@ class Checkpoint:
         """The fingerprint of the tensor's bytes."""
         return self._weights.digest(name)
 
+    def check_unchanged(self) -> None:
+        """Refuse what was read of files that have changed since they were opened."""
+        self._weights.check_unchanged()
+
     def close(self) -> None:
         """Let go of the files."""
         self._weights.close()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cuvee.checkpoint.digest import digest_tensor
 from cuvee.checkpoint.flat import check_range, flat_slice, shared_memory
+from cuvee.checkpoint.identity import check_unchanged, identity_of
 from cuvee.errors import Fault, InputError
 from cuvee.types import DTYPES, TensorSpec
 
@@ -42,6 +43,7 @@ class PickleFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._identity = identity_of(path.stat())
         loaded, notes = _load(path)
         state, nesting = _find_state_dict(loaded, path)
         _check_tensors(state, path)
@@ -64,6 +66,10 @@ class PickleFile:
     def digest(self, name: str) -> str:
         """The fingerprint of the tensor's row-major bytes."""
         return digest_tensor(self._tensors[name])
+
+    def check_unchanged(self) -> None:
+        """Refuse what was read if something has written to the file since it was opened."""
+        check_unchanged({self.path: self._identity})
 
     def close(self) -> None:
         """Let go of the tensors."""

@@ -65,6 +65,13 @@ class Reader(Protocol):
     def digest(self, name: str) -> str:
         """The fingerprint (hex) of the tensor's bytes; see `checkpoint.digest`."""
 
+    def check_unchanged(self) -> None:
+        """Refuse what was read if something has written to the files since they were opened.
+
+        Raises:
+            InputError: `io-error`, for every file that changed.
+        """
+
     def close(self) -> None:
         """Let go of files and maps; reading afterwards is an error."""
 

@@ -45,6 +45,9 @@ class RemoteHeaders:
         """
         self._refuse(name)
 
+    def check_unchanged(self) -> None:
+        """Do nothing: a commit does not change."""
+
     def close(self) -> None:
         """Do nothing: no file is held."""
 

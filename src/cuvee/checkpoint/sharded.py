@@ -66,6 +66,11 @@ class ShardedWeights:
         """The fingerprint of the tensor's bytes."""
         return self._files[self._where[name]].digest(name)
 
+    def check_unchanged(self) -> None:
+        """Refuse what was read of files that have changed; the first that has is told."""
+        for weights in self._files.values():
+            weights.check_unchanged()
+
     def close(self) -> None:
         """Let go of all files."""
         for weights in self._files.values():

@@ -29,14 +29,17 @@ class Weights(Protocol):
     def digest(self, name: str) -> str:
         """The fingerprint of the tensor's bytes."""
 
+    def check_unchanged(self) -> None:
+        """Refuse what was read of files that have changed since they were opened."""
+
     def close(self) -> None:
         """Let go of the files."""
 
 
 def open_weights(path: Path) -> tuple[Weights, tuple[str, ...]]:
     """Open one weight file by its ending, with the notes on how it was read."""
-    from cuvee.checkpoint.mapped import SafetensorsFile
     from cuvee.checkpoint.pickled import PickleFile
+    from cuvee.checkpoint.stored import SafetensorsFile
 
     if path.suffix.lower() == ".safetensors":
         return SafetensorsFile(path), ()

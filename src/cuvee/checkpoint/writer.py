@@ -17,6 +17,7 @@ from cuvee.checkpoint.flat import tensor_bytes
 from cuvee.checkpoint.layout import INDEX, format_size
 from cuvee.checkpoint.os_errors import HINTS, told
 from cuvee.checkpoint.protocol import Layout, Placed, Shard, SideFile
+from cuvee.checkpoint.ranges import read_pieces
 from cuvee.checkpoint.staging import (
     check_output,
     clear,
@@ -112,7 +113,7 @@ class FolderWriter:
         file, placed = self._where[name]
         with told("read", self._places.out / file):
             size = DTYPES[placed.spec.dtype].size
-            chunks = _read_pieces(self._descriptor(file), placed.begin, placed.end, CHUNK * size)
+            chunks = read_pieces(self._descriptor(file), placed.begin, placed.end, CHUNK * size)
             return digest_chunks(placed.spec.numel, size, chunks)
 
     def add_text(self, name: str, text: str) -> None:
@@ -243,21 +244,3 @@ def _write_all(descriptor: int, data: memoryview, at: int) -> None:
     while data:
         count = os.pwrite(descriptor, data, at)
         data, at = data[count:], at + count
-
-
-def _read_pieces(descriptor: int, begin: int, end: int, size: int) -> Iterator[memoryview]:
-    """The bytes of a region in pieces of `size`, the last may be shorter, through one buffer."""
-    buffer = memoryview(bytearray(min(size, end - begin)))
-    for at in range(begin, end, size):
-        piece = buffer[: min(size, end - at)]
-        _read_all(descriptor, piece, at)
-        yield piece
-
-
-def _read_all(descriptor: int, into: memoryview, at: int) -> None:
-    """Fill a buffer: one call may bring fewer bytes."""
-    while into:
-        count = os.preadv(descriptor, [into], at)
-        if not count:
-            raise OSError(errno.EIO, "the file is shorter than it was made")
-        into, at = into[count:], at + count

@@ -49,7 +49,7 @@ def execute(
         progress: called after every tile, from any thread.
 
     Raises:
-        InputError: a tensor that must be finite, or equal in all models, is not.
+        InputError: a tensor that must be finite, or equal in all models, is not; an input changed while it was read.
         UsageError: `threads` or `tile` below 1, a `seed` that is no integer, or an unknown runner.
     """
     faults = integer_faults("seed", seed)
@@ -73,4 +73,6 @@ def execute(
             run_step(bench, step)
         if runner == "plain" or not step.out.numel:
             finished(step)
+    for reader in readers:
+        reader.check_unchanged()
     return ledger.digests

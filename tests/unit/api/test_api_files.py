@@ -18,8 +18,8 @@ import torch
 
 import cuvee
 from cuvee.api import opened
-from cuvee.checkpoint.mapped import SafetensorsFile
 from cuvee.checkpoint.opened import Checkpoint
+from cuvee.checkpoint.stored import SafetensorsFile
 from cuvee.errors import InputError, RecipeError, UsageError
 from cuvee.types import ModelRef
 from tests.support.merging import cast, decoder, files, linear, read, recipe, write

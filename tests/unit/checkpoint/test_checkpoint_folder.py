@@ -323,7 +323,7 @@ def test_a_file_that_cannot_be_read_is_an_input_fault(tmp_path, monkeypatch):
     def refuse(*_):
         raise PermissionError(13, "Permission denied", str(tmp_path / "model.safetensors"))
 
-    monkeypatch.setattr("cuvee.checkpoint.mapped.read_header", refuse)
+    monkeypatch.setattr("cuvee.checkpoint.stored.read_header", refuse)
     error = refusal(tmp_path)
     assert error.codes == ("io-error",)
     assert "Permission denied" in str(error)

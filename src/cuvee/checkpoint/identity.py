@@ -1,0 +1,46 @@
+"""Whether a file is still the one whose header was read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from cuvee.errors import Fault, InputError
+
+Identity = tuple[int, int, int, int]
+"""Device, inode, size in bytes, time of the last change in nanoseconds."""
+
+
+def identity_of(status: os.stat_result) -> Identity:
+    """What tells a file from another, and from itself after a change."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def changed(path: Path, action: str) -> Fault:
+    """A file that is not what it was."""
+    message = f"{path} has changed {action}"
+    return Fault("io-error", message, subject=str(path), hint="let nothing write to it, and run again")
+
+
+def check_unchanged(files: Mapping[Path, Identity]) -> None:
+    """Refuse what was read of files that something has written to meanwhile.
+
+    A file that was removed or replaced is another one of the same name: what was open stays what it was.
+
+    Raises:
+        InputError: `io-error`, for every file that changed.
+    """
+    faults = list(_changed(files))
+    if faults:
+        raise InputError(faults)
+
+
+def _changed(files: Mapping[Path, Identity]) -> Iterator[Fault]:
+    for path, before in files.items():
+        try:
+            now = identity_of(path.stat())
+        except OSError:
+            continue
+        if now[:2] == before[:2] and now != before:
+            yield changed(path, "while it was read")
