@@ -242,9 +242,11 @@ def test_a_good_output_is_found_good(yard: Yard, method: str) -> None:
         "readable": "ok",
         "finite": "ok",
         "tied": "ok",
+        "index": "ok",
         "hashes": "ok",
         "record": "ok",
         "files": "ok",
+        "extra": "ok",
         "loads": "skipped",
     }
 

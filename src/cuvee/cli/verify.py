@@ -25,8 +25,10 @@ def verify(folder: str, /, *, common: Common = COMMON) -> int:
     """Check a model folder: readable, complete, finite, as recorded, loadable.
 
     Looked at: headers and index, NaN and infinity, tied tensors, the hashes in
-    cuvee.json if there is one, and whether transformers, if it is installed,
-    finds every tensor it expects. The exit code is 6 if a check failed.
+    cuvee.json if there is one, files that it does not name, and whether
+    transformers, if it is installed, finds every tensor it expects. The exit
+    code is 6 if a check failed. It finds damage, not forgers: cuvee.json has no
+    hash of itself, and who changes it along with the files is not found out.
 
     For example:
 

@@ -1,37 +1,25 @@
-"""Check a folder: readable, complete, finite, tied as it says, the bytes its record promises, and loadable."""
+"""Check a folder: readable, complete, finite, tied as it says, the files its record promises, and loadable."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Final
 
 import torch
 
-from cuvee.checkpoint import content_hash, open_checkpoint
+from cuvee.checkpoint import open_checkpoint
 from cuvee.checkpoint.equality import begins_alike, same_tensors
-from cuvee.checkpoint.fingerprint import digest_file, sha256_file
 from cuvee.checkpoint.protocol import Reader
 from cuvee.errors import CuveeError, Fault, InputError, UsageError
-from cuvee.execute.record import RECORD_NAME
+from cuvee.execute.checks import Check, checked
+from cuvee.execute.recorded import recorded
 from cuvee.families import Anatomy, study
-from cuvee.recipe.write import hash_of_data
-from cuvee.types import DTYPES, ModelRef, TensorSpec
+from cuvee.types import DTYPES, ModelRef
 
-Outcome = Literal["ok", "failed", "skipped"]
-_PIECE = 1 << 22
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One check: what was looked at, how it came out, and what was found."""
-
-    name: str
-    outcome: Outcome
-    found: str
+_PIECE: Final = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +37,10 @@ class Verification:
 
 def verify_folder(path: Path, progress: Callable[[int, int], None] | None = None) -> Verification:
     """Run every check; a folder that cannot be opened fails the first one.
+
+    The record holds hashes of everything else and none of itself: damage and slips are found, and so is a change of
+    what a hash is of, or of one of two places that must agree. Who changes a file and its hash alike, or says another
+    seed or other inputs, is not found out.
 
     Args:
         path: a model folder or weight file.
@@ -74,7 +66,7 @@ def _checks(path: Path, reader: Reader, progress: Callable[[int, int], None] | N
     yield Check("readable", "ok", f"{len(reader.specs)} tensors; headers and index are complete")
     yield _finite(reader, progress)
     yield _tied(reader, anatomy)
-    yield from _recorded(path, reader)
+    yield from recorded(path, reader)
     yield _loads(path, reader)
 
 
@@ -87,14 +79,7 @@ def _finite(reader: Reader, progress: Callable[[int, int], None] | None) -> Chec
             bad.append(spec.name)
         if progress:
             progress(i + 1, len(floats))
-    return _check("finite", bad, f"{len(floats)} tensors", "NaN or infinity in")
-
-
-def _check(name: str, bad: list[str], good: str, trouble: str) -> Check:
-    if not bad:
-        return Check(name, "ok", good)
-    more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
-    return Check(name, "failed", f"{trouble} {', '.join(bad[:5])}{more}")
+    return checked("finite", bad, f"{len(floats)} tensors", "NaN or infinity in")
 
 
 def _tied(reader: Reader, anatomy: Anatomy) -> Check:
@@ -107,71 +92,7 @@ def _tied(reader: Reader, anatomy: Anatomy) -> Check:
         if own
         else "no tied tensor is stored with other values"
     )
-    return _check("tied", bad, good, "differs from what it is tied to:")
-
-
-def _recorded(path: Path, reader: Reader) -> Iterator[Check]:
-    """The hashes of `cuvee.json`, if there is one."""
-    file = path / RECORD_NAME
-    if not file.is_file():
-        yield Check("hashes", "skipped", f"no {RECORD_NAME}: the folder was not made by Cuvee")
-        return
-    try:
-        record = json.loads(file.read_text("utf-8"))
-        output = {"sha256": {}, **record["output"]}
-        tensors, files, sums = ({**output[key]} for key in ("tensors", "files", "sha256"))
-        contradictions = _contradictions(record)
-        hashes = _tensor_hashes(reader, tensors)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        yield Check("hashes", "failed", f"{RECORD_NAME} cannot be read: {type(error).__name__}: {error}")
-        return
-    yield hashes
-    yield _check("record", contradictions, "agrees with itself", "contradicts itself:")
-    yield _files("files", path, files, digest_file)
-    if sums:
-        yield _files("sha256", path, sums, sha256_file)
-
-
-def _contradictions(record: Mapping[str, Any]) -> list[str]:
-    """Hashes of the record that are not those of what it says."""
-    output = record["output"]
-    said = {
-        name: (TensorSpec(name, t["dtype"], tuple(t["shape"])), t["xxh3_128"]) for name, t in output["tensors"].items()
-    }
-    found = []
-    if content_hash(said) != output["content"]:
-        found.append("content")
-    if hash_of_data(record["recipe"]) != record["recipe_sha256"]:
-        found.append("recipe_sha256")
-    return found
-
-
-def _files(name: str, path: Path, recorded: Mapping[str, str], digest: Callable[[Path], str]) -> Check:
-    """Files of the folder against their recorded hashes; a name that leads out of it is none of its files."""
-    bad = [file for file, found in recorded.items() if not _is_inside(file) or _hash_of(path / file, digest) != found]
-    return _check(name, bad, f"{len(recorded)} files as recorded", "changed or missing since the merge:")
-
-
-def _is_inside(name: str) -> bool:
-    return not Path(name).is_absolute() and ".." not in Path(name).parts
-
-
-def _hash_of(file: Path, digest: Callable[[Path], str]) -> str | None:
-    """The hash of a file, `None` where there is none or it cannot be read."""
-    try:
-        return digest(file) if file.is_file() else None
-    except OSError:
-        return None
-
-
-def _tensor_hashes(reader: Reader, recorded: Mapping[str, Mapping[str, Any]]) -> Check:
-    bad = sorted(recorded.keys() ^ reader.specs.keys())
-    for name in recorded.keys() & reader.specs.keys():
-        spec = reader.specs[name]
-        same_kind = recorded[name].get("dtype") == spec.dtype and recorded[name].get("shape") == list(spec.shape)
-        if not same_kind or recorded[name].get("xxh3_128") != reader.digest(name):
-            bad.append(name)
-    return _check("hashes", sorted(bad), f"{len(recorded)} tensors as recorded", "not as recorded:")
+    return checked("tied", bad, good, "differs from what it is tied to:")
 
 
 def _loads(path: Path, reader: Reader) -> Check:
@@ -189,4 +110,6 @@ def _loads(path: Path, reader: Reader) -> Check:
     bad = [*(f"{n} (missing)" for n in report.missing), *(f"{n} (unexpected)" for n in report.unexpected)]
     bad += [f"{m.name} ({list(m.found)} instead of {list(m.expected)})" for m in report.mismatched]
     bad += report.failed
-    return _check("loads", bad, f"{report.architecture}: no missing, unexpected or mismatched tensors", "transformers:")
+    return checked(
+        "loads", bad, f"{report.architecture}: no missing, unexpected or mismatched tensors", "transformers:"
+    )

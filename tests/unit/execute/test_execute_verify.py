@@ -1,4 +1,4 @@
-"""What `verify` says of heads that are tied, of SHA-256 sums, and of models that transformers cannot judge."""
+"""What `verify` says of tied heads, of records, sums and files that lie, and of models transformers cannot judge."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 
 import cuvee
 from cuvee.checkpoint.equality import SAMPLE
-from cuvee.execute.verify import Check
+from cuvee.execute.checks import Check
 from tests.support.merging import linear, read, write
 from tests.support.zoo import ZOO, Cellar, save
 
@@ -163,7 +163,7 @@ def test_a_file_that_cannot_be_read_is_a_failed_check(summed: Path, monkeypatch:
     def refuse(path: Path) -> str:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("cuvee.execute.verify.sha256_file", refuse)
+    monkeypatch.setattr("cuvee.execute.recorded.sha256_file", refuse)
     assert check(summed, "sha256").outcome == "failed"
 
 
