@@ -22,6 +22,7 @@ from torch import Tensor
 import cuvee
 from cuvee.checkpoint.opened import Checkpoint
 from cuvee.errors import CuveeError
+from cuvee.planning import DEFAULT_TILE
 from tests.support.checkpoints import assert_same
 from tests.support.merging import (
     METHODS,
@@ -40,7 +41,7 @@ from tests.support.yard import Q, Yard
 from tests.support.zoo import Cellar, stored
 
 ROOT = Path(__file__).parents[2]
-WIDER_THAN_A_TILE = (1 << 17) + 9_001
+WIDER_THAN_A_TILE = DEFAULT_TILE + 9_001
 """More entries than the default tile, and no multiple of a block."""
 SEED = 11
 

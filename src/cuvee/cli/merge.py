@@ -68,6 +68,9 @@ def merge(
 
     if dry_run:
         return planned("merge", recipe, out, threads, tile, common, overwrite=overwrite)
+    from cuvee.execute.heap import keep_freed_memory
+
+    keep_freed_memory()
     start = time.perf_counter()
     with _honest_interrupt(out), metered("merging", "bytes") as meter:
 
