@@ -2,18 +2,8 @@
 
 from __future__ import annotations
 
-from cuvee.api.files import (
-    AnyRecipe,
-    MergeResult,
-    diff,
-    inspect,
-    load_recipe,
-    merge,
-    opened,
-    plan,
-    recipe_from,
-    verify,
-)
+from cuvee.api.arguments import AnyRecipe, load_recipe, recipe_from
+from cuvee.api.files import MergeResult, diff, inspect, merge, opened, plan, verify
 from cuvee.api.memory import merge_state_dicts
 
 __all__ = [

@@ -13,8 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cuvee import methods
-from cuvee.errors import Fault, InputError, RecipeError, UsageError
-from cuvee.recipe import Recipe, from_data, not_yet, parse_file
+from cuvee.api.arguments import (
+    AnyRecipe,
+    as_model,
+    as_path,
+    as_recipe,
+    callback_faults,
+    number_faults,
+    refuse,
+    switch_faults,
+)
+from cuvee.errors import Fault, InputError
 from cuvee.types import ModelRef
 
 if TYPE_CHECKING:
@@ -24,9 +33,7 @@ if TYPE_CHECKING:
     from cuvee.execute.verify import Verification
     from cuvee.planning import Plan
     from cuvee.planning.inspect import Inspection
-
-AnyRecipe = Recipe | Mapping[str, Any] | str | Path
-"""A recipe, a mapping with the recipe's keys, or the path of a recipe file."""
+    from cuvee.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,44 +59,6 @@ class MergeResult:
     nbytes: int
     record: Mapping[str, Any]
     notes: tuple[str, ...]
-
-
-def load_recipe(path: str | Path) -> Recipe:
-    """Read a recipe file; model paths in it are relative to its folder.
-
-    Args:
-        path: the file, in YAML.
-
-    Raises:
-        RecipeError: all faults of the file, with line and column.
-    """
-    return parse_file(Path(path), methods.specs())
-
-
-def recipe_from(data: Mapping[str, Any], *, root: str | Path | None = None) -> Recipe:
-    """Make a recipe from a mapping with the recipe's keys.
-
-    Args:
-        data: what would stand in the recipe's file.
-        root: folder that model paths start from; the working folder by default.
-
-    Raises:
-        RecipeError: all faults, each naming the key it is about.
-    """
-    return from_data(dict(data), methods.specs(), root=None if root is None else Path(root))
-
-
-def _as_recipe(recipe: AnyRecipe) -> Recipe:
-    if isinstance(recipe, Recipe):
-        return recipe
-    return recipe_from(recipe) if isinstance(recipe, Mapping) else load_recipe(recipe)
-
-
-def _feasible(recipe: Recipe) -> Recipe:
-    """The recipe, unless it asks for something that this version does not do."""
-    if found := not_yet(recipe):
-        raise RecipeError(found)
-    return recipe
 
 
 @contextmanager
@@ -129,19 +98,20 @@ def plan(recipe: AnyRecipe) -> Plan:
         recipe: what would be merged.
 
     Raises:
+        UsageError: `recipe` is no recipe, mapping or path.
         RecipeError: faults of the recipe.
         InputError: models that are missing, damaged or do not fit each other; all faults.
     """
     from cuvee.planning import bind, referenced
 
-    asked = _feasible(_as_recipe(recipe))
+    asked = as_recipe(recipe)
     with opened(referenced(asked), asked.root, weights=False) as readers:
         return bind(asked, readers, methods.get(asked.method).spec)
 
 
 def merge(
     recipe: AnyRecipe,
-    out: str | Path,
+    out: str | os.PathLike[str],
     *,
     overwrite: bool = False,
     seed: int = 0,
@@ -169,7 +139,8 @@ def merge(
         progress: called as the work goes on, from any thread.
 
     Raises:
-        UsageError: `threads` or `tile` is below 1, `shard_size` is no size, `runner` is unknown, or `out` is empty.
+        UsageError: an argument is of the wrong type, `threads` or `tile` is below 1, `shard_size` is no size, `runner`
+            is unknown, or `out` is empty.
         RecipeError: faults of the recipe.
         InputError: faults of the models.
         OutputExists: `out` is there and `overwrite` is not given.
@@ -180,12 +151,20 @@ def merge(
     from cuvee.execute.publish import add_everything_else
     from cuvee.planning import bind, referenced
 
-    place = _path(out, "out", "the output must be a folder's name")
-    asked = _feasible(_as_recipe(recipe))
+    place = as_path(out, "out", "the output must be a folder's name")
+    size = parse_size(shard_size)
+    refuse(
+        [
+            *number_faults(seed=seed, threads=threads, tile=tile),
+            *switch_faults(overwrite=overwrite, allow_nonfinite=allow_nonfinite, sha256=sha256),
+            *callback_faults(progress),
+        ]
+    )
+    asked = as_recipe(recipe)
     method = methods.get(asked.method)
     with opened(referenced(asked), asked.root) as readers:
         bound = bind(asked, readers, method.spec)
-        layout = plan_layout([step.out for step in bound.steps], parse_size(shard_size))
+        layout = plan_layout([step.out for step in bound.steps], size)
         protected = [*_read_from(recipe, asked), *(r.folder for r in readers if r.folder is not None)]
         with FolderWriter(layout, place, overwrite=overwrite, protected=protected) as writer:
             digests = execute(
@@ -212,48 +191,53 @@ def _read_from(given: AnyRecipe, recipe: Recipe) -> list[Path]:
     from cuvee.planning import referenced
 
     models = [local_path(ref.path, recipe.root) for ref in referenced(recipe)]
-    own = [Path(given)] if isinstance(given, str | Path) else []
+    own = [Path(given)] if isinstance(given, str | os.PathLike) else []
     links = [file.resolve() for model in models if model.is_dir() for file in model.iterdir() if file.is_symlink()]
     return [path for path in (*models, *own, *links) if path.exists()]
 
 
-def verify(path: str | Path, *, progress: Callable[[int, int], None] | None = None) -> Verification:
+def verify(path: str | os.PathLike[str], *, progress: Callable[[int, int], None] | None = None) -> Verification:
     """Check a model folder: readable, complete, finite, tied, as recorded, loadable.
+
+    The record holds hashes of everything else and none of itself: damage and slips are found, and who changes a file
+    and its hash alike is not.
 
     Args:
         path: a model folder or weight file.
         progress: called with tensors looked at and their number.
 
     Raises:
-        UsageError: `path` is empty.
+        UsageError: `path` is empty or no path.
         InputError: there is nothing at `path`.
     """
     from cuvee.execute.verify import verify_folder
 
-    return verify_folder(_path(path, "path", "a model must be a folder or weight file"), progress)
+    folder = as_path(path, "path", "a model must be a folder or weight file")
+    refuse(callback_faults(progress))
+    return verify_folder(folder, progress)
 
 
-def inspect(model: str | Path) -> Inspection:
+def inspect(model: str | os.PathLike[str]) -> Inspection:
     """Say what a model is, from its headers.
 
     Args:
         model: a model folder, a weight file, or a hub id with or without `@revision`.
 
     Raises:
-        UsageError: `model` is empty, or its revision is.
+        UsageError: `model` is empty or no path, or its revision is empty.
         InputError: it cannot be read.
     """
     from cuvee.planning.inspect import inspect_reader
 
-    with opened([_ref(model)], None, weights=False) as readers:
+    with opened([as_model(model)], None, weights=False) as readers:
         return inspect_reader(readers[0])
 
 
 def diff(
-    a: str | Path,
-    b: str | Path,
+    a: str | os.PathLike[str],
+    b: str | os.PathLike[str],
     *,
-    base: str | Path | None = None,
+    base: str | os.PathLike[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Comparison:
     """Compare two models layer by layer, or their deltas from a base.
@@ -265,36 +249,12 @@ def diff(
         progress: called with tensors compared and their number.
 
     Raises:
-        UsageError: a model's name is empty, or its revision is.
+        UsageError: a model is empty or no path, or its revision is empty.
         InputError: a model cannot be read.
     """
     from cuvee.execute.compare import compare
 
-    refs = [_ref(m) for m in (a, b, *([] if base is None else [base]))]
+    refs = [as_model(m) for m in (a, b, *([] if base is None else [base]))]
+    refuse(callback_faults(progress))
     with opened(refs, None) as readers:
         return compare(readers[0], readers[1], readers[2] if base is not None else None, progress)
-
-
-def _ref(model: str | Path) -> ModelRef:
-    """A model named on its own: a path as it is, or a hub id with `@revision`."""
-    text = str(model)
-    if text and ("@" not in text or os.path.exists(os.path.expanduser(text))):  # noqa: PTH110, PTH111 - see `_path`
-        return ModelRef(text)
-    path, _, revision = text.rpartition("@")
-    if not (path and revision):
-        message = f"a model should be `path` or `path@revision`, found {text!r}"
-        raise UsageError(Fault("bad-argument", message, subject="model", hint="the working folder is called `.`"))
-    return ModelRef(path, revision)
-
-
-def _path(given: str | Path, subject: str, rule: str) -> Path:
-    """A path of this machine, `~` expanded; an empty one would be the working folder.
-
-    Raises:
-        UsageError: it is empty or holds a zero byte.
-    """
-    text = str(given)
-    if not text or "\0" in text:
-        message = f"{rule}; {text!r} {'holds a zero byte' if text else 'is empty'}"
-        raise UsageError(Fault("bad-argument", message, subject=subject, hint="the working folder is called `.`"))
-    return Path(os.path.expanduser(text))  # noqa: PTH111 - the Path method raises on `~nobody`

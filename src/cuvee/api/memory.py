@@ -5,11 +5,14 @@ Torch is the only large import.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cuvee import methods
-from cuvee.errors import Fault, RecipeError
+from cuvee.api.arguments import found, number_faults, refuse, switch_faults, unfit
+from cuvee.errors import Fault, RecipeError, UsageError
 from cuvee.recipe import Recipe
 from cuvee.recipe.model import Branch, Conditions, ModelEntry, Parameters
 from cuvee.types import ModelRef
@@ -42,13 +45,14 @@ def merge_state_dicts(
         dtype: dtype of the result's float tensors; the inputs' own by default.
         allow_nonfinite: merge inputs that hold NaN or infinity.
         missing: what becomes of a tensor that only some state dicts have: an error, or a copy.
-        parameters: the method's parameters; per-model ones as one value, one per model, or a mapping by name. `lambda`
-            is a Python keyword: pass `lambda_=1.0`.
+        parameters: the method's parameters; per-model ones as one value, one per model (a list, an array or a tensor),
+            or a mapping by name. `lambda` is a Python keyword: pass `lambda_=1.0`.
 
     Returns:
         A new state dict; no tensor shares memory with an input.
 
     Raises:
+        UsageError: an argument of the wrong type, such as a module in the place of its state dict.
         RecipeError: parameters that the method does not have or that are out of range.
         InputError: state dicts that do not fit each other.
 
@@ -62,8 +66,15 @@ def merge_state_dicts(
     from cuvee.execute import execute
     from cuvee.planning import bind, referenced
 
-    _check_names(models)
-    named = dict(models) if isinstance(models, Mapping) else {str(i): m for i, m in enumerate(models)}
+    named = _named(models)
+    refuse(
+        [
+            *_model_faults(models, named, base),
+            *_text_faults(method=method, dtype="" if dtype is None else dtype, missing=missing),
+            *number_faults(seed=seed, threads=threads),
+            *switch_faults(allow_nonfinite=allow_nonfinite),
+        ]
+    )
     recipe = _recipe_in_memory(list(named), method, base is not None, dtype, missing, parameters)
     chosen = methods.get(method)
     state_dicts = {**named, **({} if base is None else {_BASE: base})}
@@ -76,13 +87,66 @@ def merge_state_dicts(
     return {name: writer.tensors[name] for name in order if name in writer.tensors}
 
 
-_BASE = "base"
+_BASE: Final = "base"
+_SHOWN: Final = 5
+_NO_TEXT: Final = re.compile("[\ud800-\udfff]")
+_TEXTS: Final = {
+    "method": "a text such as `linear`",
+    "dtype": "a text such as `float16`",
+    "missing": "`refuse` or `copy`",
+}
 
 
-def _check_names(models: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Names key the random masks, so they must be text."""
-    if isinstance(models, Mapping) and (odd := [name for name in models if not isinstance(name, str)]):
-        raise RecipeError(Fault("bad-argument", f"models must be named by text; found {odd}"))
+def _named(models: Any) -> dict[str, Any]:
+    """The models by name, or by number if they stand in a row; names key the random masks, so they must be text.
+
+    Raises:
+        UsageError: they are neither, or one state dict is given instead of several.
+    """
+    if not isinstance(models, Mapping):
+        if not isinstance(models, Iterable) or isinstance(models, str | bytes) or _is_tensor(models):
+            raise UsageError(unfit("models", "state dicts, by name or in a list", models, _advice(models)))
+        return {str(i): model for i, model in enumerate(models)}
+    if any(map(_is_tensor, models.values())) and not any(isinstance(value, Mapping) for value in models.values()):
+        message = "`models` must be several state dicts, by name or in a list; found one state dict"
+        raise UsageError(Fault("bad-argument", message, subject="models", hint="put it in a list: `[one, other]`"))
+    odd = [name for name in models if not isinstance(name, str) or _NO_TEXT.search(name)]
+    if odd:
+        message = f"models must be named by text; found {', '.join(map(found, odd[:_SHOWN]))}"
+        raise UsageError(Fault("bad-argument", message, subject="models"))
+    return dict(models)
+
+
+def _is_tensor(value: object) -> bool:
+    """Whether it is a tensor or an array; models of transformers have a dtype too, and no shape."""
+    return hasattr(value, "dtype") and hasattr(value, "shape")
+
+
+def _model_faults(given: object, named: Mapping[str, Any], base: object) -> Iterator[Fault]:
+    """What is wrong with the models one by one, each called as the caller would reach it."""
+    for name, model in named.items():
+        yield from _state_dict_faults(f"models[{name!r}]" if isinstance(given, Mapping) else f"models[{name}]", model)
+    if base is not None:
+        yield from _state_dict_faults("base", base)
+
+
+def _state_dict_faults(subject: str, model: object) -> Iterator[Fault]:
+    if not isinstance(model, Mapping):
+        yield unfit(subject, "a state dict", model, _advice(model))
+    elif odd := [name for name in model if not isinstance(name, str)]:
+        message = f"`{subject}` must name its tensors by text; found {', '.join(map(found, odd[:_SHOWN]))}"
+        yield Fault("bad-argument", message, subject=subject)
+
+
+def _advice(model: object) -> str | None:
+    """What to give instead of a module or a path."""
+    if hasattr(model, "state_dict"):
+        return "give its state dict: `model.state_dict()`"
+    return "models on disk are merged by `cuvee.merge`" if isinstance(model, str | os.PathLike) else None
+
+
+def _text_faults(**texts: object) -> list[Fault]:
+    return [unfit(name, _TEXTS[name], text) for name, text in texts.items() if not isinstance(text, str)]
 
 
 def _recipe_in_memory(
@@ -129,11 +193,12 @@ def _recipe_in_memory(
 
 
 def _setting(value: Any) -> Any:
-    """A value as recipes hold it: a list of numbers is a gradient, one of mappings is filtered."""
-    if isinstance(value, list) and value and all(isinstance(v, Mapping) and "value" in v for v in value):
+    """A value as recipes hold it: a list of numbers is a gradient, one of mappings is filtered; an array is a list."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(value, list | tuple) and value and all(isinstance(v, Mapping) and "value" in v for v in value):
         branches = (Branch(v.get("filter"), _setting(v["value"])) for v in value)
         return Conditions(tuple(branches))
-    return tuple(_setting(v) for v in value) if isinstance(value, list) else value
+    return tuple(_setting(v) for v in value) if isinstance(value, list | tuple) else value
 
 
 def _spread(key: str, value: Any, names: Sequence[str]) -> Parameters:

@@ -215,7 +215,7 @@ def test_the_wrong_number_of_weights(weight: list[float]) -> None:
         merge_state_dicts([A, B], weight=weight)
 
 
-@pytest.mark.parametrize("weight", ["much", True, None, float("nan"), torch.tensor([1.0, 1.0])], ids=str)
+@pytest.mark.parametrize("weight", ["much", True, None, float("nan"), {1.0, 2.0}], ids=str)
 def test_weights_that_are_no_numbers(weight: Any) -> None:
     with pytest.raises(RecipeError) as caught:
         merge_state_dicts([A, B], weight=weight)
@@ -258,11 +258,10 @@ def test_names_that_are_no_text() -> None:
         merge_state_dicts({0: A, 1: B}, weight=1)  # type: ignore[dict-item]
 
 
-@pytest.mark.parametrize("dtype", ["int8", "half", torch.float16], ids=str)
-def test_a_dtype_that_cannot_be_written(dtype: Any) -> None:
-    with pytest.raises(RecipeError) as caught:
+@pytest.mark.parametrize("dtype", ["int8", "half", ""])
+def test_a_dtype_that_cannot_be_written(dtype: str) -> None:
+    with refused(RecipeError, "wrong-value", "`dtype` should be bfloat16, float16, float32 or float64"):
         merge_state_dicts([A, B], weight=1, dtype=dtype)
-    assert caught.value.code in ("wrong-value", "wrong-type")
 
 
 def test_a_missing_tensor() -> None:

@@ -1,0 +1,160 @@
+"""What the calls take — recipes, paths, models, settings — checked before anything is opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cuvee import methods
+from cuvee.errors import Fault, RecipeError, UsageError, integer_faults
+from cuvee.recipe import Recipe, faults, from_data, not_yet, parse_file
+from cuvee.recipe.findings import described
+from cuvee.types import ModelRef
+
+AnyRecipe = Recipe | Mapping[str, Any] | str | os.PathLike[str]
+"""A recipe, a mapping with the recipe's keys, or the path of a recipe file."""
+
+
+def found(value: object) -> str:
+    """What was given, in words short enough for a message."""
+    return "None" if value is None else described(value)
+
+
+def refuse(wrong: Iterable[Fault]) -> None:
+    """Tell everything that is wrong with a call at once.
+
+    Raises:
+        UsageError: anything is.
+    """
+    if told := tuple(wrong):
+        raise UsageError(told)
+
+
+def unfit(name: str, wanted: str, value: object, hint: str | None = None) -> Fault:
+    """The fault of an argument of the wrong type."""
+    return Fault("bad-argument", f"`{name}` must be {wanted}; found {found(value)}", subject=name, hint=hint)
+
+
+def number_faults(*, seed: object, **counts: object) -> list[Fault]:
+    """What is wrong with a seed, any integer, and with numbers that are 1 or more, or `None` for the usual one."""
+    wrong = integer_faults("seed", seed)
+    for name, count in counts.items():
+        wrong += [] if count is None else integer_faults(name, count, least=1)
+    return wrong
+
+
+def switch_faults(**switches: object) -> list[Fault]:
+    """What is wrong with settings that are on or off: a text such as `"no"` would count as on."""
+    return [unfit(name, "True or False", on) for name, on in switches.items() if not isinstance(on, bool)]
+
+
+def callback_faults(progress: object) -> list[Fault]:
+    """What is wrong with what should be called as the work goes on."""
+    return [] if progress is None or callable(progress) else [unfit("progress", "a function", progress)]
+
+
+def as_path(given: object, subject: str, rule: str) -> Path:
+    """A path of this machine, `~` expanded; an empty one would be the working folder.
+
+    Args:
+        given: what the caller gave.
+        subject: name of the argument.
+        rule: what it must be, a whole sentence.
+
+    Raises:
+        UsageError: it is no path, is empty, or holds a zero byte.
+    """
+    text = _path_text(given)
+    if text and "\0" not in text:
+        return Path(os.path.expanduser(text))  # noqa: PTH111 - the Path method raises on `~nobody`
+    what = f"found {found(given)}" if text is None else f"{text!r} {'holds a zero byte' if text else 'is empty'}"
+    raise UsageError(Fault("bad-argument", f"{rule}; {what}", subject=subject, hint=_hint(text)))
+
+
+def as_model(given: object) -> ModelRef:
+    """A model named on its own: a path as it is, or a hub id with `@revision`.
+
+    Raises:
+        UsageError: it is no text, or the path or the revision is empty.
+    """
+    text = _path_text(given)
+    if text and ("@" not in text or os.path.exists(os.path.expanduser(text))):  # noqa: PTH110, PTH111 - see `as_path`
+        return ModelRef(text)
+    path, _, revision = (text or "").rpartition("@")
+    if not (path and revision):
+        what = found(given) if text is None else repr(text)
+        message = f"a model should be `path` or `path@revision`, found {what}"
+        raise UsageError(Fault("bad-argument", message, subject="model", hint=_hint(text)))
+    return ModelRef(path, revision)
+
+
+def _path_text(given: object) -> str | None:
+    """The text of a path, `None` for what is none; `str` would make a path of anything."""
+    text = os.fspath(given) if isinstance(given, str | os.PathLike) else None
+    return text if isinstance(text, str) else None
+
+
+def _hint(text: str | None) -> str | None:
+    """What whoever gave an empty path may have meant."""
+    return None if text is None or text else "the working folder is called `.`"
+
+
+def load_recipe(path: str | os.PathLike[str]) -> Recipe:
+    """Read a recipe file; model paths in it are relative to its folder.
+
+    Args:
+        path: the file, in YAML.
+
+    Raises:
+        UsageError: `path` is no path.
+        RecipeError: all faults of the file, with line and column.
+    """
+    text = _path_text(path)
+    if text is None:
+        raise UsageError(unfit("path", "the path of a recipe file", path))
+    return parse_file(Path(text), methods.specs())
+
+
+def recipe_from(data: Mapping[str, Any], *, root: str | os.PathLike[str] | None = None) -> Recipe:
+    """Make a recipe from a mapping with the recipe's keys.
+
+    Args:
+        data: what would stand in the recipe's file.
+        root: folder that model paths start from; the working folder by default.
+
+    Raises:
+        UsageError: `data` is no mapping, or `root` no path.
+        RecipeError: all faults, each naming the key it is about.
+    """
+    if not isinstance(data, Mapping):
+        hint = "a recipe file is read by `load_recipe`"
+        raise UsageError(unfit("data", "a mapping with the recipe's keys", data, hint))
+    folder = None if root is None else as_path(root, "root", "model paths must start from a folder")
+    return from_data(data, methods.specs(), root=folder)
+
+
+def as_recipe(given: object) -> Recipe:
+    """The recipe that a caller means, unless it asks for something that this version does not do.
+
+    Raises:
+        UsageError: it is none of the forms that a recipe has.
+        RecipeError: its faults.
+    """
+    recipe = _read(given)
+    if later := not_yet(recipe):
+        raise RecipeError(later)
+    return recipe
+
+
+def _read(given: object) -> Recipe:
+    if isinstance(given, Mapping):
+        return recipe_from(given)
+    if isinstance(given, str | os.PathLike):
+        return load_recipe(given)
+    if not isinstance(given, Recipe):
+        raise UsageError(unfit("recipe", "a recipe, a mapping with its keys, or the path of its file", given))
+    if wrong := faults(given, methods.specs()):  # it may have been made or changed by hand
+        raise RecipeError(wrong)
+    return given
