@@ -19,7 +19,7 @@ T = Param("t", "float", "0 is the base model, 1 the other", required=True, low=0
 
 def inner_products(stack: Tensor, start: int, _job: Job, _known: Any) -> Blocks:
     """‖a‖², a·b and ‖b‖² of a tile."""
-    return tensors.Blocks.of(tensors.gram(stack), start)
+    return tensors.gram_blocks(stack, start)
 
 
 def coefficients(total: Blocks, job: Job, _known: Any) -> tuple[float, float]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cuvee.tensors.affine import per_model, weighted_sum
     from cuvee.tensors.blocks import BLOCK, Blocks, Counts, block_sums
     from cuvee.tensors.consensus import agreeing_weight, agreement
-    from cuvee.tensors.geometry import gram, slerp_coefficients
+    from cuvee.tensors.geometry import gram, gram_blocks, slerp_coefficients
     from cuvee.tensors.random import stream_key, uniform
     from cuvee.tensors.rounding import round_to
     from cuvee.tensors.sparsify import (
@@ -39,6 +39,7 @@ _HOME = {
     "agreement": "consensus",
     "agreeing_weight": "consensus",
     "gram": "geometry",
+    "gram_blocks": "geometry",
     "slerp_coefficients": "geometry",
     "stream_key": "random",
     "uniform": "random",
@@ -70,6 +71,7 @@ __all__ = [
     "edges_of",
     "equal_counts",
     "gram",
+    "gram_blocks",
     "keep_drawn",
     "keep_largest",
     "magnitude_bits",

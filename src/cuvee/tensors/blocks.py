@@ -31,7 +31,8 @@ def block_sums(values: Tensor) -> Tensor:
     """
     n = values.shape[-1]
     blocks = math.ceil(n / BLOCK)
-    padded = pad(values.double(), (0, blocks * BLOCK - n))
+    missing = blocks * BLOCK - n
+    padded = pad(values.double(), (0, missing)) if missing else values.double()
     sums = padded.reshape(*values.shape[:-1], blocks, BLOCK)
     width = BLOCK
     while width > 1:
@@ -49,9 +50,14 @@ class Blocks:
     @staticmethod
     def of(values: Tensor, start: int) -> Blocks:
         """Block sums of a tile that starts at element `start` of the tensor."""
+        return Blocks.at(start, block_sums(values))
+
+    @staticmethod
+    def at(start: int, sums: Tensor) -> Blocks:
+        """Sums that were taken block by block, `[..., blocks]`, the first from element `start` of the tensor."""
         if start % BLOCK:
             raise ValueError(f"a tile must start at a multiple of {BLOCK} elements; this one starts at {start}")
-        return Blocks({start // BLOCK: block_sums(values)})
+        return Blocks({start // BLOCK: sums})
 
     def __add__(self, other: Blocks) -> Blocks:
         """Statistics of both tiles together; the tiles must not overlap."""

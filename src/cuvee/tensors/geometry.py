@@ -7,6 +7,9 @@ import math
 import torch
 from torch import Tensor
 
+from cuvee.tensors.blocks import BLOCK, Blocks, block_sums
+
+_SLICE = 64 * BLOCK
 NEARLY_PARALLEL = 0.9995
 """Above this |cos θ| spherical interpolation is replaced by linear: sin θ is too small to divide by."""
 
@@ -16,6 +19,17 @@ def gram(stack: Tensor) -> Tensor:
     wide = stack.double()
     pairs = [wide[i] * wide[j] for i in range(len(wide)) for j in range(i, len(wide))]
     return torch.stack(pairs)
+
+
+def gram_blocks(stack: Tensor, start: int) -> Blocks:
+    """Block sums of the products of `gram`, made a slice at a time so that the float64 products stay in the cache.
+
+    Args:
+        stack: `[K, n]`, a tile.
+        start: index in the tensor of the tile's first element, a multiple of `BLOCK`.
+    """
+    sums = [block_sums(gram(stack[:, at : at + _SLICE])) for at in range(0, stack.shape[1], _SLICE)]
+    return Blocks.at(start, torch.cat(sums, dim=-1))
 
 
 def slerp_coefficients(aa: float, ab: float, bb: float, t: float) -> tuple[float, float]:

@@ -68,7 +68,7 @@ def equal_counts(deltas: Tensor, magnitudes: Tensor, start: int) -> Blocks:
         torch.bincount(places_of(row, int(bits)) // BLOCK, minlength=blocks)
         for row, bits in zip(magnitude_bits(deltas), magnitudes, strict=True)
     ]
-    return Blocks({start // BLOCK: torch.stack(found)})
+    return Blocks.at(start, torch.stack(found))
 
 
 def edges_of(counts: Tensor, quota: Tensor) -> tuple[tuple[int, int], ...]:

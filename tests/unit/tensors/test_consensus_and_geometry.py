@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from cuvee import tensors
-from cuvee.tensors import agreeing_weight, agreement, gram, per_model, slerp_coefficients, weighted_sum
+from cuvee.tensors import agreeing_weight, agreement, gram, gram_blocks, per_model, slerp_coefficients, weighted_sum
+from cuvee.tensors.blocks import block_sums
 
 WHOLE = st.integers(-9, 9)
 GRIDS = st.integers(1, 5).flatmap(
@@ -170,3 +171,11 @@ def test_every_name_is_found_where_it_lives() -> None:
 def test_other_names_are_refused() -> None:
     with pytest.raises(AttributeError, match="no attribute 'softmax'"):
         _ = tensors.softmax
+
+
+@pytest.mark.parametrize("n", [1, 1024, 65 * 1024, 130 * 1024 + 7])
+@pytest.mark.parametrize("models", [1, 2, 3])
+def test_products_summed_slice_by_slice_have_the_bytes_of_the_whole(models: int, n: int) -> None:
+    stack = torch.randn(models, n, generator=torch.Generator().manual_seed(n))
+    assert gram_blocks(stack, 2048).joined().equal(block_sums(gram(stack)))
+    assert list(gram_blocks(stack, 2048).parts) == [2]
