@@ -96,9 +96,11 @@ def _path_text(given: object) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def _hint(text: str | None) -> str | None:
-    """What whoever gave an empty path may have meant."""
-    return None if text is None or text else "the working folder is called `.`"
+def _hint(text: str | None) -> str:
+    """What to give instead of what is no path."""
+    if text is None:
+        return "give a text or a `Path`"
+    return "leave the zero byte out" if "\0" in text else "the working folder is called `.`"
 
 
 def load_recipe(path: str | os.PathLike[str]) -> Recipe:

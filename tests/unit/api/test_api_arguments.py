@@ -92,7 +92,7 @@ def test_none_and_short_words_are_what_is_found() -> None:
         ([1], "found a list"),
         (MODULE, "found a Python Linear"),
     ):
-        with pytest.raises(UsageError, match=f"rule; {words}$"):
+        with pytest.raises(UsageError, match=f"rule; {words}\n"):
             as_path(value, "out", "rule")
 
 
