@@ -47,12 +47,13 @@ def _is_language_model(config: Mapping[str, Any]) -> bool:
 
 
 def tied_head(ground: Ground, slot: Slot) -> Tied | None:
-    """A head that every model ties to its embedding and the first one says so: it is not written.
+    """A head that every model ties to its embedding, and the first one says so or has none: it is not written.
 
     Some classes (T5 1.1) say that they are tied and store a head of its own all the same; that one is a tensor like
     any other. A look at the first entries tells the two apart; the whole is compared before the merge begins.
     """
-    if role_of(slot.name) != "head" or not ground.opened[0].anatomy.said_tied:
+    donor = ground.opened[0]
+    if role_of(slot.name) != "head" or not (donor.anatomy.said_tied or slot.name not in donor.reader.specs):
         return None
     models = [ground.opened[e.model] for e in slot.everyone]
     if not all(model.ties for model in models):

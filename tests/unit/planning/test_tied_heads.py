@@ -155,6 +155,13 @@ def test_a_language_model_without_a_head_ties_it(architecture: str, has: bool) -
     assert tie_of(plan) is False
 
 
+@pytest.mark.parametrize("b", [TIED, UNSAID])
+def test_a_copy_is_not_written_where_the_first_model_does_without(b: dict[str, Any]) -> None:
+    plan = plan_of(linear("a", "b"), {"a": bare(1), "b": with_copy(2)}, {"a": UNSAID, "b": b})
+    assert plan.tied == (Tied(HEAD, EMBED, ((Piece(1, HEAD), Piece(1, EMBED)),)),)
+    assert (HEAD in named(plan), plan.lost, plan.config_changes) == (False, 0, {})
+
+
 def test_a_head_put_on_another_embedding_is_said_to_be_untied() -> None:
     models = {"a": with_copy(1), "b": with_copy(2)}
     plan = plan_of(stacked(("a", 0, 1), ("b", 1, 2)), models, {"a": UNSAID, "b": UNSAID})
