@@ -41,9 +41,9 @@ class Registry(Generic[T]):
         Raises:
             RecipeError: no such name; the message gives the nearest one.
         """
-        if name not in self._known:
+        if not isinstance(name, str) or name not in self._known:
             self._load_plugins()
-        if name not in self._known:
+        if not isinstance(name, str) or name not in self._known:
             message = f"there is no {self._kind} `{name}`"
             hints = [hint for hint in (nearest(str(name), self._known), *self._broken) if hint]
             raise RecipeError(Fault(self._code, message, subject=str(name), hint="; ".join(hints) or None))

@@ -107,7 +107,7 @@ def test_arguments_that_are_no_parameters(given: Any) -> None:
         linear([A, B], weight=1, **given)
 
 
-@pytest.mark.parametrize("name", [None, 3, "linaer"])
+@pytest.mark.parametrize("name", [None, 3, [], "linaer"])
 def test_a_method_of_no_such_name(name: Any) -> None:
     with pytest.raises(CuveeError, match="there is no merge method"):
         methods.get(name)
