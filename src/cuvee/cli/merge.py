@@ -65,7 +65,9 @@ def merge(
         common: How to print.
     """
     from cuvee import api
+    from cuvee.checkpoint.layout import parse_size
 
+    parse_size(shard_size)  # a dry run tells what a run would
     if dry_run:
         return planned("merge", recipe, out, threads, tile, common, overwrite=overwrite)
     from cuvee.execute.heap import keep_freed_memory

@@ -19,6 +19,7 @@ LAYER_KEYS: Final = (
     "decoder_layers",
     "num_decoder_layers",
     "num_encoder_layers",
+    "num_blocks",
     "depth",
 )
 """Keys under which configurations count layers."""

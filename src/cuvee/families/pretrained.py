@@ -115,7 +115,7 @@ def fit_report(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]])
     """What transformers would make of tensors of these names and shapes under this configuration; nothing is read.
 
     Returns:
-        `None` where transformers does not know the architecture.
+        `None` where transformers does not know the architecture; where the class refuses the configuration, why.
 
     Raises:
         UsageError: transformers 5.16 or newer is not installed.
@@ -126,11 +126,15 @@ def fit_report(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]])
     known = transformers.models.auto.configuration_auto.CONFIG_MAPPING
     try:
         cls, kind = getattr(transformers, config["architectures"][0]), known[config["model_type"]]
+    except (AttributeError, LookupError, TypeError):
+        return None
+    try:
         with _quiet(transformers):
             tensors = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
             return _report(cls.__name__, _load_on_meta(cls, kind.from_dict(dict(config)), tensors))
-    except Exception:  # an unknown class, or one that makes nothing of these settings, has no answer
-        return None
+    except Exception as error:  # whatever a class makes of settings it was not written for
+        said = _last_line(str(error)) if str(error).strip() else "no reason given"
+        return LoadReport(cls.__name__, failed=(f"{type(error).__name__}: {' '.join(said.split())}",))
 
 
 def implied_lists(config: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, list[Any]]:

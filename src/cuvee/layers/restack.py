@@ -35,7 +35,7 @@ class Changes:
 
 
 _PER_LAYER: Final = re.compile(
-    r"(^|_)(layers?|blocks?|attn|attention|rope|window|pattern|n?heads?|intermediate|ffn|mlp|sparse|sparsity|moe)(_|$)"
+    r"(^|_)(layers?|blocks?|attn|attention|rope|window|pattern|n?heads?|intermediate|ffn|mlp|sparse|sparsity|moe|indexer)(_|$)"
 )
 _NEVER_PER_LAYER: Final = re.compile(r"token|architectures|conv|feature_layers?|out_(features|indices)|mrope|section")
 _INDEX_LIST: Final = re.compile(
@@ -93,7 +93,7 @@ def restack(
     notes: list[str] = []
     for key, (old, of_count) in _keys(section, count, layers).items():
         try:
-            values.update(_rewritten(key, old, of_count, layers, notes))
+            values.update(_rewritten(key, old, of_count, layers, notes, count_keys))
         except _UnsayableError as reason:
             faults.append(_unsayable(key, old, str(reason)))
     changed = {k: v for k, v in values.items() if section.get(k) != v}
@@ -131,7 +131,9 @@ def _unsayable(key: str, old: Any, reason: str) -> Fault:
     return Fault("layers-unrepresentable", message, subject=key, hint=hint)
 
 
-def _rewritten(key: str, old: Any, count: int, layers: Sequence[SourceLayer], notes: list[str]) -> Mapping[str, Any]:
+def _rewritten(
+    key: str, old: Any, count: int, layers: Sequence[SourceLayer], notes: list[str], count_keys: Sequence[str]
+) -> Mapping[str, Any]:
     """New values for one key of the section; `notes` gains a line where a list is left alone.
 
     Args:
@@ -140,9 +142,10 @@ def _rewritten(key: str, old: Any, count: int, layers: Sequence[SourceLayer], no
         count: layers of that model.
         layers: where each output layer comes from.
         notes: what the user should know.
+        count_keys: keys that give the number of layers, which tell a decoder from an encoder.
     """
-    if key in ("decoder_sparse_step", "mlp_only_layers"):
-        return _experts(layers)
+    if key in ("encoder_sparse_step", "decoder_sparse_step", "mlp_only_layers"):
+        return _experts(key, old, layers, count_keys)
     if key == "attention_types" and isinstance(old, list):
         return {key: [[list(_attention_kinds(layers)), 1]]}
     if isinstance(old, list) and _INDEX_LIST.search(key):
@@ -169,8 +172,17 @@ def _applies(key: str, layers: Sequence[SourceLayer], lists: Sequence[str]) -> b
     return key != "max_window_layers" or any(s.section.get("use_sliding_window") for s in layers)
 
 
-def _experts(layers: Sequence[SourceLayer]) -> Mapping[str, Any]:
-    """Which layers have experts: a step, and the numbers of the layers that have none all the same."""
+def _experts(key: str, old: Any, layers: Sequence[SourceLayer], count_keys: Sequence[str]) -> Mapping[str, Any]:
+    """Which layers have experts.
+
+    Models of two sides have a step for each, which the layers must keep. Decoders have a step and the numbers of the
+    layers that have none all the same.
+    """
+    if any("encoder_sparse_step" in source.section for source in layers):
+        side = "decoder" if any("decoder" in counted for counted in count_keys) else "encoder"
+        if key == f"{side}_sparse_step" and _is_number(old) and old > 1:
+            _check_period(key, old, layers)
+        return {}
     dense = [o for o, source in enumerate(layers) if not _is_sparse(source)]
     stepwise = any(_number(s, "decoder_sparse_step", default=1) > 1 for s in layers)
     said = any("mlp_only_layers" in s.section for s in layers)

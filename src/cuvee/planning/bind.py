@@ -152,10 +152,12 @@ def _plan(
     donor = 0
     untied = any(d.untied for d in decisions) or _writes_a_head_of_another(ground, parts, steps)
     lacking = _lacking_head(ground, parts, steps)
-    tie = False if untied else True if lacking and _embeds_with_tied_models(ground, steps) else None
+    made_tied = (lacking and _embeds_with_tied_models(ground, steps)) or _leaves_out_an_unsaid_copy(ground, steps)
+    tie = False if untied else True if made_tied else None
     config = configuration(opened, donor, steps, stackings, tie=tie, asked_dtype=bool(recipe.out_dtype or recipe.dtype))
+    _raise_if(InputError, [*config.faults, *([] if tie else _headless(ground, lacking))])
     misfits, fit_notes = fit_findings(opened, stackings, steps, config.text)
-    _raise_if(InputError, [*config.faults, *misfits, *([] if tie else _headless(ground, lacking))])
+    _raise_if(InputError, misfits)
     tied = tuple(d.tied for d in decisions if d.tied)
     counted = account(opened, parts, steps, tied)
     reader = opened[donor].reader
@@ -194,6 +196,13 @@ def _bytes_read(opened: Sequence[Opened], steps: Sequence[Step], tied: Sequence[
 def _writes_a_head_of_another(ground: Ground, parts: Sequence[Part], steps: Sequence[Step]) -> bool:
     """Whether a stored head comes into an output put together from parts whose configuration, the donor's, ties it."""
     return any(is_head(s.out.name) for s in steps) and _is_composed(parts) and ground.opened[0].ties
+
+
+def _leaves_out_an_unsaid_copy(ground: Ground, steps: Sequence[Step]) -> bool:
+    """Whether the first model stores a head that is its embedding, does not say so, and the output has none."""
+    donor = ground.opened[0]
+    stores = any(is_head(name) for name in donor.reader.specs)
+    return stores and donor.ties and donor.anatomy.said_tied is None and not any(is_head(s.out.name) for s in steps)
 
 
 def _lacking_head(ground: Ground, parts: Sequence[Part], steps: Sequence[Step]) -> str | None:

@@ -34,11 +34,10 @@ def fit_findings(
     if report is not None and report.clean:
         return [], []
     alone = _report(opened[0].reader.config or {}, {n: spec.shape for n, spec in opened[0].reader.specs.items()})
-    if alone is None or not alone.clean:
+    if report is None or alone is None or not alone.clean:
         return [], [f"{text}; whether the result loads could not be found out" for text in doubts]
-    why = "its class makes nothing of the configuration that says so" if report is None else _told(report)
-    message = f"{alone.architecture} cannot be built from these layers: {why}"
-    hint = doubts[0] if doubts else "keep layers of another make-up at the numbers they have"
+    message = f"{alone.architecture} cannot be built from these layers: {_told(report)}"
+    hint = doubts[0] if doubts else "choose layer ranges that keep the order of the layers, or another number of them"
     return [Fault("layers-unrepresentable", message, subject=alone.architecture, hint=hint)], []
 
 

@@ -43,7 +43,9 @@ def _uncounted(ground: Ground, part: Part, models: Sequence[int]) -> Iterator[Fa
 
 
 def _modules_hint(prefixes: Sequence[str]) -> str:
-    names = ", ".join(f"`{p.rsplit('.', 1)[0]}`" for p in prefixes)
+    short = [prefix.rsplit(".", 1)[0] for prefix in prefixes]
+    telling = [s for s in short if sum(f"{p}.".startswith(f"{s}.") for p in prefixes) == 1]
+    names = ", ".join(f"`{s if s in telling else p}`" for s, p in zip(short, prefixes, strict=True))
     return f"say which part is meant with `modules:` ({names}; `rest` for everything else)"
 
 

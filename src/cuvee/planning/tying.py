@@ -47,13 +47,18 @@ def _is_language_model(config: Mapping[str, Any]) -> bool:
 
 
 def tied_head(ground: Ground, slot: Slot) -> Tied | None:
-    """A head that every model ties to its embedding, and the first one says so or has none: it is not written.
+    """A head that every model ties to its embedding: it is not written, if the output then is sure to be tied.
+
+    It is where the first model says so or does without a head, and where layers or parts of several models are put
+    together, because then the output's configuration is made to say it.
 
     Some classes (T5 1.1) say that they are tied and store a head of its own all the same; that one is a tensor like
     any other. A look at the first entries tells the two apart; the whole is compared before the merge begins.
     """
     donor = ground.opened[0]
-    if role_of(slot.name) != "head" or not (donor.anatomy.said_tied or slot.name not in donor.reader.specs):
+    composed = bool(ground.recipe.slices or ground.recipe.modules)
+    sure = composed or donor.anatomy.said_tied or slot.name not in donor.reader.specs
+    if role_of(slot.name) != "head" or not sure:
         return None
     models = [ground.opened[e.model] for e in slot.everyone]
     if not all(model.ties for model in models):

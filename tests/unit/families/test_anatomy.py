@@ -271,3 +271,11 @@ def test_positions_of_a_byte_level_gpt2_are_no_word_embeddings() -> None:
     """256 bytes and a context of 256: both tables have one shape."""
     tensors = matrices("transformer.wpe.weight", "transformer.wte.weight", "lm_head.weight", shape=(256, 64))
     assert input_embeddings(tensors) == {(256, 64): "transformer.wte.weight"}
+
+
+def test_every_key_that_counts_the_layers_is_known() -> None:
+    """xLSTM says it twice."""
+    (stack,) = study(
+        specs(*(f"backbone.blocks.{i}.w" for i in range(4))), {"num_blocks": 4, "num_hidden_layers": 4}
+    ).stacks
+    assert set(stack.keys) == {"num_blocks", "num_hidden_layers"}

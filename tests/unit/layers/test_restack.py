@@ -392,3 +392,29 @@ def test_runs_that_do_not_cover_the_layers_are_refused() -> None:
     section = {"attention_types": [[["x"], 3]]}
     (fault,) = restack(section, 4, (), [SourceLayer("a", section, 0, 4)]).faults
     assert "a names 3 kinds for its 4 layers" in fault.message
+
+
+# --- encoders and decoders with experts
+
+
+TWO_SIDES = {"encoder_sparse_step": 2, "decoder_sparse_step": 4}
+
+
+@pytest.mark.parametrize(
+    ("counted", "picked", "kept"),
+    [
+        ("encoder_layers", [0, 1, 2, 3, 2, 3], True),
+        ("encoder_layers", [0, 2], False),
+        ("decoder_layers", [0, 1, 2, 3, 0, 1, 2, 3], True),
+        ("decoder_layers", [0, 1, 2, 3, 2, 3], False),
+    ],
+)
+def test_each_side_keeps_its_own_step_of_experts(counted: str, picked: list[int], kept: bool) -> None:
+    found = restack(TWO_SIDES | {counted: 4}, 4, [counted], layers(TWO_SIDES | {counted: 4}, 4, picked))
+    assert bool(found.faults) is not kept
+    assert found.values == ({counted: len(picked)})
+
+
+def test_kinds_of_indexers_follow_their_layers() -> None:
+    section = {"indexer_types": ["full", "none", "none", "full"]}
+    assert restack(section, 4, ["n"], layers(section, 4, [3, 1])).values["indexer_types"] == ["full", "none"]

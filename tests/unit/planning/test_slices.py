@@ -266,3 +266,10 @@ def test_one_that_the_models_compute_is_copied() -> None:
 
 def test_entries_are_of_no_use_in_slices() -> None:
     assert refusal({**stacked(("a", 0, 1)), "models": [entry("a")]}, {"a": MODEL}).codes
+
+
+def test_the_parts_that_are_suggested_can_be_told_apart() -> None:
+    model = stack(2, "model.layers") | stack(2, "model.vision_model.encoder.layers")
+    config = {"num_hidden_layers": 2, "vision_config": {"num_hidden_layers": 2}}
+    (fault,) = refusal(stacked(("a", 0, 1)), {"a": model}, {"a": config}).faults
+    assert "(`model.layers`, `model.vision_model.encoder`;" in (fault.hint or "")

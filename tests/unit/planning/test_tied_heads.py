@@ -162,11 +162,19 @@ def test_a_copy_is_not_written_where_the_first_model_does_without(b: dict[str, A
     assert (HEAD in named(plan), plan.lost, plan.config_changes) == (False, 0, {})
 
 
-def test_a_head_put_on_another_embedding_is_said_to_be_untied() -> None:
-    models = {"a": with_copy(1), "b": with_copy(2)}
-    plan = plan_of(stacked(("a", 0, 1), ("b", 1, 2)), models, {"a": UNSAID, "b": UNSAID})
+@pytest.mark.parametrize("a", [bare, with_copy])
+@pytest.mark.parametrize("b", [bare, with_copy])
+@pytest.mark.parametrize("config", [UNSAID, TIED])
+def test_a_stack_of_tied_models_is_tied_however_they_are_stored(a: Any, b: Any, config: dict[str, Any]) -> None:
+    plan = plan_of(stacked(("a", 0, 1), ("b", 1, 2)), {"a": a(1), "b": b(2)}, {"a": config, "b": config})
+    assert HEAD not in named(plan)
+    assert sources(plan)[EMBED] == [("a", EMBED)]
+    assert tie_of(plan) in ((True, None) if (config is UNSAID and a is bare) else (True,))
+
+
+def test_a_stack_of_models_with_heads_of_their_own_has_the_last_ones() -> None:
+    plan = plan_of(stacked(("a", 0, 1), ("b", 1, 2)), {"a": with_own(1), "b": with_own(2)}, dict.fromkeys("ab", UNSAID))
     assert sources(plan)[HEAD] == [("b", HEAD)]
-    assert tie_of(plan) is False
 
 
 # --- said to be tied, and stored all the same
