@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from cuvee.errors import Fault, UsageError
 from cuvee.families import spot_of
-from cuvee.families.pretrained import LoadReport, fit_report
+from cuvee.families.pretrained import fit_report
+from cuvee.families.report import LoadReport
 from cuvee.planning.model import Step
 from cuvee.planning.slots import Opened, Stacking
 
