@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from torch import Tensor
 
@@ -12,6 +13,8 @@ from cuvee.checkpoint.digest import TensorHash
 from cuvee.checkpoint.flat import tensor_bytes
 from cuvee.checkpoint.protocol import Reader, Writer
 from cuvee.planning.model import Piece, Plan, Step
+
+_Key = TypeVar("_Key", Piece, str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +62,12 @@ class Ledger:
     def read(self, piece: Piece, numel: int, start: int, values: Tensor) -> None:
         """A tile of an input, as it lies in the file, while it is in the processor's cache."""
         if self._hashes and piece not in self._inputs:
-            _hash(self._read.setdefault(piece, TensorHash(numel)), start, values)
+            _hash(self._read, piece, numel, start, values)
 
     def written(self, step: Step, start: int, values: Tensor) -> None:
         """A tile of an output, as it was written."""
         if self._hashes:
-            _hash(self._written.setdefault(step.out.name, TensorHash(step.out.numel)), start, values)
+            _hash(self._written, step.out.name, step.out.numel, start, values)
         if self._progress:
             with self._lock:
                 self._done += values.numel() * values.element_size()
@@ -83,6 +86,8 @@ class Ledger:
         self._outputs[step.out.name] = (passed and passed.hexdigest()) or writer.digest(step.out.name)
 
 
-def _hash(found: TensorHash, start: int, values: Tensor) -> None:
+def _hash(hashes: dict[_Key, TensorHash], key: _Key, numel: int, start: int, values: Tensor) -> None:
+    """Take a tile into the hash of its tensor, which the first tile makes: it has room for every chunk."""
+    found = hashes.get(key) or hashes.setdefault(key, TensorHash(numel))  # of two first tiles one makes it
     values = values.contiguous()  # named, because its bytes are looked at and not kept alive by that
     found.add(start, tensor_bytes(values), values.element_size())
