@@ -184,6 +184,26 @@ def integer_faults(name: str, value: object, least: int | None = None) -> list[F
     return [] if good else [Fault("bad-argument", f"`{name}` must be {wanted}; found {value!r}", subject=name)]
 
 
+def number_faults(*, seed: object, **counts: object) -> list[Fault]:
+    """What is wrong with a seed, any integer, and with numbers that are 1 or more, or `None` for the usual one."""
+    wrong = integer_faults("seed", seed)
+    for name, count in counts.items():
+        wrong += [] if count is None else integer_faults(name, count, least=1)
+    return wrong
+
+
+def listed(names: Iterable[str], most: int = 3, between: str = ", ") -> str:
+    """A list that does not grow too long.
+
+    Example:
+        >>> listed("ab"), listed("abcdef", most=2)
+        ('a, b', 'a, b and 4 more')
+    """
+    words = list(names)
+    more = f" and {len(words) - most} more" if len(words) > most else ""
+    return between.join(words[:most]) + more
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint that names the nearest known word, or all of them when none is near.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cuvee import methods
-from cuvee.errors import Fault, RecipeError, UsageError, integer_faults
+from cuvee.errors import Fault, RecipeError, UsageError
 from cuvee.recipe import Recipe, faults, from_data, not_yet, parse_file
 from cuvee.recipe.findings import described
 from cuvee.types import ModelRef
@@ -35,14 +35,6 @@ def refuse(wrong: Iterable[Fault]) -> None:
 def unfit(name: str, wanted: str, value: object, hint: str | None = None) -> Fault:
     """The fault of an argument of the wrong type."""
     return Fault("bad-argument", f"`{name}` must be {wanted}; found {found(value)}", subject=name, hint=hint)
-
-
-def number_faults(*, seed: object, **counts: object) -> list[Fault]:
-    """What is wrong with a seed, any integer, and with numbers that are 1 or more, or `None` for the usual one."""
-    wrong = integer_faults("seed", seed)
-    for name, count in counts.items():
-        wrong += [] if count is None else integer_faults(name, count, least=1)
-    return wrong
 
 
 def switch_faults(**switches: object) -> list[Fault]:

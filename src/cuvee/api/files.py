@@ -19,11 +19,10 @@ from cuvee.api.arguments import (
     as_path,
     as_recipe,
     callback_faults,
-    number_faults,
     refuse,
     switch_faults,
 )
-from cuvee.errors import Fault, InputError
+from cuvee.errors import Fault, InputError, number_faults
 from cuvee.types import ModelRef
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cuvee import methods
-from cuvee.api.arguments import found, number_faults, refuse, switch_faults, unfit
-from cuvee.errors import Fault, RecipeError, UsageError
+from cuvee.api.arguments import found, refuse, switch_faults, unfit
+from cuvee.errors import Fault, RecipeError, UsageError, number_faults
 from cuvee.recipe import Recipe
 from cuvee.recipe.model import Branch, Conditions, ModelEntry, Parameters
 from cuvee.types import ModelRef

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
 
+from cuvee import errors
 from cuvee.errors import Fault
 
 READABLE: Final = (".safetensors", ".bin", ".pth", ".pt")
@@ -38,7 +39,10 @@ _TRAINING: Final = (
 )
 _ADAPTER: Final = ("adapter_config.json", "adapter_model.*")
 # What describes or belongs to the input itself and would be untrue of an output.
-_OWN: Final = ("config.json", "README.md", "cuvee.json", "cuvee_recipe.yml", "mergekit_config.yml")
+RECORD_NAME: Final = "cuvee.json"
+"""The file in which an output says how it was made."""
+
+_OWN: Final = ("config.json", "README.md", RECORD_NAME, "cuvee_recipe.yml", "mergekit_config.yml")
 _SHOWN: Final = 8
 _FOLDERS: Final = ("original", "onnx", "openvino", "checkpoint-*", "global_step*", "runs", "__pycache__")
 
@@ -129,8 +133,7 @@ def no_weights_fault(names: Sequence[str], where: str) -> Fault:
 
 def listed(names: Sequence[str]) -> str:
     """The first of many names, and how many more there are."""
-    shown = ", ".join(names[:_SHOWN]) or "nothing"
-    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
+    return errors.listed(names, _SHOWN) or "nothing"
 
 
 def _any(name: str, patterns: Iterable[str]) -> bool:

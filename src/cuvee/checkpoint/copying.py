@@ -7,7 +7,7 @@ from pathlib import Path
 
 import xxhash
 
-from cuvee.checkpoint.flat import PIECE
+from cuvee.checkpoint.fingerprint import file_pieces
 from cuvee.checkpoint.os_errors import told
 from cuvee.errors import Fault, InputError
 
@@ -38,9 +38,7 @@ def copy_hashed(source: Path, target: Path, shown: Path) -> str:
 def _pieces(path: Path) -> Iterator[bytes]:
     """The bytes of an input file; what goes wrong is no fault of the output."""
     try:
-        with path.open("rb") as file:
-            while piece := file.read(PIECE):
-                yield piece
+        yield from file_pieces(path)
     except OSError as error:
         message = f"could not read {path}: {error.strerror or error}"
         raise InputError(Fault("io-error", message, None, str(path), "check the file and its rights")) from error

@@ -17,7 +17,7 @@ def digest_bytes(data: bytes) -> str:
 
 def digest_file(path: Path) -> str:
     """xxh3-128 (hex) of a file's bytes."""
-    return digest_pieces(_pieces(path))
+    return digest_pieces(file_pieces(path))
 
 
 def sha256_file(path: Path) -> str:
@@ -26,7 +26,8 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _pieces(path: Path) -> Iterator[bytes]:
+def file_pieces(path: Path) -> Iterator[bytes]:
+    """The bytes of a file, piece by piece."""
     with path.open("rb") as file:
         while piece := file.read(PIECE):
             yield piece

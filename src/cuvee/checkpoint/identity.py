@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from cuvee.errors import Fault, InputError
@@ -23,24 +22,17 @@ def changed(path: Path, action: str) -> Fault:
     return Fault("io-error", message, subject=str(path), hint="let nothing write to it, and run again")
 
 
-def check_unchanged(files: Mapping[Path, Identity]) -> None:
-    """Refuse what was read of files that something has written to meanwhile.
+def check_unchanged(path: Path, before: Identity) -> None:
+    """Refuse what was read of a file that something has written to meanwhile.
 
     A file that was removed or replaced is another one of the same name: what was open stays what it was.
 
     Raises:
-        InputError: `io-error`, for every file that changed.
+        InputError: `io-error`: it changed.
     """
-    faults = list(_changed(files))
-    if faults:
-        raise InputError(faults)
-
-
-def _changed(files: Mapping[Path, Identity]) -> Iterator[Fault]:
-    for path, before in files.items():
-        try:
-            now = identity_of(path.stat())
-        except OSError:
-            continue
-        if now[:2] == before[:2] and now != before:
-            yield changed(path, "while it was read")
+    try:
+        now = identity_of(path.stat())
+    except OSError:
+        return
+    if now[:2] == before[:2] and now != before:
+        raise InputError(changed(path, "while it was read"))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cuvee.checkpoint.digest import digest_tensor
 from cuvee.checkpoint.flat import check_range, flat_slice, shared_memory
 from cuvee.checkpoint.identity import check_unchanged, identity_of
-from cuvee.errors import Fault, InputError
+from cuvee.errors import Fault, InputError, listed
 from cuvee.types import DTYPES, TensorSpec
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class PickleFile:
 
     def check_unchanged(self) -> None:
         """Refuse what was read if something has written to the file since it was opened."""
-        check_unchanged({self.path: self._identity})
+        check_unchanged(self.path, self._identity)
 
     def close(self) -> None:
         """Let go of the tensors."""
@@ -166,8 +166,7 @@ def _unreadable(tensor: Tensor) -> str | None:
 
 
 def _listed(names: list[str]) -> str:
-    shown = ", ".join(f"`{name:.100}`" for name in names[:_SHOWN])
-    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
+    return listed((f"`{name:.100}`" for name in names), _SHOWN)
 
 
 def _unsafe(path: Path, what: str) -> Fault:

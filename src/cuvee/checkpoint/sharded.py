@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cuvee.checkpoint.strict_json import parse_json, read_capped
 from cuvee.checkpoint.weights import Weights, open_weights
-from cuvee.errors import Fault, InputError
+from cuvee.errors import Fault, InputError, listed
 from cuvee.types import TensorSpec
 
 if TYPE_CHECKING:
@@ -158,8 +158,7 @@ def _held_twice(held: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _listed(names: list[str]) -> str:
-    shown = ", ".join(f"`{name:.100}`" for name in names[:_SHOWN])
-    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more tensors"
+    return listed((f"`{name:.100}`" for name in names), _SHOWN) + (" tensors" if len(names) > _SHOWN else "")
 
 
 def _bad(index: Path, what: str, subject: str | None = None) -> Fault:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from cuvee.checkpoint.contents import enters_folder, is_side_file
+from cuvee.checkpoint.contents import RECORD_NAME, enters_folder, is_side_file
 from cuvee.checkpoint.protocol import SideFile
 from cuvee.errors import Fault, InputError
 
@@ -42,9 +42,6 @@ def find_side_files(folder: Path) -> tuple[tuple[SideFile, ...], list[Fault]]:
     return tuple(sorted(found, key=lambda side: side.name)), faults
 
 
-_RECORD: Final = "cuvee.json"
-
-
 def _walk(folder: Path) -> Iterator[Path]:
     """Every file and every link under a folder; links to folders are given, not entered, outputs of merges left out."""
     with os.scandir(folder) as entries:
@@ -52,7 +49,7 @@ def _walk(folder: Path) -> Iterator[Path]:
     for entry in listed:
         if not entry.is_dir(follow_symlinks=False):
             yield Path(entry.path)
-        elif enters_folder(entry.name) and not (Path(entry.path) / _RECORD).exists():
+        elif enters_folder(entry.name) and not (Path(entry.path) / RECORD_NAME).exists():
             yield from _walk(Path(entry.path))
 
 

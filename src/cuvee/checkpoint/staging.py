@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cuvee.checkpoint.contents import READABLE
+from cuvee.checkpoint.contents import READABLE, RECORD_NAME
 from cuvee.errors import Fault, OutputExists, ResourceError
 
 _CURRENT_FOLDER: Final = -100  # AT_FDCWD
@@ -88,7 +88,7 @@ def check_output(out: Path, overwrite: bool, protected: Sequence[Path]) -> None:
 
 
 def _check_replaceable(out: Path, held: Sequence[str], protected: Sequence[Path]) -> None:
-    marks = ("cuvee.json", "config.json")
+    marks = (RECORD_NAME, "config.json")
     if not any(name in marks or name.lower().endswith(READABLE) for name in held):
         raise _unsafe(out, "does not look like a model, so it is not replaced", "remove it yourself if you mean it")
     if _is_or_holds(out, [Path("~").expanduser()]):

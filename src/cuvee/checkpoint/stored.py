@@ -104,7 +104,7 @@ class SafetensorsFile:
 
     def check_unchanged(self) -> None:
         """Refuse what was read if something has written to the file since its header was."""
-        check_unchanged({self.path: self.identity})
+        check_unchanged(self.path, self.identity)
 
     def close(self) -> None:
         """Let go of the file; tensors handed out stay good."""

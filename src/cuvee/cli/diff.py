@@ -11,7 +11,8 @@ from cuvee.cli.answer import Answer, deliver
 from cuvee.cli.options import COMMON, Common, Switch
 from cuvee.cli.progress import metered
 from cuvee.cli.tables import Column, table
-from cuvee.cli.words import counted, listed
+from cuvee.cli.words import counted
+from cuvee.errors import listed
 
 if TYPE_CHECKING:
     from cuvee.execute.compare import Comparison, Row, Sums

@@ -12,7 +12,8 @@ from rich.console import RenderableType
 from cuvee.cli.console import plain
 from cuvee.cli.outlook import Outlook, arithmetic, copied_by_reason, effects_of
 from cuvee.cli.tables import Column, FirstThatFits, facts, table
-from cuvee.cli.words import counted, fates, in_millions, listed, setting, shortened, span, summary
+from cuvee.cli.words import counted, fates, in_millions, setting, shortened, span, summary
+from cuvee.errors import listed
 
 if TYPE_CHECKING:
     from cuvee.planning import Effect, Plan

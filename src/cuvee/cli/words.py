@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -80,18 +79,6 @@ def span(layers: tuple[int, int] | None) -> str:
     if layers is None:
         return "–"
     return str(layers[0]) if layers[0] == layers[1] else f"{layers[0]}–{layers[1]}"
-
-
-def listed(names: Iterable[str], most: int = 3, between: str = ", ") -> str:
-    """A list that does not grow too long.
-
-    Example:
-        >>> listed("ab"), listed("abcdef", most=2)
-        ('a, b', 'a, b and 4 more')
-    """
-    words = list(names)
-    more = f" and {len(words) - most} more" if len(words) > most else ""
-    return between.join(words[:most]) + more
 
 
 def shortened(value: Any, limit: int = 60) -> str:

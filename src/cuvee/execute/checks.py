@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from cuvee import errors
+
 Outcome = Literal["ok", "failed", "skipped"]
 
 _MOST: Final = 5
@@ -35,5 +37,4 @@ def checked(name: str, bad: Sequence[str], good: str, trouble: str) -> Check:
 
 def listed(names: Sequence[str]) -> str:
     """The first of many names, none of them endless, and how many more there are."""
-    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
-    return ", ".join(f"{name:.{_LONGEST}}" for name in names[:_MOST]) + more
+    return errors.listed((f"{name:.{_LONGEST}}" for name in names), _MOST)

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from cuvee.checkpoint import FolderWriter
+from cuvee.checkpoint.contents import RECORD_NAME
 from cuvee.checkpoint.fingerprint import digest_bytes, sha256_file
 from cuvee.checkpoint.os_errors import told
 from cuvee.checkpoint.protocol import Layout, Reader
 from cuvee.execute.ledger import Digests
-from cuvee.execute.record import RECORD_NAME, as_text, record_of
+from cuvee.execute.record import as_text, record_of
 from cuvee.planning.model import Plan
 from cuvee.recipe import to_yaml
 from cuvee.types import MethodSpec

@@ -23,7 +23,6 @@ from cuvee.planning.model import Plan
 from cuvee.recipe import recipe_hash, to_data
 from cuvee.types import MethodSpec
 
-RECORD_NAME: Final = "cuvee.json"
 RECORD_FORMAT: Final = 1
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from cuvee.checkpoint.contents import RECORD_NAME
 from cuvee.checkpoint.strict_json import parse_json, read_capped
 from cuvee.execute.checks import listed
-from cuvee.execute.record import RECORD_FORMAT, RECORD_NAME
+from cuvee.execute.record import RECORD_FORMAT
 
 RECORD_LIMIT: Final = 500_000_000
 """Bytes that a record may have."""

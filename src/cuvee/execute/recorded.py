@@ -9,14 +9,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cuvee.checkpoint import content_hash
-from cuvee.checkpoint.contents import choose_weights, passed_over
+from cuvee.checkpoint.contents import RECORD_NAME, choose_weights, passed_over
 from cuvee.checkpoint.fingerprint import digest_file, sha256_file
 from cuvee.checkpoint.protocol import Reader
 from cuvee.checkpoint.sharded import INDEX_LIMIT, read_index
 from cuvee.checkpoint.strict_json import parse_json, read_capped
 from cuvee.execute.checks import Check, checked, listed
 from cuvee.execute.publish import RECIPE_NAME
-from cuvee.execute.record import RECORD_NAME
 from cuvee.execute.record_form import read_record
 from cuvee.recipe.write import hash_of_data
 from cuvee.types import TensorSpec

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 from cuvee.checkpoint.protocol import Reader, Writer
-from cuvee.errors import Fault, UsageError, integer_faults
+from cuvee.errors import Fault, UsageError, number_faults
 from cuvee.execute.ledger import Digests, Ledger, Progress
 from cuvee.execute.plain import run_step
 from cuvee.execute.preflight import preflight
@@ -52,10 +52,7 @@ def execute(
         InputError: a tensor that must be finite, or equal in all models, is not; an input changed while it was read.
         UsageError: `threads` or `tile` below 1, a `seed` that is no integer, or an unknown runner.
     """
-    faults = integer_faults("seed", seed)
-    for name, value in (("threads", threads), ("tile", tile)):
-        faults += [] if value is None else integer_faults(name, value, least=1)
-    if faults:
+    if faults := number_faults(seed=seed, threads=threads, tile=tile):
         raise UsageError(faults)
     if runner not in get_args(Runner):
         raise UsageError(Fault("bad-argument", f"`runner` must be one of {get_args(Runner)}; found {runner!r}"))

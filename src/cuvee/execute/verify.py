@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import torch
-
 from cuvee.checkpoint import open_checkpoint
 from cuvee.checkpoint.equality import begins_alike, same_tensors
 from cuvee.checkpoint.protocol import Reader
 from cuvee.errors import CuveeError, Fault, InputError, UsageError
 from cuvee.execute.checks import Check, checked
 from cuvee.execute.recorded import recorded
+from cuvee.execute.work import all_finite
 from cuvee.families import Anatomy, study
 from cuvee.types import DTYPES, ModelRef
 
@@ -75,7 +74,7 @@ def _finite(reader: Reader, progress: Callable[[int, int], None] | None) -> Chec
     floats = [s for s in reader.specs.values() if DTYPES[s.dtype].kind == "float"]
     for i, spec in enumerate(floats):
         pieces = (reader.read(spec.name, a, min(a + _PIECE, spec.numel)) for a in range(0, spec.numel, _PIECE))
-        if not all(bool(torch.isfinite(piece).all()) for piece in pieces):
+        if not all(map(all_finite, pieces)):
             bad.append(spec.name)
         if progress:
             progress(i + 1, len(floats))

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from cuvee.errors import Fault, UsageError, integer_faults, nearest
+from cuvee.errors import Fault, UsageError, nearest, number_faults
 from cuvee.methods.job import argument
 from cuvee.types import MethodSpec, Param, vanishes
 
@@ -47,8 +47,7 @@ def check_call(
         faults += _zero_sum_faults(spec, settings, len(tensors))
     if names is not None and (len(names) != len(tensors) or not all(isinstance(name, str) for name in names)):
         faults.append(Fault("bad-argument", f"`names` must name {len(tensors)} models; found {list(names)}"))
-    faults += integer_faults("seed", seed)
-    faults += integer_faults("tile", 1 if tile is None else tile, least=1)
+    faults += number_faults(seed=seed, tile=tile)
     if faults:
         raise UsageError(faults)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from cuvee.planning.model import Piece, Step, Tied
+from cuvee.planning.model import Piece, Step, Tied, copies_in
 from cuvee.planning.slots import Opened, Part
 
 
@@ -29,7 +29,7 @@ def account(opened: Sequence[Opened], parts: Sequence[Part], steps: Sequence[Ste
     when an output tensor of its name is written or tied.
     """
     used = {piece for step in steps for piece in (*step.pieces, *step.must_equal)}
-    used |= {copy for t in tied for copy, _ in t.copies} | {copy for step in steps for copy, _ in step.copies}
+    used |= {copy for copy, _ in copies_in(steps, tied)}
     written = {step.out.name for step in steps} | {t.name for t in tied}
     lost: list[Piece] = []
     left_out: list[Piece] = []

@@ -11,7 +11,7 @@ from cuvee.planning.account import account
 from cuvee.planning.config import configuration
 from cuvee.planning.decide import Decision, decide
 from cuvee.planning.fit import fit_findings
-from cuvee.planning.model import ModelFacts, Piece, Plan, Step, Tied
+from cuvee.planning.model import ModelFacts, Piece, Plan, Step, Tied, copies_in
 from cuvee.planning.parts import parts_of
 from cuvee.planning.sliced import main_stack, range_faults, sliced_slots, stacking_of
 from cuvee.planning.slots import Ground, Opened, Part, Slot, Stacking, whole_slots
@@ -188,8 +188,7 @@ def _without_config(opened: Sequence[Opened]) -> Iterator[str]:
 def _bytes_read(opened: Sequence[Opened], steps: Sequence[Step], tied: Sequence[Tied]) -> int:
     """Bytes of every input tensor that is read or compared, each counted once."""
     pieces: set[Piece] = {piece for step in steps for piece in (*step.pieces, *step.must_equal)}
-    pieces |= {piece for t in tied for pair in t.copies for piece in pair}
-    pieces |= {piece for step in steps for pair in step.copies for piece in pair}
+    pieces |= {piece for pair in copies_in(steps, tied) for piece in pair}
     return sum(opened[p.model].reader.specs[p.tensor].nbytes for p in pieces)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from cuvee.errors import Fault, UsageError
+from cuvee.errors import Fault, UsageError, listed
 from cuvee.families import spot_of
 from cuvee.families.pretrained import fit_report
 from cuvee.families.report import LoadReport
@@ -54,8 +54,7 @@ def _told(report: LoadReport) -> str:
     sizes = (f"{m.name} ({list(m.found)} where {list(m.expected)} is wanted)" for m in report.mismatched)
     found = [*(f"{n} (missing)" for n in report.missing), *(f"{n} (no place)" for n in report.unexpected), *sizes]
     found += report.failed
-    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return f"{', '.join(found[:_SHOWN])}{more}"
+    return listed(found, _SHOWN)
 
 
 def _moves(opened: Sequence[Opened], stacking: Stacking) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -115,8 +115,7 @@ class Plan:
     @property
     def copies(self) -> tuple[tuple[Piece, Piece], ...]:
         """Every stored tensor that repeats another one of its model and has to hold the same values, with that one."""
-        tied = [pair for tied in self.tied for pair in tied.copies]
-        return (*tied, *(pair for step in self.steps for pair in step.copies))
+        return copies_in(self.steps, self.tied)
 
     @property
     def merged(self) -> int:
@@ -127,3 +126,8 @@ class Plan:
     def copied(self) -> int:
         """Number of tensors copied."""
         return sum(step.action == "copy" for step in self.steps)
+
+
+def copies_in(steps: Sequence[Step], tied: Sequence[Tied]) -> tuple[tuple[Piece, Piece], ...]:
+    """Every stored tensor that is not read because it repeats another one of its model, with that one."""
+    return tuple(pair for of in (tied, steps) for one in of for pair in one.copies)

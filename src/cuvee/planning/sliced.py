@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from cuvee.errors import Fault
-from cuvee.families import Spot, Stack, is_before_layers, is_vocabulary, natural_key, role_of, spot_of
+from cuvee.families import Spot, Stack, is_before_layers, natural_key, spot_of
 from cuvee.planning.slots import Entry, Ground, Opened, Part, Slot, Stacking, union_of
+from cuvee.planning.tying import is_head
 from cuvee.recipe.model import Slice, Source
 from cuvee.recipe.values import layer_position
 
@@ -120,7 +121,7 @@ def _stray_slots(ground: Ground, part: Part, prefix: str) -> Iterator[Slot]:
     numbers = dict.fromkeys(ground.number[s.model] for piece in part.slices for s in piece.sources)
     for name in union_of(ground, numbers, part):
         spot = spot_of(name)
-        if (spot and spot.prefix == prefix) or (role_of(name) == "head" and is_vocabulary(name)):
+        if (spot and spot.prefix == prefix) or is_head(name):
             continue
         sources, base = _members(ground, givers[is_before_layers(name)])
         giving = [ground.number[s.model] for s in (*sources, *([base] if base else []))]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cuvee.errors import Fault
+from cuvee.recipe.findings import in_order
 from cuvee.recipe.grouping import references
 from cuvee.recipe.model import (
     Branch,
@@ -143,7 +144,7 @@ def not_yet(recipe: Recipe) -> tuple[Fault, ...]:
     for ref, path in references(recipe):
         if ref.adapter is not None:
             faults.append(_later(recipe, path, f"merging the adapter `{ref.adapter}`", str(ref)))
-    return tuple(sorted(faults, key=lambda fault: (fault.place.line, fault.place.column) if fault.place else (0, 0)))
+    return in_order(faults)
 
 
 def _later(recipe: Recipe, path: DocumentPath, what: str, subject: str | None = None) -> Fault:

@@ -88,6 +88,11 @@ def to_faults(findings: Iterable[Finding], positions: Positions | None) -> tuple
     if positions is None:
         return tuple(_spoken(finding) for finding in findings)
     faults = [_placed(finding, positions) for finding in findings]
+    return in_order(faults)
+
+
+def in_order(faults: Iterable[Fault]) -> tuple[Fault, ...]:
+    """The faults in the order of the file, those without a place first."""
     return tuple(sorted(faults, key=lambda fault: (fault.place.line, fault.place.column) if fault.place else (0, 0)))
 
 

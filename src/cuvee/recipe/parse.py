@@ -12,7 +12,7 @@ from cuvee.errors import Fault, Place, RecipeError, nearest
 from cuvee.recipe.arity import model_findings
 from cuvee.recipe.check import missing_findings, notes_on, parameter_findings, zero_sum_findings
 from cuvee.recipe.dialect import build, not_yet
-from cuvee.recipe.findings import Excused, Finding, Positions, described, shortened, to_faults
+from cuvee.recipe.findings import Excused, Finding, Positions, described, in_order, shortened, to_faults
 from cuvee.recipe.limits import MAX_BYTES, MAX_DEPTH, MAX_NODES, as_number, refuse_large, too_large
 from cuvee.recipe.model import DocumentPath, Recipe
 from cuvee.recipe.write import to_data
@@ -116,7 +116,7 @@ def _finished(
         about = {finding.path[0] for finding in (*findings, *found) if finding.path}
         later = () if about & {"tokenizer", "tokenizer_source"} else not_yet(recipe)
         told = [*to_faults([*findings, *found], positions), *later]
-        raise RecipeError(sorted(told, key=lambda f: (f.place.line, f.place.column) if f.place else (0, 0)))
+        raise RecipeError(in_order(told))
     return recipe
 
 

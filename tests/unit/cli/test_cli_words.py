@@ -7,7 +7,8 @@ from importlib import import_module
 
 import pytest
 
-from cuvee.cli.words import counted, duration, in_millions, listed, setting, shortened
+from cuvee.cli.words import counted, duration, in_millions, setting, shortened
+from cuvee.errors import listed
 
 
 @pytest.mark.parametrize("module", ["words", "console", "progress"])
