@@ -21,6 +21,7 @@ ADAPTERS = {
     "huggingface_hub": "checkpoint/hub.py",
     "peft": None,
     "lm_eval": None,
+    "numba": "fused/compiler.py",
     "ray": None,
     "flwr": None,
 }
@@ -35,6 +36,7 @@ RANKS = {
     "layers": 2,
     "checkpoint": 2,
     "planning": 3,
+    "fused": 3,
     "execute": 4,
     "api": 6,
     "demo": 7,

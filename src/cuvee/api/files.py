@@ -27,7 +27,7 @@ from cuvee.types import ModelRef
 
 if TYPE_CHECKING:
     from cuvee.checkpoint.protocol import Reader
-    from cuvee.execute import Progress, Runner
+    from cuvee.execute import Kernels, Progress, Runner
     from cuvee.execute.compare import Comparison
     from cuvee.execute.verify import Verification
     from cuvee.planning import Plan
@@ -120,6 +120,7 @@ def merge(
     allow_nonfinite: bool = False,
     sha256: bool = False,
     runner: Runner = "threaded",
+    kernels: Kernels = "auto",
     progress: Callable[[Progress], None] | None = None,
 ) -> MergeResult:
     """Merge models into a new folder, which appears complete or not at all.
@@ -135,6 +136,7 @@ def merge(
         allow_nonfinite: merge inputs that hold NaN or infinity.
         sha256: also take the SHA-256 of the weight files written.
         runner: `plain` merges tensor by tensor, whole: slower, and the definition of correct.
+        kernels: `auto`, `fused` or `plain`: which form of the method's arithmetic; never changes a byte.
         progress: called as the work goes on, from any thread.
 
     Raises:
@@ -176,6 +178,7 @@ def merge(
                 tile=tile,
                 allow_nonfinite=allow_nonfinite,
                 runner=runner,
+                kernels=kernels,
                 progress=progress,
             )
             record = add_everything_else(bound, readers, writer, layout, digests, method.spec, seed=seed, sha256=sha256)

@@ -76,6 +76,12 @@ def writable_bytes(values: Tensor) -> memoryview:
     return _bytes_of(values, _WRITABLE)
 
 
+def copy_bytes(values: Tensor, into: memoryview) -> None:
+    """Copy the bytes of a flat CPU tensor into writable memory of the same size."""
+    values = values.contiguous()  # named, so that it lives while its bytes are looked at
+    into[:] = tensor_bytes(values)
+
+
 def _bytes_of(values: Tensor, access: int) -> memoryview:
     size = values.numel() * values.element_size()
     return cast(memoryview, _view_memory(values.data_ptr(), size, access)) if size else memoryview(b"")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from cuvee.checkpoint.digest import digest_tensor
 from cuvee.checkpoint.fingerprint import digest_file
-from cuvee.checkpoint.flat import check_range, flat_slice, shared_memory
+from cuvee.checkpoint.flat import check_range, copy_bytes, flat_slice, shared_memory
 from cuvee.checkpoint.protocol import Layout, SideFile
 from cuvee.checkpoint.stored import torch_dtype
 from cuvee.checkpoint.written import Written, check_values
@@ -84,6 +84,10 @@ class MemoryReader:
         """Elements `start` to `stop` (not included) in row-major order: a view where that is possible."""
         check_range(name, start, stop, self._specs[name].numel)
         return flat_slice(self._tensors[name], start, stop)
+
+    def read_into(self, name: str, start: int, stop: int, into: memoryview) -> None:
+        """The bytes of these elements, put into memory of the caller's."""
+        copy_bytes(self.read(name, start, stop), into)
 
     def digest(self, name: str) -> str:
         """The fingerprint of the tensor's bytes."""

@@ -79,6 +79,10 @@ class Checkpoint:
         """Elements `start` to `stop` (not included) of a tensor."""
         return self._weights.read(name, start, stop)
 
+    def read_into(self, name: str, start: int, stop: int, into: memoryview) -> None:
+        """The bytes of these elements, put into memory of the caller's."""
+        self._weights.read_into(name, start, stop, into)
+
     def digest(self, name: str) -> str:
         """The fingerprint of the tensor's bytes."""
         return self._weights.digest(name)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvee.checkpoint.digest import digest_tensor
-from cuvee.checkpoint.flat import check_range, flat_slice, shared_memory
+from cuvee.checkpoint.flat import check_range, copy_bytes, flat_slice, shared_memory
 from cuvee.checkpoint.identity import check_unchanged, identity_of
 from cuvee.errors import Fault, InputError, listed
 from cuvee.types import DTYPES, TensorSpec
@@ -62,6 +62,10 @@ class PickleFile:
         tensor = self._tensors[name]
         check_range(name, start, stop, tensor.numel())
         return flat_slice(tensor, start, stop)
+
+    def read_into(self, name: str, start: int, stop: int, into: memoryview) -> None:
+        """The bytes of these elements, put into memory of the caller's."""
+        copy_bytes(self.read(name, start, stop), into)
 
     def digest(self, name: str) -> str:
         """The fingerprint of the tensor's row-major bytes."""

@@ -62,6 +62,9 @@ class Reader(Protocol):
         The result may be a view of the file: it must not be written to.
         """
 
+    def read_into(self, name: str, start: int, stop: int, into: memoryview) -> None:
+        """The same elements as raw, little-endian bytes, put into writable memory of their size."""
+
     def digest(self, name: str) -> str:
         """The fingerprint (hex) of the tensor's bytes; see `checkpoint.digest`."""
 

@@ -37,6 +37,14 @@ class RemoteHeaders:
         """
         self._refuse(name)
 
+    def read_into(self, name: str, start: int, stop: int, into: memoryview) -> None:  # noqa: ARG002 - as above
+        """Refuse: nothing but headers is here.
+
+        Raises:
+            InputError: `offline`, always.
+        """
+        self._refuse(name)
+
     def digest(self, name: str) -> str:
         """Refuse: nothing but headers is here.
 

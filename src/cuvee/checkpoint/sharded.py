@@ -62,6 +62,10 @@ class ShardedWeights:
         """Elements `start` to `stop` (not included), from the file that holds the tensor."""
         return self._files[self._where[name]].read(name, start, stop)
 
+    def read_into(self, name: str, start: int, stop: int, into: memoryview) -> None:
+        """The bytes of these elements, put into memory of the caller's."""
+        self._files[self._where[name]].read_into(name, start, stop, into)
+
     def digest(self, name: str) -> str:
         """The fingerprint of the tensor's bytes."""
         return self._files[self._where[name]].digest(name)

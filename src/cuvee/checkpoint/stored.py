@@ -84,12 +84,16 @@ class SafetensorsFile:
         """Elements `start` to `stop` (not included), in memory of their own."""
         import torch
 
+        values = torch.empty(stop - start, dtype=torch_dtype(self._placed[name].spec.dtype), device="cpu")
+        self.read_into(name, start, stop, writable_bytes(values))
+        return values
+
+    def read_into(self, name: str, start: int, stop: int, into: memoryview) -> None:
+        """The bytes of these elements, put into memory of the caller's."""
         placed = self._placed[name]
         check_range(name, start, stop, placed.spec.numel)
-        values = torch.empty(stop - start, dtype=torch_dtype(placed.spec.dtype), device="cpu")
         if start < stop:
-            self._fill(writable_bytes(values), placed.begin + start * DTYPES[placed.spec.dtype].size)
-        return values
+            self._fill(into, placed.begin + start * DTYPES[placed.spec.dtype].size)
 
     def digest(self, name: str) -> str:
         """The fingerprint of the tensor's bytes."""

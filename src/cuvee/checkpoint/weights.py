@@ -26,6 +26,9 @@ class Weights(Protocol):
     def read(self, name: str, start: int, stop: int) -> Tensor:
         """Elements `start` to `stop` (not included)."""
 
+    def read_into(self, name: str, start: int, stop: int, into: memoryview) -> None:
+        """The same elements as raw, little-endian bytes, put into writable memory of their size."""
+
     def digest(self, name: str) -> str:
         """The fingerprint of the tensor's bytes."""
 

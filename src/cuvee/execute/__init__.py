@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from cuvee.execute.ledger import Digests, Progress
-from cuvee.execute.run import Runner, execute
+from cuvee.execute.run import Kernels, Runner, execute
 
-__all__ = ["Digests", "Progress", "Runner", "execute"]
+__all__ = ["Digests", "Kernels", "Progress", "Runner", "execute"]

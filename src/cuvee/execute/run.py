@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
+from cuvee import fused
 from cuvee.checkpoint.protocol import Reader, Writer
 from cuvee.errors import Fault, UsageError, number_faults
+from cuvee.execute.fast import Fast, is_served, out_dtype, row_dtype
 from cuvee.execute.ledger import Digests, Ledger, Progress
 from cuvee.execute.plain import run_step
 from cuvee.execute.preflight import preflight
@@ -17,6 +19,7 @@ from cuvee.planning.cost import DEFAULT_TILE, default_threads
 from cuvee.planning.model import Plan, Step
 
 Runner = Literal["threaded", "plain"]
+Kernels = Literal["auto", "fused", "plain"]
 
 
 def execute(
@@ -30,6 +33,7 @@ def execute(
     tile: int | None = None,
     allow_nonfinite: bool = False,
     runner: Runner = "threaded",
+    kernels: Kernels = "auto",
     hashes: bool = True,
     progress: Callable[[Progress], None] | None = None,
 ) -> Digests:
@@ -45,17 +49,20 @@ def execute(
         tile: elements per tile; changes memory and speed, never a byte.
         allow_nonfinite: let NaN and infinity pass.
         runner: `plain` takes tensors whole, one at a time: the definition of correct.
+        kernels: `fused` takes the fused form of the method where it has one, `plain` never, `auto` where it is
+            installed and saves more than it takes to be ready. The bytes are the same.
         hashes: take the hashes; without them the result is empty.
         progress: called after every tile, from any thread.
 
     Raises:
         InputError: a tensor that must be finite, or equal in all models, is not; an input changed while it was read.
-        UsageError: `threads` or `tile` below 1, a `seed` that is no integer, or an unknown runner.
+        UsageError: `threads` or `tile` below 1, a `seed` that is no integer, an unknown runner, or fused kernels where
+            numba is not installed.
     """
     if faults := number_faults(seed=seed, threads=threads, tile=tile):
         raise UsageError(faults)
-    if runner not in get_args(Runner):
-        raise UsageError(Fault("bad-argument", f"`runner` must be one of {get_args(Runner)}; found {runner!r}"))
+    _check_choice("runner", runner, get_args(Runner))
+    _check_choice("kernels", kernels, get_args(Kernels))
     preflight(plan, readers)
     ledger = Ledger(plan, hashes=hashes, progress=progress)
     bench = Bench(plan, readers, writer, method, ledger, seed, allow_nonfinite)
@@ -64,7 +71,11 @@ def execute(
         ledger.complete(step, readers, writer)
 
     if runner == "threaded":
-        run_threaded(bench, threads=threads or default_threads(), tile=tile or DEFAULT_TILE, finished=finished)
+        fast = chosen_form(bench, kernels)
+        width = tile or DEFAULT_TILE
+        run_threaded(bench, threads=threads or default_threads(), tile=width, finished=finished, fast=fast)
+        if fast is not None:
+            fused.note_used(method.name, kinds_of(bench))
     for step in plan.steps:
         if runner == "plain":
             run_step(bench, step)
@@ -73,3 +84,33 @@ def execute(
     for reader in readers:
         reader.check_unchanged()
     return ledger.digests
+
+
+def _check_choice(name: str, given: object, known: Sequence[str]) -> None:
+    if given not in known:
+        raise UsageError(Fault("bad-argument", f"`{name}` must be one of {', '.join(known)}; found {given!r}"))
+
+
+def chosen_form(bench: Bench, kernels: Kernels) -> Fast | None:
+    """The fused form to use: if there is one, if it is asked for or worth its start, and if the run allows it.
+
+    Raises:
+        UsageError: `kernels` is `fused` and numba is not installed.
+    """
+    if kernels == "fused" and not fused.available():
+        hint = "install `cuvee[fast]`, or leave the choice to Cuvee"
+        raise UsageError(Fault("bad-argument", "fused kernels need numba, which is not installed", hint=hint))
+    # What is not finite takes other ways through the two forms, so a run that lets it pass has the plain one.
+    if kernels == "plain" or bench.allow_nonfinite or bench.method.name not in fused.SAVES or not fused.available():
+        return None
+    served = [step for step in bench.plan.steps if is_served(bench, step)]
+    entries = sum(step.out.numel * len(step.pieces) for step in served)
+    if not served or (kernels == "auto" and not fused.is_worth_it(bench.method.name, kinds_of(bench), entries)):
+        return None
+    return Fast(fused.form_of(bench.method.name))
+
+
+def kinds_of(bench: Bench) -> str:
+    """The dtypes that the fused form reads and writes in a run: it is compiled for each pair by itself."""
+    steps = (step for step in bench.plan.steps if is_served(bench, step))
+    return "+".join(sorted({f"{row_dtype(bench, step)}-{out_dtype(step)}" for step in steps}))

@@ -10,16 +10,22 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from cuvee.execute import fast as fused
+from cuvee.execute.fast import Fast
+from cuvee.execute.hands import Hands
 from cuvee.execute.work import Bench, copy_tile, job_of, merge_tile, read_tile
-from cuvee.methods import Job, Round
+from cuvee.methods import Job
 from cuvee.methods.tiles import Tally, tile_ranges
 from cuvee.planning.model import Step
+
+if TYPE_CHECKING:
+    from cuvee.fused.model import Combine
 
 Finished = Callable[[Step], None]
 """Called from a worker when a step is complete."""
@@ -29,32 +35,70 @@ _GLANCE = 0.2
 
 @dataclass
 class _Course:
-    """A step on its way through its phases."""
+    """A step on its way through its phases.
+
+    Attributes:
+        step: the step.
+        job: the method's view of it.
+        ranges: its tiles.
+        fast: the fused form, where it serves the step.
+        round: the pass that is being made, a plain or a fused one; `None` while tiles are written.
+        known: what the passes before it concluded.
+        done: how many those are.
+        seen: whether all of the tensor has been read before.
+        combine: what writes the tiles, in the fused form.
+        tally: adds up what the pass finds.
+        left: tiles of the phase that are not done.
+    """
 
     step: Step
     job: Job
     ranges: list[tuple[int, int]]
-    round: Round | None = None
+    fast: Fast | None = None
+    round: Any = None
     known: Any = None
     done: int = 0
+    seen: bool = False
+    combine: Combine | None = None
     tally: Tally = field(default_factory=Tally)
     left: int = 0
+
+    def turn(self, measure: Measure) -> None:
+        """Ask for the next pass; where none is wanted, get ready to write."""
+        self.round = measure(self.job, self.done, self.known)
+        if self.round is None and self.fast is not None:
+            self.combine = self.fast.form.combiner(self.job, self.known)
+
+    def conclude(self) -> None:
+        """Draw the conclusion of the pass whose tiles are all done."""
+        self.known = self.round.conclude(self.tally.total(), self.job, self.known)
+        self.seen = self.seen or not sample_of(self.round)
+        self.done += 1
+        self.tally = Tally()
+
+
+Measure = Callable[[Job, int, Any], Any]
+
+
+def sample_of(following: Any) -> Sequence[tuple[int, int]] | None:
+    """The runs of elements that a pass wants to see, if not all."""
+    return getattr(following, "sample", None)
 
 
 @dataclass(frozen=True)
 class _Task:
-    """One tile of one phase."""
+    """What a worker does at a time: one tile of one phase, or the sample of a tensor."""
 
     course: _Course
-    start: int
-    stop: int
+    runs: Sequence[tuple[int, int]]
 
 
 class _Board:
     """What is to be done next; shared by the workers under one lock."""
 
-    def __init__(self, bench: Bench, tile: int, finished: Finished, workers: int) -> None:
+    def __init__(self, bench: Bench, tile: int, finished: Finished, workers: int, fast: Fast | None) -> None:
         self.bench = bench
+        self.fast = fast
         self.tile = tile
         self.finished = finished
         self.waiting: Iterator[Step] = iter([s for s in bench.plan.steps if s.out.numel])
@@ -88,15 +132,21 @@ class _Board:
             self.changed.notify_all()
             return
         job = Job({}, step.out.numel, torch.float32) if step.action == "copy" else job_of(self.bench, step)
-        course = _Course(step, job, tile_ranges(step.out.numel, self.tile))
+        fast = self.fast if self.fast is not None and fused.is_served(self.bench, step) else None
+        course = _Course(step, job, tile_ranges(step.out.numel, self.tile), fast)
         if step.action == "merge":
-            course.round = self.bench.method.measure(job, 0, None)
+            course.turn(self._measure(course))
         self._enqueue(course)
+
+    def _measure(self, course: _Course) -> Measure:
+        return self.bench.method.measure if course.fast is None else course.fast.form.measure
 
     def _enqueue(self, course: _Course) -> None:
         """Put all tiles of the current phase first in the queue, so that open tensors are finished before new ones."""
-        course.left = len(course.ranges)
-        self.ready.extendleft(_Task(course, start, stop) for start, stop in reversed(course.ranges))
+        sample = sample_of(course.round)
+        tasks = [_Task(course, sample)] if sample else [_Task(course, [run]) for run in course.ranges]
+        course.left = len(tasks)
+        self.ready.extendleft(reversed(tasks))
         self.changed.notify_all()
 
     def complete(self, task: _Task, partial: Any) -> None:
@@ -118,10 +168,8 @@ class _Board:
         """Conclude a round and open the next phase; `False` when the step is complete."""
         if course.round is None:
             return False
-        course.known = course.round.conclude(course.tally.total(), course.job, course.known)
-        course.done += 1
-        course.tally = Tally()
-        course.round = self.bench.method.measure(course.job, course.done, course.known)
+        course.conclude()
+        course.turn(self._measure(course))
         with self.changed:
             self._enqueue(course)
         return True
@@ -140,23 +188,35 @@ class _Board:
             self.changed.notify_all()
 
 
-def _do(bench: Bench, task: _Task) -> Any:
-    course = task.course
+def _do(bench: Bench, task: _Task, hands: Hands) -> Any:
+    course, (start, stop) = task.course, task.runs[0]
     if course.step.action == "copy":
-        return copy_tile(bench, course.step, task.start, task.stop)
-    tile = read_tile(bench, course.step, task.start, task.stop, course.job, first=course.done == 0)
+        return copy_tile(bench, course.step, start, stop)
+    if course.fast is not None:
+        return _do_fast(bench, course.fast, task, hands)
+    tile = read_tile(bench, course.step, start, stop, course.job, first=not course.seen)
     if course.round is not None:
-        return course.round.observe(tile.stack, task.start, course.job, course.known)
+        return course.round.observe(tile.stack, start, course.job, course.known)
     return merge_tile(bench, course.step, tile, course.job, course.known)
+
+
+def _do_fast(bench: Bench, fast: Fast, task: _Task, hands: Hands) -> Any:
+    course = task.course
+    first = not course.seen and not sample_of(course.round)
+    shown = fused.read_rows(bench, course.step, task.runs, hands, first=first)
+    if course.combine is None:
+        return fused.observe(bench, shown, course.job, course.round, course.known)
+    return fused.merge(bench, fast, shown, course.job, course.known, course.combine, hands)
 
 
 def _work(board: _Board) -> None:
     """A worker: one tile after the other, each on one core."""
     try:
         torch.set_num_threads(1)  # tiles are the unit of parallel work; more threads inside them only contend
+        hands = Hands()
         with torch.no_grad():  # parameters of a live model may be among the inputs
             while (task := board.take()) is not None:
-                board.complete(task, _do(board.bench, task))
+                board.complete(task, _do(board.bench, task, hands))
     except BaseException as error:
         board.fail(error)
     finally:
@@ -202,7 +262,7 @@ def _wait_for(board: _Board, workers: list[threading.Thread]) -> None:
             worker.join()
 
 
-def run_threaded(bench: Bench, *, threads: int, tile: int, finished: Finished) -> None:
+def run_threaded(bench: Bench, *, threads: int, tile: int, finished: Finished, fast: Fast | None = None) -> None:
     """Carry out every step of the plan with several workers.
 
     Args:
@@ -210,11 +270,12 @@ def run_threaded(bench: Bench, *, threads: int, tile: int, finished: Finished) -
         threads: workers, at least 1.
         tile: elements per tile, rounded up to whole blocks.
         finished: told of every completed step, from the worker that completed it.
+        fast: the fused form of the method, for the steps that it serves.
 
     Raises:
         Whatever a worker raised first; `KeyboardInterrupt` when the caller is interrupted. All workers have stopped.
     """
-    board = _Board(bench, tile, finished, threads)
+    board = _Board(bench, tile, finished, threads, fast)
     workers = [threading.Thread(target=_work, args=(board,), name=f"cuvee-{i}") for i in range(threads)]
     try:
         _SINGLE.enter()

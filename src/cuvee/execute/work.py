@@ -87,7 +87,7 @@ def _read_first(bench: Bench, piece: Piece, start: int, stop: int) -> Tensor:
     values = reader.read(piece.tensor, start, stop)
     bench.ledger.read(piece, reader.specs[piece.tensor].numel, start, values)
     if values.is_floating_point() and not bench.allow_nonfinite:
-        _check_finite(values, bench, piece, start)
+        check_finite(values, bench, piece, start)
     return values
 
 
@@ -96,7 +96,8 @@ def all_finite(values: Tensor) -> bool:
     return all(math.isfinite(float(end)) for end in torch.aminmax(values))  # both ends are NaN where any entry is
 
 
-def _check_finite(values: Tensor, bench: Bench, piece: Piece, start: int) -> None:
+def check_finite(values: Tensor, bench: Bench, piece: Piece, start: int) -> None:
+    """Refuse a run of elements that holds one which is no number; `start` is its first."""
     values = values.float() if values.dtype.itemsize == 1 else values
     if all_finite(values):
         return
@@ -110,19 +111,25 @@ def _check_finite(values: Tensor, bench: Bench, piece: Piece, start: int) -> Non
 def merge_tile(bench: Bench, step: Step, tile: Tile, job: Job, known: Any) -> None:
     """Combine one tile and write it, rounded once to the output's dtype."""
     merged = combine_tile(bench.method, tile.stack, tile.base, tile.start, job, known)
-    _write(bench, step, tile.start, merged)
+    write_tile(bench, step, tile.start, merged)
 
 
 def copy_tile(bench: Bench, step: Step, start: int, stop: int) -> None:
     """Copy one tile of the first input, cast to the output's dtype."""
-    _write(bench, step, start, _read_first(bench, step.inputs[0], start, stop))
+    write_tile(bench, step, start, _read_first(bench, step.inputs[0], start, stop))
 
 
-def _write(bench: Bench, step: Step, start: int, values: Tensor) -> None:
+def write_tile(bench: Bench, step: Step, start: int, values: Tensor) -> None:
+    """Write a tile, rounded once to the output's dtype; it must hold the values."""
     rounded = tensors.round_to(values, getattr(torch, step.out.dtype))
     checked = rounded.is_floating_point() and rounded.dtype.itemsize > 1 and not bench.allow_nonfinite
     if checked and not all_finite(rounded):
         raise InputError(_overflow(step, values))
+    write_checked(bench, step, start, rounded)
+
+
+def write_checked(bench: Bench, step: Step, start: int, rounded: Tensor) -> None:
+    """Write a tile that is known to be good, in the output's dtype."""
     bench.writer.write(step.out.name, start, rounded)
     bench.ledger.written(step, start, rounded)
 

@@ -29,13 +29,14 @@ class Trim:
     gain: Tensor | None = None
 
 
-def measure(job: Job, done: int, known: Any) -> Round | None:
+def measure(job: Job, _done: int, known: Any) -> Round | None:
     """The passes for the cut, then one for the L1 norms when `rescale` is on."""
-    if isinstance(known, Trim):
-        return None
-    following = trim_first(job, done, known)
-    wants_gain = following is None and known is not None and job.settings["rescale"]
-    return Round(_l1_norms, _l1_gain) if wants_gain else following
+    return gain_first(job, known) if isinstance(known, tensors.Cut | Trim) else trim_first(job, known)
+
+
+def gain_first(job: Job, known: Cut | Trim) -> Round | None:
+    """The pass for the L1 norms, where the cut is known and `rescale` is on."""
+    return Round(_l1_norms, _l1_gain) if job.settings["rescale"] and not isinstance(known, Trim) else None
 
 
 def _l1_norms(stack: Tensor, start: int, _job: Job, cut: Cut) -> Blocks:

@@ -9,7 +9,7 @@ stay.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cuvee import tensors
 from cuvee.methods.job import Job, Round
@@ -37,14 +37,17 @@ class Prefix:
     length: int
 
 
-def trim_first(job: Job, done: int, known: Any) -> Round | None:
+def trim_first(job: Job, known: Prefix | Cut | None) -> Round | None:
     """The next pass towards the `Cut` of every delta; none at all when every density is 1."""
-    digits = tensors.digits_in(job.dtype, tensors.digit_width(job.numel))
-    if bool((job.settings["density"] >= 1).all()):
+    if isinstance(known, tensors.Cut) or bool((job.settings["density"] >= 1).all()):
         return None
-    if done < digits:
-        return Round(lambda stack, _start, job, prefix: _count(stack, job, prefix, done), _narrow)
-    return Round(_count_equal, _share_out) if isinstance(known, Prefix) else None
+    if _length(known) < tensors.digits_in(job.dtype, tensors.digit_width(job.numel)):
+        return Round(_count, _narrow)
+    return Round(_count_equal, _share_out)
+
+
+def _length(known: Prefix | None) -> int:
+    return 0 if known is None else known.length
 
 
 def entries_kept(density: Tensor, numel: int) -> Tensor:
@@ -52,14 +55,15 @@ def entries_kept(density: Tensor, numel: int) -> Tensor:
     return density.new_tensor([max(1, int(d * numel)) for d in density.tolist()]).long()
 
 
-def _count(stack: Tensor, job: Job, known: Prefix | None, digit: int) -> Counts:
-    return tensors.digit_counts(stack, None if known is None else known.digits, digit, tensors.digit_width(job.numel))
+def _count(stack: Tensor, _start: int, job: Job, known: Prefix | None) -> Counts:
+    found = None if known is None else known.digits
+    return tensors.digit_counts(stack, found, _length(known), tensors.digit_width(job.numel))
 
 
 def _narrow(total: Counts, job: Job, known: Prefix | None) -> Prefix | Cut:
     """One digit more; after the last one the cut itself, if no entry equal to the threshold has to go."""
     wanted = known.wanted if known else entries_kept(job.settings["density"], job.numel)
-    length = known.length + 1 if known else 1
+    length = _length(known) + 1
     found = Prefix(*tensors.next_digit(total, None if known is None else known.digits, wanted), length)
     complete = length == tensors.digits_in(job.dtype, tensors.digit_width(job.numel))
     return _cut(found, job) if complete and bool((found.wanted == found.sharing).all()) else found

@@ -1,0 +1,174 @@
+"""The fused form of a method at work: one tile of a step, read into a worker's own memory."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import Tensor
+
+from cuvee.checkpoint.flat import writable_bytes
+from cuvee.execute.hands import ROW_DTYPES, Hands
+from cuvee.execute.work import Bench, check_finite, write_checked, write_tile
+from cuvee.fused.model import INFINITE, Combine, Fused, FusedRound
+from cuvee.methods import Job, Round
+from cuvee.methods.tiles import combine_tile, stack_of
+from cuvee.planning.model import Piece, Step
+from cuvee.types import DTYPES
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_BITS: Final = {torch.bfloat16: torch.uint16, torch.float32: torch.uint32}
+
+
+@dataclass
+class Fast:
+    """The fused form that a run uses.
+
+    Attributes:
+        form: the form.
+        proved: whether a tile of it has been compared with the plain form.
+        broken: whether they differed: from then on the run uses the plain form.
+    """
+
+    form: Fused
+    proved: bool = False
+    broken: bool = False
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A tile of every input of a step as rows of one dtype: bfloat16 where all are, else float32."""
+
+    step: Step
+    rows: Tensor
+    start: int
+
+
+def dtype_of(bench: Bench, piece: Piece) -> str:
+    """The dtype of an input tensor as it is stored."""
+    return bench.readers[piece.model].specs[piece.tensor].dtype
+
+
+def is_served(bench: Bench, step: Step) -> bool:
+    """Whether a fused form can do a step: one that merges floats with arithmetic in float32."""
+    if step.action != "merge" or step.work != "float32" or not step.inputs:
+        return False
+    return all(DTYPES[dtype_of(bench, piece)].kind.startswith("float") for piece in step.pieces)
+
+
+def row_dtype(bench: Bench, step: Step) -> str:
+    """What the inputs of a step are read as: bfloat16 where all are stored so, else float32."""
+    return "bfloat16" if all(dtype_of(bench, piece) == "bfloat16" for piece in step.pieces) else "float32"
+
+
+def out_dtype(step: Step) -> str:
+    """What the fused form writes: the output's own dtype where it can, else float32, to be rounded by torch."""
+    return step.out.dtype if step.out.dtype in ROW_DTYPES else "float32"
+
+
+def read_rows(bench: Bench, step: Step, runs: Sequence[tuple[int, int]], hands: Hands, *, first: bool) -> Shown:
+    """Runs of elements of every input, one run after the other.
+
+    Args:
+        bench: the run.
+        step: the step.
+        runs: first elements and those behind the last; a single one for a tile.
+        hands: the worker's memory.
+        first: whether the elements are read for the first time, and so hashed.
+    """
+    rows = hands.rows(len(step.pieces), sum(stop - start for start, stop in runs), row_dtype(bench, step))
+    for piece, row in zip(step.pieces, rows, strict=True):
+        at = 0
+        for start, stop in runs:
+            values = _fetch(bench, piece, start, stop, row[at : at + stop - start])
+            at += stop - start
+            if first:
+                bench.ledger.read(piece, step.out.numel, start, values)
+    return Shown(step, rows, runs[0][0])
+
+
+def _fetch(bench: Bench, piece: Piece, start: int, stop: int, into: Tensor) -> Tensor:
+    """Put one run of elements in its place; gives it as it is stored."""
+    reader = bench.readers[piece.model]
+    if ROW_DTYPES.get(dtype_of(bench, piece)) is into.dtype:
+        reader.read_into(piece.tensor, start, stop, writable_bytes(into))
+        return into
+    values = reader.read(piece.tensor, start, stop)
+    into.copy_(values)
+    return values
+
+
+def observe(bench: Bench, shown: Shown, job: Job, following: FusedRound | Round, known: Any) -> Any:
+    """What one pass finds in a tile, whichever form it has."""
+    if isinstance(following, Round):
+        stack, _ = _plainly(bench, shown, job)
+        return following.observe(stack, shown.start, job, known)
+    partial, largest = following.observe(_bits(shown.rows), shown.start)
+    if largest >= INFINITE:
+        _refuse(bench, shown)
+    return partial
+
+
+def merge(bench: Bench, fast: Fast, shown: Shown, job: Job, known: Any, combine: Combine, hands: Hands) -> None:
+    """Combine a tile and write it."""
+    step = shown.step
+    out = hands.out(shown.rows.shape[1], out_dtype(step))
+    largest = INFINITE if fast.broken else combine(_bits(shown.rows), shown.start, _bits(out))
+    if largest < INFINITE and not fast.proved:
+        _prove(bench, fast, shown, job, known, out)
+    if largest >= INFINITE or fast.broken:
+        _merge_plainly(bench, shown, job, known)
+    elif str(out.dtype).removeprefix("torch.") == step.out.dtype:
+        write_checked(bench, step, shown.start, out)
+    else:
+        write_tile(bench, step, shown.start, out)
+
+
+def _merge_plainly(bench: Bench, shown: Shown, job: Job, known: Any) -> None:
+    """The tile by the plain form, which says what is wrong with it."""
+    _refuse(bench, shown)
+    write_tile(bench, shown.step, shown.start, _by_definition(bench, shown, job, known))
+
+
+def _by_definition(bench: Bench, shown: Shown, job: Job, known: Any) -> Tensor:
+    stack, base = _plainly(bench, shown, job)
+    return combine_tile(bench.method, stack, base, shown.start, job, known)
+
+
+def _prove(bench: Bench, fast: Fast, shown: Shown, job: Job, known: Any, out: Tensor) -> None:
+    """Compare a run's first tile with the plain form: a compiler may be wrong on a processor it was not tried on."""
+    expected = _by_definition(bench, shown, job, known).to(out.dtype)
+    fast.broken = not torch.equal(expected.view(_INTEGERS[out.dtype]), out.view(_INTEGERS[out.dtype]))
+    fast.proved = True
+    if fast.broken:
+        message = (
+            f"the fused form of {bench.method.name} is wrong on this machine; the plain one is used. Please report it"
+        )
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+
+
+_INTEGERS: Final = {torch.bfloat16: torch.int16, torch.float32: torch.int32}
+
+
+def _plainly(bench: Bench, shown: Shown, job: Job) -> tuple[Tensor, Tensor | None]:
+    """The stack that the plain form of the method sees, and the base."""
+    values = list(shown.rows)
+    base = values.pop(0) if shown.step.base is not None else None
+    return stack_of(bench.method, values, base, job.dtype), base
+
+
+def _refuse(bench: Bench, shown: Shown) -> None:
+    """Say which entry of the inputs is no number, if one is."""
+    for piece, row in zip(shown.step.pieces, shown.rows, strict=True):
+        check_finite(row, bench, piece, shown.start)
+
+
+def _bits(values: Tensor) -> NDArray[np.unsignedinteger[Any]]:
+    bits: NDArray[np.unsignedinteger[Any]] = values.view(_BITS[values.dtype]).numpy()
+    return bits

@@ -1,0 +1,51 @@
+"""Fast forms of merge methods: one loop over the bits of a tile instead of one torch operation after the other.
+
+The plain form of `cuvee.methods` is the definition. A fused form does the same operations in the same order on the same
+float32 numbers, and must give the same bytes; the tests hold it to that, and so does the first tile of every run.
+numba, which compiles the loops, is optional.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from cuvee.fused.compiler import available, is_cached, note_used
+
+if TYPE_CHECKING:
+    from cuvee.fused.model import Fused
+
+SAVES: Final = {
+    "linear": 1.2,
+    "slerp": 2.5,
+    "task_arithmetic": 1.2,
+    "ties": 6.0,
+    "dare_ties": 3.0,
+    "dare_linear": 3.0,
+}
+"""Methods that have a fused form, and the nanoseconds that it saves per entry and model (see `benchmarks/`)."""
+
+_START: Final = 0.5
+"""Seconds that numba takes to be imported and to find what it has compiled before, measured."""
+_COMPILE: Final = 3.0
+"""Seconds that compiling a method takes, measured."""
+
+__all__ = ["SAVES", "available", "form_of", "is_cached", "is_worth_it", "note_used"]
+
+
+def is_worth_it(name: str, kinds: str, entries: int) -> bool:
+    """Whether the fused form of a method saves more time than it takes to be ready.
+
+    Args:
+        name: the method.
+        kinds: the dtypes that it reads and writes.
+        entries: entries of all inputs that it would be run on.
+    """
+    ready = _START if is_cached(name, kinds) else _START + _COMPILE
+    return entries * SAVES.get(name, 0.0) * 1e-9 > ready
+
+
+def form_of(name: str) -> Fused:
+    """The fused form of a method; this imports numba."""
+    from cuvee.fused.forms import FORMS
+
+    return FORMS[name]

@@ -1,0 +1,128 @@
+"""The one place that knows numba: plain loops become machine code, kept in a cache from one run to the next."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_HERE: Final = Path(__file__).parent
+
+
+def available() -> bool:
+    """Whether numba is installed; asking does not import it."""
+    return find_spec("numba") is not None
+
+
+def cache_folder() -> Path:
+    """Where compiled kernels are kept: one folder per state of their sources.
+
+    numba notices when the file of a kernel changes, and not when a function that it calls does; so the folder is named
+    after all of them together.
+    """
+    home = os.environ.get("CUVEE_CACHE") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    sources = b"\0".join(path.read_bytes() for path in sorted(_HERE.glob("*.py")))
+    folder = Path(os.path.expanduser(home))  # noqa: PTH111 - the Path method raises on `~nobody`
+    return folder / "cuvee" / f"kernels-{hashlib.blake2b(sources, digest_size=8).hexdigest()}"
+
+
+def is_cached(method: str, kinds: str) -> bool:
+    """Whether the fused form of a method has been used by this user for these dtypes, so that it is compiled."""
+    return _mark(method, kinds).exists()
+
+
+def note_used(method: str, kinds: str) -> None:
+    """Note that the fused form of a method is compiled; a cache that cannot be written to holds nothing."""
+    with suppress(OSError):
+        _mark(method, kinds).parent.mkdir(parents=True, exist_ok=True)
+        _mark(method, kinds).touch()
+
+
+def _mark(method: str, kinds: str) -> Path:
+    return cache_folder() / f"{method}-{kinds}.used"
+
+
+def compiled(function: F) -> F:
+    """A function that is compiled when it is first called with new types, and runs without the interpreter's lock.
+
+    Division by zero gives infinity or NaN, as in torch; nothing is reassociated and no multiply-add is contracted, so
+    that every operation rounds as torch's own.
+    """
+    import numba
+
+    with _cache_here():
+        return cast(F, numba.njit(nogil=True, cache=True, error_model="numpy")(function))
+
+
+@contextmanager
+def _cache_here() -> Iterator[None]:
+    """Numba takes the folder from its settings when a function is decorated; other users of numba keep theirs."""
+    from numba import config
+
+    settings = vars(config)
+    before = settings["CACHE_DIR"]
+    settings["CACHE_DIR"] = str(cache_folder())
+    try:
+        yield
+    finally:
+        settings["CACHE_DIR"] = before
+
+
+def _bitcast(source: str, target: str) -> Any:
+    """An operation that takes the same 32 bits as another type; numba has none for single numbers."""
+    from numba import types
+    from numba.extending import intrinsic
+
+    given, wanted = getattr(types, source), getattr(types, target)
+
+    def cast(_typing: Any, _value: Any) -> Any:
+        def generate(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+            return builder.bitcast(values[0], context.get_value_type(wanted))
+
+        return wanted(given), generate
+
+    return intrinsic(cast)
+
+
+def bits_as_number() -> Any:
+    """`uint32 -> float32` with the same bits."""
+    return _bitcast("uint32", "float32")
+
+
+def number_as_bits() -> Any:
+    """`float32 -> uint32` with the same bits."""
+    return _bitcast("float32", "uint32")
+
+
+def reading_by_width(narrow: Callable[..., Any], wide: Callable[..., Any]) -> Any:
+    """`(row, i) -> …` with one form for rows of 16-bit patterns and one for rows of 32 bits."""
+    from numba.extending import overload
+
+    def read(row: Any, i: Any) -> Any:  # what numba looks up; never run by the interpreter
+        raise NotImplementedError
+
+    def pick(row: Any, i: Any) -> Any:  # noqa: ARG001 - numba asks for the same arguments
+        return narrow if row.dtype.bitwidth == 16 else wide
+
+    overload(read, inline="always")(pick)
+    return read
+
+
+def writing_by_width(narrow: Callable[..., Any], wide: Callable[..., Any]) -> Any:
+    """`(row, i, bits) -> …` in the same way."""
+    from numba.extending import overload
+
+    def write(row: Any, i: Any, bits: Any) -> Any:
+        raise NotImplementedError
+
+    def pick(row: Any, i: Any, bits: Any) -> Any:  # noqa: ARG001 - numba asks for the same arguments
+        return narrow if row.dtype.bitwidth == 16 else wide
+
+    overload(write, inline="always")(pick)
+    return write

@@ -1,0 +1,223 @@
+"""The exact magnitude at which the density·n largest entries of every delta end, in about one pass.
+
+A sample brackets it. One pass then counts what is above the bracket and keeps what is inside, from which the threshold
+is selected exactly, with the place where entries equal to it run out. A bracket that the sample misplaced is told by
+the counts; the plain passes then find the threshold digit by digit. So the sample decides about time, never about a
+byte.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cuvee.fused import select
+from cuvee.fused.model import FusedRound, Rows
+from cuvee.methods import Job, Round
+from cuvee.methods.trim import Prefix, entries_kept, trim_first
+from cuvee.tensors import BLOCK, Cut, magnitude_from_bits
+
+Bits = NDArray[np.uint32]
+
+WHOLE: Final = 1 << 17
+"""Entries up to which a tensor is looked at whole: a sample of it would be no smaller."""
+_RUN: Final = 2048
+_RUNS: Final = (8, 32)
+"""A sample is so many runs at least and at most, each of so many entries, evenly over the tensor."""
+_ONE_RUN_IN: Final = 1 << 17
+_ERRORS: Final = 4.0
+_AT_LEAST: Final = 0.002
+_INSIDE: Final = 1 << 22
+"""Entries of one delta that may be expected inside its bracket; for a larger tensor the bracket is made narrower."""
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """Where the thresholds are thought to be: bits of the lower ends and widths, `[K]`.
+
+    A delta of which the sample says that fewer entries are there than may stay has `kept` False: it is enough to count
+    them, for its threshold is 0, and a zero that stays is as good as one that goes.
+    """
+
+    low: Bits
+    width: Bits
+    kept: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Inside:
+    """What was found of one tile, per delta: places and bits of entries inside, and how many are above."""
+
+    places: tuple[Bits, ...]
+    bits: tuple[Bits, ...]
+    above: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The tiles looked at so far, by their first elements."""
+
+    tiles: dict[int, Inside]
+
+    def __add__(self, other: Found) -> Found:
+        """Both together."""
+        return Found(self.tiles | other.tiles)
+
+
+@dataclass(frozen=True)
+class Magnitudes:
+    """Magnitudes of all entries shown, as bits `[K, n]`, by the first element of their tile."""
+
+    tiles: dict[int, Bits]
+
+    def __add__(self, other: Magnitudes) -> Magnitudes:
+        """Both together."""
+        return Magnitudes(self.tiles | other.tiles)
+
+    def joined(self) -> Bits:
+        """All of them in order."""
+        return np.concatenate([self.tiles[start] for start in sorted(self.tiles)], axis=1)
+
+
+@dataclass(frozen=True)
+class Missed:
+    """A threshold is not inside its bracket: the plain passes are to find it."""
+
+
+def cut_first(job: Job, _done: int, known: Any) -> FusedRound | Round | None:
+    """The next pass towards the `Cut` of every delta; `None` at the end, or when every density is 1."""
+    if isinstance(known, Cut) or bool((job.settings["density"] >= 1).all()):
+        return None
+    if isinstance(known, Prefix):
+        return trim_first(job, known)
+    if isinstance(known, Missed):
+        return _begun_anew(trim_first(job, None))
+    if isinstance(known, Bracket):
+        return FusedRound(lambda rows, start: _collect(rows, start, known), _select)
+    if job.numel <= WHOLE:
+        return FusedRound(_magnitudes, _select_whole)
+    return FusedRound(_magnitudes, _bracket, sample=sample_of(job.numel))
+
+
+def _begun_anew(first: Round | None) -> Round:
+    """The first of the plain passes, which knows nothing yet."""
+    assert first is not None, "a threshold was looked for"
+    return Round(
+        lambda stack, start, job, _missed: first.observe(stack, start, job, None),
+        lambda total, job, _missed: first.conclude(total, job, None),
+    )
+
+
+def sample_of(numel: int) -> list[tuple[int, int]]:
+    """Runs of entries evenly over a tensor that has more than `WHOLE`."""
+    runs = min(max(numel // _ONE_RUN_IN, _RUNS[0]), _RUNS[1])
+    step = numel // runs // _RUN * _RUN
+    return [(i * step, i * step + _RUN) for i in range(runs)]
+
+
+def _magnitudes(rows: Rows, start: int) -> tuple[Magnitudes, int]:
+    bits = np.empty((len(rows) - 1, rows.shape[1]), np.uint32)
+    worst = select.magnitudes(rows, bits)
+    return Magnitudes({start: bits}), int(worst)
+
+
+def _bracket(sample: Magnitudes, job: Job, _known: Any) -> Bracket:
+    ends = [
+        _ends(row, kept / job.numel, job.numel)
+        for row, kept in zip(sample.joined(), entries_kept(job.settings["density"], job.numel).tolist(), strict=True)
+    ]
+    low, high = (np.array(end, np.uint32) for end in zip(*ends, strict=True))
+    return Bracket(low, high - low, high > 0)
+
+
+def _ends(bits: Bits, density: float, numel: int) -> tuple[int, int]:
+    """Magnitudes that bracket the threshold of one delta, from a sample of it.
+
+    Neighbours are alike, so the error of the sample is taken from how much its runs differ, not from how many entries
+    there are.
+    """
+    runs = bits.reshape(-1, _RUN)
+    error = float(np.std((runs >= _at(bits, density)).mean(axis=1))) / math.sqrt(len(runs))
+    half = min(_AT_LEAST + _ERRORS * error, _INSIDE / numel / 2)
+    low = 0 if density + half >= 1 else _at(bits, density + half)
+    return low, max(low, _TOP if density - half <= 0 else _at(bits, density - half))
+
+
+_TOP: Final = 0x7FFFFFFF
+
+
+def _at(bits: Bits, density: float) -> int:
+    """The magnitude of the last entry of a sample that stays at a density."""
+    rank = min(max(math.ceil(density * len(bits)), 1), len(bits))
+    return int(select.largest(bits, rank)[0])
+
+
+def _collect(rows: Rows, start: int, bracket: Bracket) -> tuple[Found, int]:
+    count, n = len(rows) - 1, rows.shape[1]
+    places, bits = np.empty((count, n), np.uint32), np.empty((count, n), np.uint32)
+    found, above = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    worst = select.collect(rows, bracket.low, bracket.width, bracket.kept, places, bits, found, above)
+    inside = Inside(_cut_to(places, found), _cut_to(bits, found), above)
+    return Found({start: inside}), int(worst)
+
+
+def _cut_to(rows: Bits, found: NDArray[np.int64]) -> tuple[Bits, ...]:
+    """What was found, in memory of its own, so that the rest is let go."""
+    return tuple(row[:n].copy() for row, n in zip(rows, found.tolist(), strict=True))
+
+
+def _select(found: Found, job: Job, bracket: Bracket) -> Cut | Missed:
+    tiles = sorted(found.tiles.items())
+    wanted = entries_kept(job.settings["density"], job.numel).tolist()
+    cuts = []
+    for k, keep in enumerate(wanted):
+        left = keep - sum(int(tile.above[k]) for _, tile in tiles)
+        if not bracket.kept[k]:
+            cuts.append((0, _beyond(job.numel), 0) if left >= 0 else None)
+            continue
+        bits = np.concatenate([tile.bits[k] for _, tile in tiles])
+        places = np.concatenate([tile.places[k] + np.int64(start) for start, tile in tiles])
+        cuts.append(_threshold(bits, places, left, job.numel))
+    return Missed() if None in cuts else _cut([cut for cut in cuts if cut is not None], job)
+
+
+def _select_whole(sample: Magnitudes, job: Job, _known: Any) -> Cut:
+    places = np.arange(job.numel, dtype=np.int64)
+    wanted = entries_kept(job.settings["density"], job.numel).tolist()
+    cuts = [_threshold(bits, places, keep, job.numel) for bits, keep in zip(sample.joined(), wanted, strict=True)]
+    return _cut([cut for cut in cuts if cut is not None], job)
+
+
+def _threshold(bits: Bits, places: NDArray[np.int64], left: int, numel: int) -> tuple[int, int, int] | None:
+    """The `left`-th largest of some magnitudes, the first element of the block where equal ones run out, and its quota.
+
+    Returns:
+        `None` where it is not among them; where all equal ones stay, a block behind the last.
+    """
+    if not 0 < left <= len(bits):
+        return None
+    threshold, larger = select.largest(bits, left)
+    equal = places[bits == threshold]
+    stay = left - larger
+    if stay == len(equal):
+        return int(threshold), _beyond(numel), 0
+    block = int(equal[stay - 1]) // BLOCK
+    return int(threshold), block * BLOCK, int(np.count_nonzero(equal[:stay] >= block * BLOCK))
+
+
+def _beyond(numel: int) -> int:
+    """The first element of the block behind the last one."""
+    return -(-numel // BLOCK) * BLOCK
+
+
+def _cut(found: Sequence[tuple[int, int, int]], job: Job) -> Cut:
+    thresholds = magnitude_from_bits(torch.tensor([bits for bits, _, _ in found]), job.dtype)
+    if all(first >= job.numel for _, first, _ in found):
+        return Cut(thresholds)
+    return Cut(thresholds, tuple((first // BLOCK, quota) for _, first, quota in found))
