@@ -9,19 +9,20 @@ from hypothesis import strategies as st
 
 pytest.importorskip("numba")
 
-from cuvee.fused import NAMES, form_of
+from cuvee.fused import SAVES, form_of
 from cuvee.methods import Job, get
 from cuvee.methods.call import bind
 from cuvee.methods.tiles import mask_keys
 from tests.support.fused import merge_fused, merge_plain
 
+NAMES = tuple(SAVES)
 DELTAS = {"task_arithmetic", "ties", "dare_ties", "dare_linear"}
-SIZES = (1, 5, 1023, 1024, 1025, 2048, 2049, 5000, 70_001)
-LARGE = (1 << 17) + 1, 300_001
+SIZES = (1, 1023, 2049, 9_001)
+SAMPLED = (1 << 17) + 1
 
 
 def models(kind: str, count: int, numel: int, dtype: torch.dtype, seed: int) -> list[torch.Tensor]:
-    """A base and fine-tunes of it: smooth, on a coarse grid (many equal deltas), mostly untouched, or with signed zeros."""
+    """A base and fine-tunes of it: smooth, on a coarse grid (equal deltas), mostly untouched, or with signed zeros."""
     made = torch.Generator().manual_seed(seed)
     base = torch.randn(numel, generator=made) * 0.02
     noise = [torch.randn(numel, generator=made) * 0.002 for _ in range(count)]
@@ -72,16 +73,16 @@ def some_settings(count: int) -> dict:
 @pytest.mark.parametrize("name", NAMES)
 def test_gives_the_same_bytes(name, kind, dtypes):
     source, target = ({"16": torch.bfloat16, "32": torch.float32}[d] for d in dtypes.split("-"))
-    for numel in (*SIZES, *LARGE):
-        (fast, _, _), (plain, _) = both(name, kind, 3, numel, some_settings(3), source, target, 1 << 15)
+    for numel in (*SIZES, *([SAMPLED] if name == "ties" else [])):
+        (fast, _, _), (plain, _) = both(name, kind, 3, numel, some_settings(3), source, target, 1 << 13)
         assert same(fast, plain), numel
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     name=st.sampled_from(NAMES),
     kind=st.sampled_from(["smooth", "grid", "sparse", "zeros", "rows"]),
-    numel=st.integers(1, 9000) | st.integers(1 << 17, 200_000),
+    numel=st.integers(1, 9000) | st.integers(1 << 17, 140_000),
     count=st.integers(1, 5),
     weight=st.lists(st.floats(-2, 2, width=32), min_size=5, max_size=5),
     density=st.lists(st.floats(2.0**-10, 1, width=32), min_size=5, max_size=5),
@@ -103,7 +104,7 @@ def test_gives_the_same_bytes_whatever_the_settings(
 @pytest.mark.parametrize("kind", ["smooth", "grid", "sparse", "rows"])
 def test_the_passes_find_what_the_plain_ones_find(kind):
     fast, plain = both(
-        "ties", kind, 3, 400_000, {"weight": 1.0, "density": 0.3}, torch.bfloat16, torch.bfloat16, 1 << 16
+        "ties", kind, 3, 200_000, {"weight": 1.0, "density": 0.3}, torch.bfloat16, torch.bfloat16, 1 << 16
     )
     assert torch.equal(fast[1].threshold, plain[1].threshold)
 
@@ -122,6 +123,17 @@ def test_a_threshold_that_the_sample_misplaced_is_found_all_the_same():
     expected, _ = merge_plain("ties", [delta], base, job, 1 << 16, torch.float32)
     assert same(merged, expected)
     assert known.threshold.item() == 5.0
+
+
+def test_more_equal_entries_than_can_be_kept_are_no_trouble(monkeypatch):
+    from cuvee.fused import threshold
+
+    monkeypatch.setattr(threshold, "INSIDE_LIMIT", 1000)
+    (fast, _, plain), (slow, _) = both(
+        "ties", "grid", 2, 1 << 18, some_settings(2), torch.bfloat16, torch.bfloat16, 1 << 16
+    )
+    assert plain
+    assert same(fast, slow)
 
 
 def test_an_ordinary_threshold_is_found_without_the_plain_passes():

@@ -28,13 +28,14 @@ Bits = NDArray[np.uint32]
 WHOLE: Final = 1 << 17
 """Entries up to which a tensor is looked at whole: a sample of it would be no smaller."""
 _RUN: Final = 2048
-_RUNS: Final = (8, 32)
-"""A sample is so many runs at least and at most, each of so many entries, evenly over the tensor."""
-_ONE_RUN_IN: Final = 1 << 17
 _ERRORS: Final = 4.0
 _AT_LEAST: Final = 0.002
 _INSIDE: Final = 1 << 22
 """Entries of one delta that may be expected inside its bracket; for a larger tensor the bracket is made narrower."""
+INSIDE_LIMIT: Final = 1 << 23
+"""Entries of one delta that are kept at most; more of them are a miss."""
+SAMPLE_LIMIT: Final = 1024 * _RUN
+"""Entries of one tensor in a sample at most."""
 
 
 @dataclass(frozen=True)
@@ -52,22 +53,23 @@ class Bracket:
 
 @dataclass(frozen=True)
 class Inside:
-    """What was found of one tile, per delta: places and bits of entries inside, and how many are above."""
+    """What was found of one tile, per delta: places and magnitudes of entries inside, and how many are above."""
 
-    places: tuple[Bits, ...]
-    bits: tuple[Bits, ...]
+    kept: tuple[tuple[Bits, Bits], ...]
     above: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Found:
-    """The tiles looked at so far, by their first elements."""
+    """The tiles looked at so far, by their first elements; or that there was more inside than can be kept."""
 
     tiles: dict[int, Inside]
+    overflowed: bool = False
 
     def __add__(self, other: Found) -> Found:
         """Both together."""
-        return Found(self.tiles | other.tiles)
+        overflowed = self.overflowed or other.overflowed
+        return Found({} if overflowed else self.tiles | other.tiles, overflowed)
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def cut_first(job: Job, _done: int, known: Any) -> FusedRound | Round | None:
     if isinstance(known, Missed):
         return _begun_anew(trim_first(job, None))
     if isinstance(known, Bracket):
-        return FusedRound(lambda rows, start: _collect(rows, start, known), _select)
+        return FusedRound(lambda rows, start: _collect(rows, start, known, job.numel), _select)
     if job.numel <= WHOLE:
         return FusedRound(_magnitudes, _select_whole)
     return FusedRound(_magnitudes, _bracket, sample=sample_of(job.numel))
@@ -115,8 +117,12 @@ def _begun_anew(first: Round | None) -> Round:
 
 
 def sample_of(numel: int) -> list[tuple[int, int]]:
-    """Runs of entries evenly over a tensor that has more than `WHOLE`."""
-    runs = min(max(numel // _ONE_RUN_IN, _RUNS[0]), _RUNS[1])
+    """Runs of entries evenly over a tensor that has more than `WHOLE`.
+
+    8 to 32 of them, which cost little of the time of a pass; and so many in a very large tensor, up to 1024, that a
+    bracket narrow enough for `_INSIDE` is still wide enough for the error of the sample.
+    """
+    runs = max(min(max(numel >> 17, 8), 32), min(numel >> 21, SAMPLE_LIMIT // _RUN))
     step = numel // runs // _RUN * _RUN
     return [(i * step, i * step + _RUN) for i in range(runs)]
 
@@ -158,52 +164,58 @@ def _at(bits: Bits, density: float) -> int:
     return int(select.largest(bits, rank)[0])
 
 
-def _collect(rows: Rows, start: int, bracket: Bracket) -> tuple[Found, int]:
+def _collect(rows: Rows, start: int, bracket: Bracket, numel: int) -> tuple[Found, int]:
     count, n = len(rows) - 1, rows.shape[1]
+    room = min(n, math.ceil(n * INSIDE_LIMIT / numel))
     places, bits = np.empty((count, n), np.uint32), np.empty((count, n), np.uint32)
     found, above = np.zeros(count, np.int64), np.zeros(count, np.int64)
     worst = select.collect(rows, bracket.low, bracket.width, bracket.kept, places, bits, found, above)
-    inside = Inside(_cut_to(places, found), _cut_to(bits, found), above)
-    return Found({start: inside}), int(worst)
-
-
-def _cut_to(rows: Bits, found: NDArray[np.int64]) -> tuple[Bits, ...]:
-    """What was found, in memory of its own, so that the rest is let go."""
-    return tuple(row[:n].copy() for row, n in zip(rows, found.tolist(), strict=True))
+    if found.max(initial=0) > room:
+        return Found({}, overflowed=True), int(worst)
+    # In memory of their own, so that the rest is let go.
+    kept = tuple((p[:f].copy(), b[:f].copy()) for p, b, f in zip(places, bits, found.tolist(), strict=True))
+    return Found({start: Inside(kept, above)}), int(worst)
 
 
 def _select(found: Found, job: Job, bracket: Bracket) -> Cut | Missed:
+    if found.overflowed:
+        return Missed()
     tiles = sorted(found.tiles.items())
     wanted = entries_kept(job.settings["density"], job.numel).tolist()
     cuts = []
     for k, keep in enumerate(wanted):
         left = keep - sum(int(tile.above[k]) for _, tile in tiles)
-        if not bracket.kept[k]:
+        if bracket.kept[k]:
+            cuts.append(_threshold([(start, *tile.kept[k]) for start, tile in tiles], left, job.numel))
+        else:
             cuts.append((0, _beyond(job.numel), 0) if left >= 0 else None)
-            continue
-        bits = np.concatenate([tile.bits[k] for _, tile in tiles])
-        places = np.concatenate([tile.places[k] + np.int64(start) for start, tile in tiles])
-        cuts.append(_threshold(bits, places, left, job.numel))
     return Missed() if None in cuts else _cut([cut for cut in cuts if cut is not None], job)
 
 
 def _select_whole(sample: Magnitudes, job: Job, _known: Any) -> Cut:
-    places = np.arange(job.numel, dtype=np.int64)
+    places = np.arange(job.numel, dtype=np.uint32)
     wanted = entries_kept(job.settings["density"], job.numel).tolist()
-    cuts = [_threshold(bits, places, keep, job.numel) for bits, keep in zip(sample.joined(), wanted, strict=True)]
+    rows = zip(sample.joined(), wanted, strict=True)
+    cuts = [_threshold([(0, places, bits)], keep, job.numel) for bits, keep in rows]
     return _cut([cut for cut in cuts if cut is not None], job)
 
 
-def _threshold(bits: Bits, places: NDArray[np.int64], left: int, numel: int) -> tuple[int, int, int] | None:
-    """The `left`-th largest of some magnitudes, the first element of the block where equal ones run out, and its quota.
+def _threshold(found: Sequence[tuple[int, Bits, Bits]], left: int, numel: int) -> tuple[int, int, int] | None:
+    """The `left`-th largest magnitude, the first element of the block where equal ones run out, and that block's quota.
+
+    Args:
+        found: first element, places and magnitudes of every tile, in order.
+        left: rank of the threshold among these magnitudes.
+        numel: elements of the tensor.
 
     Returns:
-        `None` where it is not among them; where all equal ones stay, a block behind the last.
+        `None` where it is not among them; where all equal ones stay, the block is the one behind the last.
     """
+    bits = np.concatenate([row for _, _, row in found])
     if not 0 < left <= len(bits):
         return None
     threshold, larger = select.largest(bits, left)
-    equal = places[bits == threshold]
+    equal = np.concatenate([places[row == threshold] + np.int64(start) for start, places, row in found])
     stay = left - larger
     if stay == len(equal):
         return int(threshold), _beyond(numel), 0
