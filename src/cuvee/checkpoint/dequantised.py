@@ -76,7 +76,7 @@ class Dequantised:
             for name, spec in reader.specs.items()
             if name not in hidden
         }
-        self._shared = dict(_shared(reader.shared, pairing))
+        self._shared = {name: first for name, first in _shared(reader.shared, pairing) if name in self._specs}
         self._config = None if reader.config is None else _without(reader.config)
         self._notes = (*reader.notes, *told(pairing))
 
@@ -162,10 +162,11 @@ class Dequantised:
     def _apply(self, values: Tensor, scaling: Scaling, start: int) -> None:
         """Multiply the run of elements that begins at `start` by their scales, in place."""
         at, width = start, scaling.shape[2]
+        first = start // width
+        factors = self._factors(scaling, first, -(-(start + len(values)) // width))
         for run in _runs(values, start, width):
-            rows = -(-len(run) // width)
-            factors = self._factors(scaling, at // width, at // width + rows)
-            _multiply(run.view(rows, -1), factors, scaling.block[2], at % width)
+            rows, row = -(-len(run) // width), at // width - first
+            _multiply(run.view(rows, -1), factors[row : row + rows], scaling.block[2], at % width)
             at += len(run)
 
     def _factors(self, scaling: Scaling, first: int, last: int) -> Tensor:

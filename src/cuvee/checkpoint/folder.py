@@ -122,6 +122,8 @@ def open_folder(folder: Path, label: str, notes: tuple[str, ...] = ()) -> Checkp
 
 def open_file(path: Path, label: str, notes: tuple[str, ...] = ()) -> Checkpoint:
     """Open a single weight file: a bare state dict, without config or side files."""
+    if path.name.lower().endswith(".gguf"):
+        raise InputError(no_weights_fault([path.name], label))
     if not path.is_file() or not path.name.lower().endswith(READABLE):
         message = f"{label}: a weight file ends in {', '.join(READABLE)}, found {path.name}"
         hint = "name the model's folder, or one of its weight files"

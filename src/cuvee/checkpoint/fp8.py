@@ -36,6 +36,7 @@ class Scaling:
         shape: sizes of the weight's axes.
         grid: sizes of the scale's axes.
         block: how many entries of each axis share a scale; the last block of an axis may be cut.
+        shared_by: what shares a scale, in words.
     """
 
     weight: TensorSpec
@@ -43,6 +44,7 @@ class Scaling:
     shape: tuple[int, int, int]
     grid: tuple[int, int, int]
     block: tuple[int, int, int]
+    shared_by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +124,13 @@ def _fitted(weight: TensorSpec, scale: TensorSpec, scheme: Scheme) -> Scaling | 
     for block in scheme.blocks:
         grid = _grid(weight.shape, block)
         if scale.shape == grid and len(grid) > 1:
-            return Scaling(weight, scale, shape, _axes(grid), (1, *block))
+            return Scaling(weight, scale, shape, _axes(grid), (1, *block), f"block of {block[0]} × {block[1]}")
     if not scheme.whole:
         return None
     if scale.numel == 1:
-        return Scaling(weight, scale, shape, (1, 1, 1), shape)
+        return Scaling(weight, scale, shape, (1, 1, 1), shape, "tensor")
     if len(weight.shape) == 2 and scale.shape == weight.shape[:1]:
-        return Scaling(weight, scale, shape, (1, shape[1], 1), (1, 1, shape[2]))
+        return Scaling(weight, scale, shape, (1, shape[1], 1), (1, 1, shape[2]), "row")
     pairs = list(zip(weight.shape, scale.shape, strict=False))
     if len(scale.shape) != len(weight.shape) or any(n not in (1, full) for full, n in pairs):
         return None
@@ -136,7 +138,8 @@ def _fitted(weight: TensorSpec, scale: TensorSpec, scheme: Scheme) -> Scaling | 
     if any(n != full for full, n in pairs[:-2]) and math.prod(outer) != 1:
         return None
     grid = _axes(scale.shape)
-    return Scaling(weight, scale, shape, grid, _divided(shape, grid))
+    shared_by = "row" if grid[2] == 1 else "column"
+    return Scaling(weight, scale, shape, grid, _divided(shape, grid), shared_by)
 
 
 def _divided(shape: tuple[int, int, int], grid: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -192,18 +195,9 @@ def told(pairing: Pairing) -> Iterator[str]:
     """What a user should know of the FP8 weights of a model."""
     kinds: dict[str, int] = {}
     for scaling in pairing.scalings.values():
-        kind = f"{scaling.weight.dtype} with {_kind(scaling)}"
+        kind = f"{scaling.weight.dtype} with one scale per {scaling.shared_by}"
         kinds[kind] = kinds.get(kind, 0) + 1
     for kind, count in kinds.items():
         yield f"{count:,} weights are {kind}; they are dequantised to float32 as they are read"
     if pairing.unused:
         yield f"scales of activations and caches are left out: {listed(sorted(pairing.unused))}"
-
-
-def _kind(scaling: Scaling) -> str:
-    """What shares a scale, in words."""
-    if math.prod(scaling.grid) == 1 and scaling.block == scaling.shape:
-        return "one scale per tensor"
-    if scaling.block[0] == 1 and scaling.block[1] > 1 and scaling.block[2] > 1 and scaling.grid[1:] != (1, 1):
-        return f"scales of blocks of {scaling.block[1]} × {scaling.block[2]}"
-    return "one scale per row" if scaling.block[1] == 1 else "scales of several shapes"

@@ -242,15 +242,16 @@ def _packed(specs: Mapping[str, TensorSpec]) -> Format | None:
     """The format that names and dtypes of tensors give away."""
     endings = tuple(_ENDINGS)
     told: dict[str, str] = {}
+    beside: Format | None = None  # the least telling
     for name, spec in specs.items():
         if _STATE in name:
             return Format("bitsandbytes 4-bit", f"tensor {name}", None, _DEQUANTIZE)
         if name.endswith(endings) and _is_packed(name, specs):
             told.setdefault(next(ending for ending in endings if name.endswith(ending)), name)
-        elif DTYPES[spec.dtype].kind == "int" and (found := _beside(name, spec, specs)):
-            return found
+        elif beside is None and DTYPES[spec.dtype].kind == "int":
+            beside = _beside(name, spec, specs)
     ending = next((ending for ending in _ENDINGS if ending in told), None)
-    return Format(_ENDINGS[ending][0], f"tensor {told[ending]}", None, _ENDINGS[ending][1]) if ending else None
+    return Format(_ENDINGS[ending][0], f"tensor {told[ending]}", None, _ENDINGS[ending][1]) if ending else beside
 
 
 def _is_packed(name: str, specs: Mapping[str, TensorSpec]) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cuvee.layers import patch_json
+from cuvee.layers import patch_json, remove_json
 
 Changes = dict[tuple[str, ...], Any]
 TEXTS = st.text(st.sampled_from(string.ascii_letters + ' "\\/{}[]:,\n\t\u00e9\u4e2d\U0001f377\x00\x7f'), max_size=6)
