@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _FLOAT32: Final = 4  # bytes
+_PIECE: Final = 1 << 17
 # Files by which other programs take a folder for a quantised one.
 _SIDE_FILES: Final = ("hf_quant_config.json", "quantize_config.json", "quant_config.json", "quantization_config.json")
 
@@ -122,14 +123,11 @@ class Dequantised:
 
     def read(self, name: str, start: int, stop: int) -> Tensor:
         """Elements `start` to `stop` (not included) of a tensor, dequantised."""
-        import torch
-
         scaling = self._scalings.get(name)
         stored = self._reader.read(name, start, stop)
         if scaling is None:
             return stored
-        codes = stored.view(torch.uint8).int()
-        values = torch.index_select(_table(scaling.weight.dtype), 0, codes)
+        values = _numbers(stored, scaling.weight.dtype)
         if start < stop:
             self._apply(values, scaling, start)
         return values
@@ -195,6 +193,18 @@ class Dequantised:
         message += f"{scaling.scale.name} is {found:g}"
         hint = "the model is damaged: download it again, or make it again with the program that quantised it"
         raise InputError(Fault("bad-scale", message, subject=scaling.scale.name, hint=hint))
+
+
+def _numbers(codes: Tensor, dtype: str) -> Tensor:
+    """FP8 as float32, in pieces: the table is asked in integers of four bytes, for which a whole tensor has no room."""
+    import torch
+
+    values = torch.empty(len(codes), dtype=torch.float32, device="cpu")
+    numbers = codes.contiguous().view(torch.uint8)
+    for start in range(0, len(codes), _PIECE):
+        piece = slice(start, start + _PIECE)
+        torch.index_select(_table(dtype), 0, numbers[piece].int(), out=values[piece])
+    return values
 
 
 @functools.cache

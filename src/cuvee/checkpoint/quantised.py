@@ -264,6 +264,8 @@ def _is_packed(name: str, specs: Mapping[str, TensorSpec]) -> bool:
 def _beside(name: str, spec: TensorSpec, specs: Mapping[str, TensorSpec]) -> Format | None:
     """The format of integers that stand beside their scales."""
     stem = name.removesuffix(".weight")
+    if len(spec.shape) < 2:  # a counter, whatever stands beside it
+        return None
     if name.endswith("_blocks") and f"{name.removesuffix('_blocks')}_scales" in specs:
         return Format("MXFP4", f"tensors {name} and _scales", None, _METHODS["mxfp4"][1])
     if stem != name and f"{stem}.scales" in specs:

@@ -83,6 +83,13 @@ def test_any_range_is_that_range_of_the_whole(
     assert bytes(into) == raw_bytes(expected)
 
 
+def test_a_large_tensor_is_read_whole_as_in_parts() -> None:
+    """Longer than what is looked up at a time."""
+    codes, scales = in_blocks(matrix(701, 613))
+    reader = shown({"l.weight": codes, "l.weight_scale_inv": scales}, DEEPSEEK)
+    assert_same(read_whole(reader), {"l.weight": slowly(codes, scales, 128, 128)})
+
+
 def test_what_is_no_fp8_is_read_as_it_is() -> None:
     tensors = {"norm.weight": matrix(3, 3).bfloat16(), "count": torch.tensor(4), "l.weight": torch.ones(2, 2).to(E4M3)}
     reader = shown({**tensors, "l.weight_scale": torch.tensor(2.0)})

@@ -126,6 +126,11 @@ def test_floats_and_casts_may_be_called_alike(case: str) -> None:
     assert said_quantised(MemoryReader("m", {**FLOATS, **tensors})) is None
 
 
+def test_counters_beside_a_scale_are_no_weights() -> None:
+    reader = MemoryReader("m", {**FLOATS, "step": torch.tensor(3), "step_scale": ONE, "p": INT8[0], "p_scale": ONE})
+    assert as_floats(reader) is reader
+
+
 def test_advice_is_of_what_can_be_done() -> None:
     def hint(method: str, tensors: dict[str, Tensor]) -> str:
         return refused(tensors, {"quantization_config": {"quant_method": method}}).hint or ""
