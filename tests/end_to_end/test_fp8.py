@@ -154,6 +154,13 @@ def test_passing_through_rounds_once_to_the_dtype_of_the_model(tmp_path: Path) -
     assert_same(read(cuvee.merge(data, tmp_path / "out").path), cast(wide, torch.bfloat16))
 
 
+def test_other_dtypes_of_the_configuration_stay(tmp_path: Path) -> None:
+    config = {"dtype": "bfloat16", "vision_config": {"dtype": "float32"}}
+    write(tmp_path / "a", quantised(decoder(1), 5, 3), {**config, "quantization_config": SMALL})
+    out = cuvee.merge(linear(tmp_path / "a"), tmp_path / "out").path
+    assert json.loads((out / "config.json").read_text()) == config
+
+
 def test_state_dicts_and_bare_files(tmp_path: Path) -> None:
     """No configuration: scales beside FP8 weights say enough, with blocks of the usual size."""
     torch.manual_seed(0)

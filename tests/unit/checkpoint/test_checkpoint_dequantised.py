@@ -301,6 +301,10 @@ def test_scales_that_do_not_fit_are_refused(case: str) -> None:
     assert faults(tensors, DEEPSEEK) == [("bad-scale", subject)]
 
 
+def test_null_blocks_are_no_blocks_of_the_usual_size() -> None:
+    assert faults(GOOD, {**DEEPSEEK, "weight_block_size": None}) == [("bad-scale", "l.weight_scale_inv")]
+
+
 def test_all_faults_are_told_at_once() -> None:
     bad = {f"{i}.{name}": tensor for i, (tensors, _) in enumerate(BAD.values()) for name, tensor in tensors.items()}
     assert sorted(faults(bad, DEEPSEEK)) == sorted(
