@@ -66,6 +66,8 @@ REASONS: Final[Mapping[str, str]] = {
     "unknown-module": "a module name that matches no part of the model",
     "tied-mismatch": "a tied tensor whose stored copy differs from the tensor it is tied to",
     "non-finite": "a tensor that holds NaN or infinity",
+    "quantised-input": "a model in a quantised format that cannot be merged",
+    "bad-scale": "an FP8 weight whose scale is missing or does not fit it, or a scale without its weight",
     "adapter-input": "an adapter folder where a whole model is needed",
     # resources
     "disk-full": "not enough space for the output",

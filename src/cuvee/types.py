@@ -58,11 +58,17 @@ DTYPE_BY_CODE: Final[Mapping[str, DType]] = {d.code: d for d in DTYPES.values()}
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """What a header says of one tensor: on-disk name, dtype (torch name) and shape."""
+    """What a header says of one tensor: on-disk name, dtype (torch name) and shape.
+
+    Where a tensor is decoded while it is read, `dtype` is what reading brings, `stored` what lies on disk, and
+    `nominal` what it should be written in where nobody says which; `None` stands for `dtype` itself.
+    """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
+    stored: str | None = None
+    nominal: str | None = None
 
     @property
     def numel(self) -> int:
@@ -73,6 +79,16 @@ class TensorSpec:
     def nbytes(self) -> int:
         """Size in bytes, unpadded."""
         return self.numel * DTYPES[self.dtype].size
+
+    @property
+    def stored_nbytes(self) -> int:
+        """Bytes that it has on disk, without its scales."""
+        return self.numel * DTYPES[self.stored or self.dtype].size
+
+    @property
+    def usual_dtype(self) -> str:
+        """What it is written in where nobody says which."""
+        return self.nominal or self.dtype
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -229,10 +229,11 @@ def inspect(model: str | os.PathLike[str]) -> Inspection:
         UsageError: `model` is empty or no path, or its revision is empty.
         InputError: it cannot be read.
     """
+    from cuvee.checkpoint import open_stored
     from cuvee.planning.inspect import inspect_reader
 
-    with opened([as_model(model)], None, weights=False) as readers:
-        return inspect_reader(readers[0])
+    with closing(open_stored(as_model(model), None, hub_download=False)) as reader:
+        return inspect_reader(reader)
 
 
 def diff(

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cuvee import methods
 from cuvee.api.arguments import found, refuse, switch_faults, unfit
-from cuvee.errors import Fault, RecipeError, UsageError, number_faults
+from cuvee.errors import Fault, InputError, RecipeError, UsageError, number_faults
 from cuvee.recipe import Recipe
 from cuvee.recipe.model import Branch, Conditions, ModelEntry, Parameters
 from cuvee.types import ModelRef
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from cuvee.checkpoint.protocol import Reader
 
 
 def merge_state_dicts(
@@ -62,7 +64,7 @@ def merge_state_dicts(
         >>> cuvee.merge_state_dicts([a, b], weight=[0.25, 0.75])
         {'w': tensor([0.7500, 0.7500])}
     """
-    from cuvee.checkpoint import MemoryReader, MemoryWriter, plan_layout
+    from cuvee.checkpoint import MemoryWriter, plan_layout
     from cuvee.execute import execute
     from cuvee.planning import bind, referenced
 
@@ -78,7 +80,7 @@ def merge_state_dicts(
     recipe = _recipe_in_memory(list(named), method, base is not None, dtype, missing, parameters)
     chosen = methods.get(method)
     state_dicts = {**named, **({} if base is None else {_BASE: base})}
-    readers = [MemoryReader(ref.path, dict(state_dicts[ref.path])) for ref in referenced(recipe)]
+    readers = _readers({ref.path: state_dicts[ref.path] for ref in referenced(recipe)})
     bound = bind(recipe, readers, chosen.spec)
     writer = MemoryWriter(plan_layout([step.out for step in bound.steps], 1 << 62))
     execute(bound, readers, writer, chosen, seed=seed, threads=threads, allow_nonfinite=allow_nonfinite, hashes=False)
@@ -115,6 +117,26 @@ def _named(models: Any) -> dict[str, Any]:
         message = f"models must be named by text; found {', '.join(map(found, odd[:_SHOWN]))}"
         raise UsageError(Fault("bad-argument", message, subject="models"))
     return dict(models)
+
+
+def _readers(state_dicts: Mapping[str, Mapping[str, Tensor]]) -> list[Reader]:
+    """The state dicts opened, FP8 with scales as the floats that it stands for.
+
+    Raises:
+        InputError: the faults of all that cannot be.
+    """
+    from cuvee.checkpoint import MemoryReader, as_floats
+
+    opened: list[Reader] = []
+    faults: list[Fault] = []
+    for name, state_dict in state_dicts.items():
+        try:
+            opened.append(as_floats(MemoryReader(name, dict(state_dict))))
+        except InputError as error:
+            faults += error.faults
+    if faults:
+        raise InputError(faults)
+    return opened
 
 
 def _is_tensor(value: object) -> bool:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from cuvee.checkpoint.protocol import Layout, Placed, Reader, Shard, SideFile, Writer
 
 if TYPE_CHECKING:
+    from cuvee.checkpoint.dequantised import as_floats, said_quantised
     from cuvee.checkpoint.digest import content_hash, digest_tensor
-    from cuvee.checkpoint.folder import open_checkpoint
+    from cuvee.checkpoint.folder import open_checkpoint, open_stored
     from cuvee.checkpoint.layout import format_size, parse_size, plan_layout
     from cuvee.checkpoint.memory import MemoryReader, MemoryWriter
     from cuvee.checkpoint.writer import FolderWriter
@@ -18,12 +19,15 @@ _LAZY: Final = {
     "FolderWriter": "writer",
     "MemoryReader": "memory",
     "MemoryWriter": "memory",
+    "as_floats": "dequantised",
     "content_hash": "digest",
     "digest_tensor": "digest",
     "format_size": "layout",
     "open_checkpoint": "folder",
+    "open_stored": "folder",
     "parse_size": "layout",
     "plan_layout": "layout",
+    "said_quantised": "dequantised",
 }
 
 __all__ = [
@@ -36,12 +40,15 @@ __all__ = [
     "Shard",
     "SideFile",
     "Writer",
+    "as_floats",
     "content_hash",
     "digest_tensor",
     "format_size",
     "open_checkpoint",
+    "open_stored",
     "parse_size",
     "plan_layout",
+    "said_quantised",
 ]
 
 

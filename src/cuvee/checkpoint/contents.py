@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from cuvee import errors
+from cuvee.checkpoint.quantised import GGUF_HINT, Format, refusal
 from cuvee.errors import Fault
 
 READABLE: Final = (".safetensors", ".bin", ".pth", ".pt")
@@ -127,6 +128,8 @@ def no_weights_fault(names: Sequence[str], where: str) -> Fault:
     if weights:
         message = f"{where}: no model.safetensors, pytorch_model.bin or index of either; found {listed(weights)}"
         return Fault("not-a-checkpoint", message, subject=where, hint="name the one weight file that is meant")
+    if gguf := next((name for name in names if name.lower().endswith(".gguf")), None):
+        return refusal(where, Format("GGUF", gguf, None, GGUF_HINT))
     message = f"{where}: no weights ({', '.join(READABLE)}); found {listed(names)}"
     return Fault("not-a-checkpoint", message, subject=where, hint="name a folder that holds a model.safetensors")
 

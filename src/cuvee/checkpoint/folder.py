@@ -20,6 +20,7 @@ from cuvee.checkpoint.contents import (
     no_weights_fault,
     passed_over,
 )
+from cuvee.checkpoint.dequantised import as_floats
 from cuvee.checkpoint.opened import Checkpoint
 from cuvee.checkpoint.protocol import Reader, SideFile
 from cuvee.checkpoint.sharded import ShardedWeights
@@ -35,7 +36,22 @@ _HUB_ID: Final = re.compile(rf"(?:{_NAME}/)?{_NAME}", re.ASCII)
 
 
 def open_checkpoint(ref: ModelRef, root: Path | None = None, *, hub_download: bool = True) -> Reader:
-    """Open the model that a recipe names; headers are read, tensors are not.
+    """Open the model that a recipe names, as plain floats: FP8 is dequantised as it is read.
+
+    Args:
+        ref: the model as the recipe names it.
+        root: folder that relative paths start from; `None` is the working folder.
+        hub_download: as for `open_stored`.
+
+    Raises:
+        InputError: as `open_stored`; and `quantised-input` for a quantised format that is not read, `bad-scale` for
+            FP8 weights and scales that do not go together.
+    """
+    return as_floats(open_stored(ref, root, hub_download=hub_download))
+
+
+def open_stored(ref: ModelRef, root: Path | None = None, *, hub_download: bool = True) -> Reader:
+    """Open a model as it is stored; headers are read, tensors are not.
 
     A path that exists is taken as it is, as transformers does; anything else that can be a hub id is looked for in
     the hub's cache and on the hub. A link that leads nowhere is neither.
@@ -106,6 +122,8 @@ def open_folder(folder: Path, label: str, notes: tuple[str, ...] = ()) -> Checkp
 
 def open_file(path: Path, label: str, notes: tuple[str, ...] = ()) -> Checkpoint:
     """Open a single weight file: a bare state dict, without config or side files."""
+    if path.name.lower().endswith(".gguf"):
+        raise InputError(no_weights_fault([path.name], label))
     if not path.is_file() or not path.name.lower().endswith(READABLE):
         message = f"{label}: a weight file ends in {', '.join(READABLE)}, found {path.name}"
         hint = "name the model's folder, or one of its weight files"

@@ -51,6 +51,7 @@ def _text(found: Inspection) -> Iterator[RenderableType]:
             ("tensors", f"{found.tensors:,}"),
             ("parameters", in_millions(found.parameters)),
             ("size", format_size(found.nbytes)),
+            ("quantised", found.quantised or ""),
             ("side files", ", ".join(found.side_files)),
         ]
     )

@@ -64,7 +64,9 @@ def _work(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "copied", "\n".join(f"{count:,} ({reason})" for reason, count in copied_by_reason(plan).items())
     yield "left out", f"{counted(plan.left_out, 'tensor')} that the slices do not ask for" if plan.left_out else ""
     yield "arithmetic", "\n".join(_rounding(found) for found in arithmetic(plan))
-    changes = [f"{key}: {shortened(value)}" for key, value in plan.config_changes.items()]
+    changes = [
+        f"{key}: {'left out' if value is None else shortened(value)}" for key, value in plan.config_changes.items()
+    ]
     yield "config.json", "\n".join(changes) or ("as in the donor" if plan.config_text is not None else "")
     yield "side files", listed((file.name for file in plan.side_files), most=8)
 

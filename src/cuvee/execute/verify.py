@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cuvee.checkpoint import open_checkpoint
+from cuvee.checkpoint import open_stored
 from cuvee.checkpoint.equality import begins_alike, same_tensors
 from cuvee.checkpoint.protocol import Reader
 from cuvee.errors import CuveeError, Fault, InputError, UsageError
@@ -51,7 +51,7 @@ def verify_folder(path: Path, progress: Callable[[int, int], None] | None = None
     if not os.path.exists(path):  # noqa: PTH110 - the Path method raises on names too long to be any file's
         raise InputError(Fault("model-missing", f"{path}: no such file or folder", subject=str(path)))
     try:
-        reader = open_checkpoint(ModelRef(str(path)), None)
+        reader = open_stored(ModelRef(str(path)), None)
     except CuveeError as error:
         return Verification(path, (Check("readable", "failed", str(error)),))
     try:

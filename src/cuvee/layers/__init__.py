@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cuvee.layers.patch import patch_json
+from cuvee.layers.patch import patch_json, remove_json
 from cuvee.layers.restack import Changes, SourceLayer, may_differ_by_position, restack
 
-__all__ = ["Changes", "SourceLayer", "may_differ_by_position", "patch_json", "restack"]
+__all__ = ["Changes", "SourceLayer", "may_differ_by_position", "patch_json", "remove_json", "restack"]

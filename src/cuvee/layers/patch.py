@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any, Final
@@ -16,11 +16,12 @@ Path = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """Where a value stands in the text, and how deep."""
+    """Where a value stands in the text, how deep, and where its key begins; the whole text has none."""
 
     begin: int
     end: int
     depth: int
+    key: int = -1
 
 
 def patch_json(text: str, changes: Mapping[Path, Any]) -> str:
@@ -54,10 +55,40 @@ def patch_json(text: str, changes: Mapping[Path, Any]) -> str:
     return text
 
 
+def remove_json(text: str, paths: Iterable[Path]) -> str:
+    """Take members out of a JSON object.
+
+    Args:
+        text: JSON with an object at the top.
+        paths: paths of keys; one that is not there changes nothing.
+
+    Returns:
+        The text without these members, and otherwise byte for byte as it was.
+
+    Example:
+        >>> remove_json('{"a": 1.0e-05, "b": {"c": 3}, "d": 2}', [("b",)])
+        '{"a": 1.0e-05, "d": 2}'
+    """
+    for path in paths:
+        if span := _spans(text).get(path):
+            begin, end = _with_comma(text, span)
+            text = text[:begin] + text[end:]
+    return text
+
+
+def _with_comma(text: str, span: _Span) -> tuple[int, int]:
+    """A member with the comma that goes with it: the one after it, or before the last member of an object."""
+    after = _skip(text, span.end)
+    if text[after] == ",":
+        return span.key, _skip(text, after + 1)
+    before = len(text[: span.key].rstrip(" \t\n\r")) - 1
+    return (before, span.end) if text[before] == "," else (span.key, span.end)
+
+
 def _spans(text: str) -> dict[Path, _Span]:
     """Every object member's value, by path; the whole object at `()`."""
     found: dict[Path, _Span] = {}
-    _walk(text, _skip(text, 0), (), found)
+    _walk(text, _skip(text, 0), -1, (), found)
     return found
 
 
@@ -66,20 +97,21 @@ def _skip(text: str, i: int) -> int:
     return match.end() if match else i
 
 
-def _walk(text: str, i: int, path: Path, found: dict[Path, _Span]) -> int:
-    """Record the value that begins at `i`; returns where it ends."""
+def _walk(text: str, i: int, key_at: int, path: Path, found: dict[Path, _Span]) -> int:
+    """Record the value that begins at `i` and its key at `key_at`; returns where it ends."""
     begin = i
     if text[i] != "{":
         end = int(_DECODER.raw_decode(text, i)[1])
     else:
         i = _skip(text, i + 1)
         while text[i] != "}":
+            at = i
             key, i = scanstring(text, i + 1, True)
-            i = _walk(text, _skip(text, _skip(text, i) + 1), (*path, key), found)
+            i = _walk(text, _skip(text, _skip(text, i) + 1), at, (*path, key), found)
             i = _skip(text, i)
             i = _skip(text, i + 1) if text[i] == "," else i
         end = i + 1
-    found[path] = _Span(begin, end, len(path))
+    found[path] = _Span(begin, end, len(path), key_at)
     return end
 
 

@@ -189,7 +189,7 @@ def _bytes_read(opened: Sequence[Opened], steps: Sequence[Step], tied: Sequence[
     """Bytes of every input tensor that is read or compared, each counted once."""
     pieces: set[Piece] = {piece for step in steps for piece in (*step.pieces, *step.must_equal)}
     pieces |= {piece for pair in copies_in(steps, tied) for piece in pair}
-    return sum(opened[p.model].reader.specs[p.tensor].nbytes for p in pieces)
+    return sum(opened[p.model].reader.specs[p.tensor].stored_nbytes for p in pieces)
 
 
 def _writes_a_head_of_another(ground: Ground, parts: Sequence[Part], steps: Sequence[Step]) -> bool:
@@ -242,8 +242,8 @@ def _facts(model: Opened, is_base: bool) -> ModelFacts:
         label=model.reader.label,
         tensors=len(specs),
         parameters=sum(s.numel for s in specs),
-        nbytes=sum(s.nbytes for s in specs),
-        dtypes=tuple(sorted({s.dtype for s in specs})),
+        nbytes=sum(s.stored_nbytes for s in specs),
+        dtypes=tuple(sorted({s.stored or s.dtype for s in specs})),
         layers={s.prefix: s.count for s in model.anatomy.stacks},
         is_base=is_base,
     )

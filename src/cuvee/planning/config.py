@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from cuvee.checkpoint.quantised import SECTIONS, quantised_sections
 from cuvee.errors import Fault, UsageError
 from cuvee.families import Stack, sections
 from cuvee.families.anatomy import affinity
 from cuvee.families.pretrained import implied_lists
-from cuvee.layers import SourceLayer, may_differ_by_position, patch_json, restack
+from cuvee.layers import SourceLayer, may_differ_by_position, patch_json, remove_json, restack
 from cuvee.planning.model import Step
 from cuvee.planning.slots import Opened, Stacking
 from cuvee.types import DTYPES
@@ -36,7 +38,7 @@ _NOISE: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """The output's configuration text, what was changed in it by dotted path, faults and notes."""
+    """The output's configuration text, what was changed in it by dotted path (`None`: left out), faults and notes."""
 
     text: str | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
@@ -78,8 +80,22 @@ def configuration(
     if tie is not None:
         saying = [path for path, section in sections(reader.config) if section.get("tie_word_embeddings") is not None]
         changes.update({(*path, "tie_word_embeddings"): tie for path in (*saying, ())})
-    text = patch_json(reader.config_text, changes)
-    return Configuration(text, {".".join(path): v for path, v in changes.items()}, tuple(faults), tuple(notes))
+    removed = _said_of_quantisation(reader.config_text)
+    text = remove_json(patch_json(reader.config_text, changes), removed)
+    told = {".".join(path): value for path, value in (*changes.items(), *dict.fromkeys(removed).items())}
+    return Configuration(text, told, tuple(faults), (*notes, *_dequantised(removed)))
+
+
+def _said_of_quantisation(text: str) -> tuple[tuple[str, ...], ...]:
+    """Paths of what a configuration says of quantised weights; the inputs were dequantised, and so the output is."""
+    if not any(f'"{key}"' in text for key in SECTIONS):
+        return ()
+    return quantised_sections(json.loads(text))
+
+
+def _dequantised(removed: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    if removed:
+        yield f"config: {', '.join(map('.'.join, removed))} left out, as the output is not quantised"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +168,7 @@ def _dtype_changes(
 ) -> dict[tuple[str, ...], str]:
     """New dtype entries for what is written; none where it has the dtype of the donor's tensors, whatever is said."""
     written = _main_dtype((s.out.dtype, s.out.numel) for s in steps)
-    own = _main_dtype((s.dtype, s.numel) for s in donor.reader.specs.values()) if donor else None
+    own = _main_dtype((s.usual_dtype, s.numel) for s in donor.reader.specs.values()) if donor else None
     if written is None or written == own:
         return {}
     return {

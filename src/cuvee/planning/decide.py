@@ -108,7 +108,7 @@ def _shape_faults(ground: Ground, slot: Slot, present: Sequence[Entry]) -> Itera
 def _copied_buffer(ground: Ground, slot: Slot, entry: Entry) -> Step:
     """A derived buffer (rotary frequencies, masks) is no weight: whatever a method makes of it, the model is wrong."""
     found = _known(ground, entry)
-    out = TensorSpec(slot.name, found.dtype, found.shape)
+    out = TensorSpec(slot.name, found.usual_dtype, found.shape)
     return Step(out, "copy", (_piece(entry),), layer=slot.layer, reason="a buffer that the model derives")
 
 
@@ -135,7 +135,7 @@ def _out_dtype(ground: Ground, specs: Sequence[TensorSpec]) -> str:
     if DTYPES[specs[0].dtype].kind != "float":
         return specs[0].dtype
     asked = ground.recipe.out_dtype or ground.recipe.dtype
-    return asked or reduce(promote, (s.dtype for s in specs))
+    return asked or reduce(promote, (s.usual_dtype for s in specs))
 
 
 def promote(a: str, b: str) -> str:

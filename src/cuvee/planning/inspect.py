@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from cuvee.checkpoint import said_quantised
 from cuvee.checkpoint.protocol import Reader
 from cuvee.families import role_of, study
 from cuvee.families.names import spot_of
@@ -27,6 +28,7 @@ class Inspection:
         vocabulary: rows of the input embedding, or `None`.
         side_files: names of the files that a merge would carry over.
         notes: how it was read.
+        quantised: the quantised format it is stored in and how that shows, or `None`.
     """
 
     label: str
@@ -42,6 +44,7 @@ class Inspection:
     vocabulary: int | None
     side_files: tuple[str, ...]
     notes: tuple[str, ...]
+    quantised: str | None = None
 
 
 def inspect_reader(reader: Reader) -> Inspection:
@@ -75,4 +78,5 @@ def inspect_reader(reader: Reader) -> Inspection:
         vocabulary=max(rows, default=None),
         side_files=tuple(f.name for f in reader.side_files),
         notes=reader.notes,
+        quantised=said_quantised(reader),
     )

@@ -125,7 +125,7 @@ def test_a_single_file_is_a_bare_state_dict(tmp_path):
     assert (reader.folder, reader.config, reader.config_text, reader.side_files) == (None, None, None, ())
 
 
-@pytest.mark.parametrize("name", ["model.gguf", "model.h5", "config.json", "weights"])
+@pytest.mark.parametrize("name", ["model.onnx", "model.h5", "config.json", "weights"])
 def test_a_file_of_another_kind_is_refused(tmp_path, name):
     (tmp_path / name).write_bytes(b"x")
     assert refusal(tmp_path / name).codes == ("not-a-checkpoint",)

@@ -8,7 +8,7 @@ import safetensors.torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cuvee.checkpoint import open_checkpoint
+from cuvee.checkpoint import open_stored
 from cuvee.checkpoint.format import read_header
 from cuvee.errors import InputError
 from cuvee.types import DTYPES, ModelRef
@@ -55,7 +55,7 @@ def test_we_read_what_the_library_writes(tmp_path, drawn, tile):
     tensors = tensors_of(drawn)
     path = tmp_path / "x.safetensors"
     safetensors.torch.save_file(tensors, path)
-    reader = open_checkpoint(ModelRef(str(path)))
+    reader = open_stored(ModelRef(str(path)))
     assert_same(read_whole(reader), tensors)
     assert_same(read_in_tiles(reader, tile), tensors)
     reader.close()
@@ -137,7 +137,7 @@ def test_a_checkpoint_of_transformers_is_read_as_it_is(tmp_path, shard_size):
     )
     model = LlamaForCausalLM(config)
     model.save_pretrained(tmp_path, max_shard_size=shard_size)
-    reader = open_checkpoint(ModelRef(str(tmp_path)))
+    reader = open_stored(ModelRef(str(tmp_path)))
     assert (tmp_path / "model.safetensors.index.json").exists() == (shard_size == "50KB")
     assert_same(read_whole(reader), {name: tensor.detach() for name, tensor in model.state_dict().items()})
     assert reader.config is not None

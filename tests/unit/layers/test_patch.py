@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cuvee.layers import patch_json
+from cuvee.layers import patch_json, remove_json
 
 Changes = dict[tuple[str, ...], Any]
 TEXTS = st.text(st.sampled_from(string.ascii_letters + ' "\\/{}[]:,\n\t\u00e9\u4e2d\U0001f377\x00\x7f'), max_size=6)
@@ -192,3 +192,41 @@ def test_a_new_key_cannot_stand_in_what_is_no_object(there: str) -> None:
 )
 def test_a_new_member_is_laid_out_as_its_neighbours_are(text: str, changes: Changes, expected: str) -> None:
     assert patch_json(text, changes) == expected
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(value=OBJECTS, data=st.data())
+def test_members_taken_out_leave_the_others_byte_for_byte(value: Any, data: Any) -> None:
+    laid = Laid(data)
+    laid.write(value, ())
+    text = "".join(laid.pieces)
+    members = sorted(laid.members)
+    chosen = data.draw(st.lists(st.sampled_from(members), unique=True)) if members else []
+    expected = copy.deepcopy(value)
+    for path in chosen:
+        target = expected
+        for key in path[:-1]:
+            target = target.get(key, {})
+        target.pop(path[-1], None)
+    left = remove_json(text, [*chosen, ("not", "there")])
+    assert json.dumps(json.loads(left)) == json.dumps(expected), "and in the same order"
+    assert is_within(left, text)
+
+
+def is_within(part: str, whole: str) -> bool:
+    """Whether a text is what is left of another one when characters are taken out."""
+    rest = iter(whole)
+    return all(character in rest for character in part)
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ('{\n  "a": 1,\n  "q": {"x": [1, 2]},\n  "b": 2\n}\n', '{\n  "a": 1,\n  "b": 2\n}\n'),
+        ('{\n  "a": 1,\n  "q": null\n}', '{\n  "a": 1\n}'),
+        ('{"q": 1, "a": 1.0e-05}', '{"a": 1.0e-05}'),
+        ('{"q":"}"}', "{}"),
+    ],
+)
+def test_a_member_goes_with_its_comma_and_its_line(text: str, left: str) -> None:
+    assert remove_json(text, [("q",)]) == left

@@ -117,8 +117,19 @@ def test_every_section_that_says_a_dtype_is_changed() -> None:
 
 
 def test_a_dtype_of_something_else_stays() -> None:
-    config = {"dtype": "float32", "quantization_config": {"dtype": "int4"}}
+    config = {"dtype": "float32", "cache_config": {"dtype": "int4"}}
     assert changes(linear("a", out_dtype="bfloat16"), {"a": of("float32")}, config) == {"dtype": "bfloat16"}
+
+
+@pytest.mark.parametrize("where", ["", "text_config"])
+def test_what_is_said_of_quantisation_is_left_out(where: str) -> None:
+    said = {"quantization_config": {"quant_method": "fp8", "dtype": "float32"}}
+    config = {"dtype": "float32", **({where: {"x": 1, **said}} if where else said), "y": 2}
+    plan = plan_of(linear("a"), {"a": of("float32")}, {"a": config})
+    path = f"{where}.quantization_config".lstrip(".")
+    assert json.loads(plan.config_text or "") == {"dtype": "float32", **({where: {"x": 1}} if where else {}), "y": 2}
+    assert plan.config_changes == {path: None}
+    assert f"config: {path} left out, as the output is not quantised" in plan.notes
 
 
 def test_the_dtype_of_most_entries_counts() -> None:
