@@ -116,6 +116,7 @@ def merge(
     seed: int = 0,
     threads: int | None = None,
     tile: int | None = None,
+    max_memory: str | int | None = None,
     shard_size: str | int = "5GB",
     allow_nonfinite: bool = False,
     sha256: bool = False,
@@ -132,6 +133,8 @@ def merge(
         seed: seed of random masks (DARE), any integer.
         threads: workers, 1 or more; one per core by default.
         tile: elements per tile, 1 or more; changes memory and speed, never a byte.
+        max_memory: most memory besides file cache, in bytes or as `"1GiB"`: workers and tiles are made to fit. Without
+            it, half of what is free.
         shard_size: largest weight file, in bytes or as `"5GB"`, `"500MB"`, `"2GiB"`.
         allow_nonfinite: merge inputs that hold NaN or infinity.
         sha256: also take the SHA-256 of the weight files written.
@@ -145,26 +148,29 @@ def merge(
         RecipeError: faults of the recipe.
         InputError: faults of the models.
         OutputExists: `out` is there and `overwrite` is not given.
-        ResourceError: not enough disk, or no right to write.
+        ResourceError: not enough disk or memory, or no right to write.
     """
     from cuvee.checkpoint import FolderWriter, parse_size, plan_layout
     from cuvee.execute import execute
     from cuvee.execute.publish import add_everything_else
-    from cuvee.planning import bind, referenced
+    from cuvee.planning import bind, fit_workers, referenced
 
     place = as_path(out, "out", "the output must be a folder's name")
     size = parse_size(shard_size)
+    limit = None if max_memory is None else parse_size(max_memory)
     refuse(
         [
             *number_faults(seed=seed, threads=threads, tile=tile),
             *switch_faults(overwrite=overwrite, allow_nonfinite=allow_nonfinite, sha256=sha256),
             *callback_faults(progress),
+            *_plain_faults(runner, limit),
         ]
     )
     asked = as_recipe(recipe)
     method = methods.get(asked.method)
     with opened(referenced(asked), asked.root) as readers:
         bound = bind(asked, readers, method.spec)
+        workers = fit_workers(bound, limit, threads, tile)
         layout = plan_layout([step.out for step in bound.steps], size)
         protected = [*_read_from(recipe, asked), *(r.folder for r in readers if r.folder is not None)]
         with FolderWriter(layout, place, overwrite=overwrite, protected=protected) as writer:
@@ -174,8 +180,8 @@ def merge(
                 writer,
                 method,
                 seed=seed,
-                threads=threads,
-                tile=tile,
+                threads=workers.threads,
+                tile=workers.tile,
                 allow_nonfinite=allow_nonfinite,
                 runner=runner,
                 kernels=kernels,
@@ -185,6 +191,13 @@ def merge(
             writer.publish()
     counts = (bound.merged, bound.copied, len(bound.tied), bound.lost, bound.left_out)
     return MergeResult(place, *counts, layout.nbytes, record, bound.notes)
+
+
+def _plain_faults(runner: str, limit: int | None) -> list[Fault]:
+    if runner != "plain" or limit is None:
+        return []
+    message = "`max_memory` cannot be kept by the plain runner, which takes tensors whole"
+    return [Fault("bad-argument", message, subject="max_memory", hint="leave out one of the two")]
 
 
 def _read_from(given: AnyRecipe, recipe: Recipe) -> list[Path]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvee.checkpoint.digest import CHUNK, digest_chunks
-from cuvee.checkpoint.flat import tensor_bytes
+from cuvee.checkpoint.flat import copy_bytes, tensor_bytes
 from cuvee.checkpoint.fp8 import Pairing, Scaling, pair, told
 from cuvee.checkpoint.protocol import Reader, SideFile
 from cuvee.checkpoint.quantised import SECTIONS, quantised_sections, recognise, refusal
@@ -134,8 +134,10 @@ class Dequantised:
 
     def read_into(self, name: str, start: int, stop: int, into: memoryview) -> None:
         """Fill writable bytes with elements `start` to `stop` (not included) of a tensor, dequantised."""
-        values = self.read(name, start, stop).contiguous()
-        into.cast("B")[:] = tensor_bytes(values)
+        if name in self._scalings:
+            copy_bytes(self.read(name, start, stop), into)
+        else:
+            self._reader.read_into(name, start, stop, into)
 
     def digest(self, name: str) -> str:
         """The fingerprint of what reading brings: of a dequantised tensor, that of its float32 values."""

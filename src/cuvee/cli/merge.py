@@ -6,13 +6,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from cuvee.cli.answer import Answer, deliver
 from cuvee.cli.failures import Interrupted
-from cuvee.cli.options import COMMON, Common, Out, Seed, Switch, Threads, Tile
+from cuvee.cli.options import COMMON, Common, MaxMemory, Out, Seed, Switch, Threads, Tile
 from cuvee.cli.plan import planned
 from cuvee.cli.progress import metered
 from cuvee.cli.words import duration, fates
@@ -31,6 +31,8 @@ def merge(
     seed: Seed = 0,
     threads: Threads = None,
     tile: Tile = None,
+    max_memory: MaxMemory = None,
+    kernels: Annotated[Literal["auto", "fused", "plain"], Parameter(name="--kernels")] = "auto",
     shard_size: Annotated[str, Parameter(name="--shard-size")] = "5GB",
     allow_nonfinite: Switch = False,
     sha256: Switch = False,
@@ -57,6 +59,10 @@ def merge(
         seed: Seed of random masks (DARE).
         threads: Workers; one per core without it.
         tile: Elements worked on at a time: memory and speed, never the result.
+        max_memory: Most memory besides file cache, such as 1GiB; half of what is
+            free without it.
+        kernels: Compiled loops or plain torch: speed, never the result. `auto`
+            compiles for large jobs only.
         shard_size: Largest weight file, such as 5GB, 500MB or 2GiB.
         allow_nonfinite: Merge models that hold NaN or infinity.
         sha256: Record the SHA-256 of the weight files too.
@@ -69,10 +75,11 @@ def merge(
 
     parse_size(shard_size)  # a dry run tells what a run would
     if dry_run:
-        return planned("merge", recipe, out, threads, tile, common, overwrite=overwrite)
+        return planned("merge", recipe, out, (threads, tile, max_memory), common, overwrite=overwrite)
     from cuvee.execute.heap import keep_freed_memory
 
-    keep_freed_memory()
+    if max_memory is None:
+        keep_freed_memory()
     start = time.perf_counter()
     with _honest_interrupt(out), metered("merging", "bytes") as meter:
 
@@ -86,6 +93,8 @@ def merge(
             seed=seed,
             threads=threads,
             tile=tile,
+            max_memory=max_memory,
+            kernels=kernels,
             shard_size=shard_size,
             allow_nonfinite=allow_nonfinite,
             sha256=sha256,

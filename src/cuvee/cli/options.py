@@ -43,6 +43,7 @@ Out = Annotated[Path, OUT]
 Seed = Annotated[int, Parameter(converter=_whole)]
 Threads = Annotated[int | None, Parameter(converter=_whole, validator=Number(gte=1))]
 Tile = Annotated[int | None, Parameter(converter=_whole, validator=Number(gte=1))]
+MaxMemory = Annotated[str | None, Parameter(name="--max-memory")]
 
 
 @Parameter(name="*", group=MESSAGES)

@@ -10,15 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cuvee.planning import Cost, Effect, Plan
-
-
-@dataclass(frozen=True)
-class Workers:
-    """How many work at a time, and on how many elements each."""
-
-    threads: int
-    tile: int
+    from cuvee.planning import Cost, Effect, Plan, Workers
 
 
 @dataclass(frozen=True)
@@ -56,7 +48,15 @@ class Outlook:
     disk: Disk
 
 
-def look_ahead(recipe: Path, out: Path | None, *, overwrite: bool, threads: int | None, tile: int | None) -> Outlook:
+def look_ahead(
+    recipe: Path,
+    out: Path | None,
+    *,
+    overwrite: bool,
+    threads: int | None,
+    tile: int | None,
+    max_memory: str | None = None,
+) -> Outlook:
     """Plan a recipe and work out what it costs.
 
     Args:
@@ -65,17 +65,20 @@ def look_ahead(recipe: Path, out: Path | None, *, overwrite: bool, threads: int 
         overwrite: whether what stands there may be replaced.
         threads: workers; one per core by default.
         tile: elements worked on at a time; as in a merge by default.
+        max_memory: most memory, as a size; as in a merge by default.
 
     Raises:
-        ResourceError: the place for the output cannot be looked at.
+        ResourceError: the memory does not do, or the place for the output cannot be looked at.
     """
     from cuvee import api
+    from cuvee.checkpoint.layout import parse_size
     from cuvee.checkpoint.os_errors import told
-    from cuvee.planning import DEFAULT_TILE, cost, default_threads
+    from cuvee.planning import cost, fit_workers
 
+    limit = None if max_memory is None else parse_size(max_memory)
     made = api.plan(recipe)
-    workers = Workers(threads or default_threads(), tile or DEFAULT_TILE)
-    price = cost(made, workers.threads, workers.tile)
+    workers = fit_workers(made, limit, threads, tile)
+    price = cost(made, workers, keeps=limit is None)
     with told("look at", out or Path()):
         return Outlook(recipe, out, overwrite, is_occupied(out), made, workers, price, disk_for(made, out))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cuvee.cli.answer import Answer, deliver
-from cuvee.cli.options import COMMON, OUT, Common, Threads, Tile
+from cuvee.cli.options import COMMON, OUT, Common, MaxMemory, Threads, Tile
 from cuvee.cli.outlook import Outlook, arithmetic, copied_by_reason, effects_of, look_ahead, recipe_words
 from cuvee.cli.plan_text import plan_text
 
@@ -23,6 +23,7 @@ def plan(
     out: Annotated[Path | None, OUT] = None,
     threads: Threads = None,
     tile: Tile = None,
+    max_memory: MaxMemory = None,
     common: Common = COMMON,
 ) -> int:
     """Say what a merge would do and cost; only headers are read.
@@ -43,23 +44,24 @@ def plan(
         out: Where the result would go: the disk to look at.
         threads: Workers to estimate memory for; one per core without it.
         tile: Elements worked on at a time, for the same estimate.
+        max_memory: Most memory besides file cache, such as 1GiB.
         common: How to print.
     """
-    return planned("plan", recipe, out, threads, tile, common)
+    return planned("plan", recipe, out, (threads, tile, max_memory), common)
 
 
 def planned(
     command: str,
     recipe: Path,
     out: Path | None,
-    threads: int | None,
-    tile: int | None,
+    asked: tuple[int | None, int | None, str | None],
     common: Common,
     *,
     overwrite: bool = False,
 ) -> int:
-    """Make and print a plan, on behalf of `plan` or of `merge --dry-run`."""
-    outlook = look_ahead(recipe, out, overwrite=overwrite, threads=threads, tile=tile)
+    """Make and print a plan, on behalf of `plan` or of `merge --dry-run`; `asked` are threads, tile and memory."""
+    threads, tile, max_memory = asked
+    outlook = look_ahead(recipe, out, overwrite=overwrite, threads=threads, tile=tile, max_memory=max_memory)
     data = data_of(outlook) if command == "plan" else {"dry_run": True, **data_of(outlook)}
     return deliver(Answer(command, data, plan_text(outlook)), common)
 

@@ -85,7 +85,7 @@ def _costs(outlook: Outlook) -> Iterator[tuple[str, str]]:
     cost, workers, disk = outlook.cost, outlook.workers, outlook.disk
     yield "read, write", f"{format_size(cost.read)}, {format_size(cost.write)}"
     who = f"{counted(workers.threads, 'thread')}, tiles of {workers.tile:,} elements"
-    yield "peak memory", f"about {format_size(cost.memory)} besides file cache ({who})"
+    yield "peak memory", f"at most {format_size(cost.memory)} besides file cache ({who})"
     verdict = "" if disk.enough else " — not enough"
     yield "disk", f"{format_size(disk.needed)} needed, {format_size(disk.free)} free at {disk.path}{verdict}"
     given = "--overwrite replaces it" if outlook.overwrite else "--overwrite will be needed"

@@ -21,7 +21,7 @@ from cuvee.checkpoint.os_errors import told
 from cuvee.demo.skills import lesson
 from cuvee.demo.train import Schedule, train
 from cuvee.families import pretrained
-from cuvee.planning.cost import default_threads
+from cuvee.planning.room import default_threads
 
 BASE: Final = Path(__file__).parent / "base"
 """The shipped base, an ordinary checkpoint folder; `tools/train_demo_base.py` makes it."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from cuvee.checkpoint.flat import writable_bytes
 from cuvee.execute.hands import ROW_DTYPES, Hands
 from cuvee.execute.work import Bench, check_finite, write_checked, write_tile
-from cuvee.fused.model import INFINITE, Combine, Fused, FusedRound
+from cuvee.fused.model import INFINITE, Fused, FusedRound
 from cuvee.methods import Job, Round
 from cuvee.methods.tiles import combine_tile, stack_of
 from cuvee.planning.model import Piece, Step
@@ -22,6 +22,8 @@ from cuvee.types import DTYPES
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from cuvee.fused.model import Combine
 
 _BITS: Final = {torch.bfloat16: torch.uint16, torch.float32: torch.uint32}
 

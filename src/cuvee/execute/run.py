@@ -15,8 +15,8 @@ from cuvee.execute.preflight import preflight
 from cuvee.execute.threaded import run_threaded
 from cuvee.execute.work import Bench
 from cuvee.methods import Method
-from cuvee.planning.cost import DEFAULT_TILE, default_threads
 from cuvee.planning.model import Plan, Step
+from cuvee.planning.room import DEFAULT_TILE, default_threads
 
 Runner = Literal["threaded", "plain"]
 Kernels = Literal["auto", "fused", "plain"]

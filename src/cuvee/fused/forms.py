@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from cuvee.fused import angles, elect, weighted
-from cuvee.fused.model import Combine, Fused, FusedRound, Row, Rows
+from cuvee.fused.model import Fused, FusedRound
 from cuvee.fused.threshold import cut_first
 from cuvee.methods import Job, Round, slerp, ties
 from cuvee.tensors import BLOCK, Blocks, Cut
+
+if TYPE_CHECKING:
+    from cuvee.fused.model import Combine, Row, Rows
 
 Floats = NDArray[np.float32]
 

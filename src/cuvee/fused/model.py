@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-from cuvee.methods import Job, Round
+    from cuvee.methods import Job, Round
 
-Rows = NDArray[np.unsignedinteger[Any]]
-"""A tile of every model, the base first where there is one: `[K, n]` of uint16 (bfloat16) or uint32 (float32)."""
-Row = NDArray[np.unsignedinteger[Any]]
-"""A tile of the output, `[n]`."""
+    Rows = NDArray[np.unsignedinteger[Any]]
+    """A tile of every model, the base first where there is one: `[K, n]` of uint16 (bfloat16) or uint32 (float32)."""
+    Row = NDArray[np.unsignedinteger[Any]]
+    """A tile of the output, `[n]`."""
+    Combine = Callable[[Rows, int, Row], int]
+    """`(rows, start, out) -> largest magnitude met`: writes a tile of the output."""
 
-INFINITE = 0x7F800000
+INFINITE: Final = 0x7F800000
 """A kernel answers with the largest magnitude it met, as the bits of a float32; from here on it is no number."""
 
 
@@ -33,10 +36,6 @@ class FusedRound:
     observe: Callable[[Rows, int], tuple[Any, int]]
     conclude: Callable[[Any, Job, Any], Any]
     sample: Sequence[tuple[int, int]] | None = None
-
-
-Combine = Callable[[Rows, int, Row], int]
-"""`(rows, start, out) -> largest magnitude met`: writes a tile of the output."""
 
 
 @dataclass(frozen=True)

@@ -11,31 +11,28 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from cuvee.fused import select
-from cuvee.fused.model import FusedRound, Rows
+from cuvee.fused.model import FusedRound
 from cuvee.methods import Job, Round
-from cuvee.methods.trim import Prefix, entries_kept, trim_first
+from cuvee.methods.trim import INSIDE_LIMIT, SAMPLE_LIMIT, WHOLE, Prefix, entries_kept, trim_first
 from cuvee.tensors import BLOCK, Cut, magnitude_from_bits
+
+if TYPE_CHECKING:
+    from cuvee.fused.model import Rows
 
 Bits = NDArray[np.uint32]
 
-WHOLE: Final = 1 << 17
-"""Entries up to which a tensor is looked at whole: a sample of it would be no smaller."""
 _RUN: Final = 2048
 _ERRORS: Final = 4.0
 _AT_LEAST: Final = 0.002
 _INSIDE: Final = 1 << 22
 """Entries of one delta that may be expected inside its bracket; for a larger tensor the bracket is made narrower."""
-INSIDE_LIMIT: Final = 1 << 23
-"""Entries of one delta that are kept at most; more of them are a miss."""
-SAMPLE_LIMIT: Final = 1024 * _RUN
-"""Entries of one tensor in a sample at most."""
 
 
 @dataclass(frozen=True)

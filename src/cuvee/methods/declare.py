@@ -10,12 +10,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from cuvee.methods.job import Job, Measure, argument
+from cuvee.methods.job import Holds, Job, Measure, argument
 from cuvee.registry import Registry
 from cuvee.types import BaseRule, Cite, MethodSpec, Param, Scope, Space
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+def nothing_first(_job: Job, _done: int, _known: Any) -> None:
+    """For a method that needs to know nothing beforehand."""
+
+
+def holds_nothing(_numel: int, _models: int, _tile: int) -> int:
+    """For the same."""
+    return 0
 
 
 @dataclass(frozen=True)
@@ -29,12 +38,14 @@ class Method:
             random numbers in [0, 1), one per entry of the stack).
         measure: says which pass over the tensor comes next.
         wants: names of the arguments `combine` takes.
+        holds: `(elements, tensors read, tile) -> bytes` that the passes hold of one tensor, at most.
     """
 
     spec: MethodSpec
     combine: Callable[..., Tensor]
     measure: Measure
     wants: frozenset[str] = field(repr=False)
+    holds: Holds = field(default=holds_nothing, repr=False)
 
     @property
     def name(self) -> str:
@@ -53,10 +64,6 @@ GIVEN: Final = frozenset({"statistics", "start", "draws"})
 """What the engine gives to a `combine` that names it."""
 
 
-def nothing_first(_job: Job, _done: int, _known: Any) -> None:
-    """For a method that needs to know nothing beforehand."""
-
-
 def merge_method(
     *,
     space: Space,
@@ -66,6 +73,7 @@ def merge_method(
     formula: str,
     params: Sequence[Param] = (),
     measure: Measure = nothing_first,
+    holds: Holds = holds_nothing,
     divides_by: str | None = None,
     copies_when: Mapping[str, float] | None = None,
     laws: Sequence[str] = (),
@@ -101,6 +109,6 @@ def merge_method(
             cite=tuple(cite),
             differs=tuple(differs),
         )
-        return METHODS.register(spec.name, Method(spec, function, measure, wants))
+        return METHODS.register(spec.name, Method(spec, function, measure, wants, holds))
 
     return declare

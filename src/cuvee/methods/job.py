@@ -45,6 +45,14 @@ class Round:
 Measure = Callable[[Job, int, Any], Round | None]
 """`(job, rounds done, known) -> next round`, `None` when enough is known."""
 
+Holds = Callable[[int, int, int], int]
+"""`(elements, tensors read, elements per tile) -> bytes` that the passes of a method hold of one tensor, at most."""
+
+
+def sums_held(numel: int, rows: int) -> int:
+    """Bytes of so many rows of block sums of a tensor, twice where they are joined, and one row as Python numbers."""
+    return (numel // 1024 + 1) * (16 * rows + 40)
+
 
 def argument(param: str) -> str:
     """The Python name of a recipe parameter: `lambda` is a keyword and becomes `lambda_`."""

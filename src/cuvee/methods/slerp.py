@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cuvee import tensors
 from cuvee.methods.declare import merge_method
-from cuvee.methods.job import Job, Round
+from cuvee.methods.job import Job, Round, sums_held
 from cuvee.types import Cite, Param
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def angle_first(_job: Job, done: int, _known: Any) -> Round | None:
     "y = (1−t) a + t b                      where |cos θ| > 0.9995",
     params=(T,),
     measure=angle_first,
+    holds=lambda numel, _models, _tile: sums_held(numel, 3),
     laws=("endpoints", "symmetry", "copies", "tiles", "scale-equivariance", "seed", "finite"),
     cite=(Cite("Shoemake 1985, Animating rotation with quaternion curves, SIGGRAPH"),),
     differs=(

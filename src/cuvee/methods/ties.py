@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from cuvee import tensors
 from cuvee.methods.declare import merge_method
-from cuvee.methods.job import Job, Round
+from cuvee.methods.job import Job, Round, sums_held
 from cuvee.methods.params import DENSITY, INT8_MASK, LAMBDA, WEIGHT, normalize
-from cuvee.methods.trim import trim_first
+from cuvee.methods.trim import held_for_cut, trim_first
 from cuvee.types import Cite, Param
 
 if TYPE_CHECKING:
@@ -39,6 +39,11 @@ def gain_first(job: Job, known: Cut | Trim) -> Round | None:
     return Round(_l1_norms, _l1_gain) if job.settings["rescale"] and not isinstance(known, Trim) else None
 
 
+def held(numel: int, models: int, tile: int) -> int:
+    """What the search for the cut holds, or the sums of blocks for the L1 norms and their total."""
+    return max(held_for_cut(numel, models, tile), sums_held(numel, 2 * (models - 1)))
+
+
 def _l1_norms(stack: Tensor, start: int, _job: Job, cut: Cut) -> Blocks:
     """Σ|δ| of every model, then Σ|kept| of every model."""
     import torch
@@ -64,6 +69,7 @@ def _l1_gain(total: Blocks, job: Job, cut: Cut) -> Trim:
     "y = b + λ Σ Aᵢ wᵢ δ̂ᵢ / Σ Aᵢ wᵢ        (normalize: false → undivided)",
     params=(WEIGHT, DENSITY, LAMBDA, normalize(True), RESCALE, INT8_MASK),
     measure=measure,
+    holds=held,
     laws=(
         "identity",
         "copies",

@@ -9,7 +9,7 @@ stay.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cuvee import tensors
 from cuvee.methods.job import Job, Round
@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from cuvee.tensors import Blocks, Counts, Cut
+
+
+WHOLE: Final = 1 << 17
+"""Entries up to which the fused form looks at a tensor whole; of a larger one it takes a sample first."""
+INSIDE_LIMIT: Final = 1 << 23
+"""Entries of one delta that it keeps at most, to select the threshold from."""
+SAMPLE_LIMIT: Final = 1 << 21
+"""Entries of one tensor in its sample at most."""
+_BINS: Final = 1 << 16
+_BLOCK: Final = 1 << 10
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,15 @@ def trim_first(job: Job, known: Prefix | Cut | None) -> Round | None:
 
 def _length(known: Prefix | None) -> int:
     return 0 if known is None else known.length
+
+
+def held_for_cut(numel: int, models: int, tile: int) -> int:
+    """Bytes that the passes hold of a tensor at most: histograms and counts of blocks, or a sample and its bracket."""
+    deltas = models - 1
+    heaps = max(numel // max(tile, 1), 1).bit_length() + 2
+    plain = deltas * 8 * (heaps * _BINS + 3 * (numel // _BLOCK + 1))
+    inside, sampled = min(numel, INSIDE_LIMIT), min(numel, SAMPLE_LIMIT)
+    return max(plain, inside * (8 * deltas + 6) + (sampled * (8 * deltas + 8 * models) if numel > WHOLE else 0))
 
 
 def entries_kept(density: Tensor, numel: int) -> Tensor:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from cuvee.planning.bind import bind, referenced
-from cuvee.planning.cost import DEFAULT_TILE, Cost, Effect, cost, default_threads, effects
+from cuvee.planning.cost import Cost, Effect, cost, effects
 from cuvee.planning.model import ModelFacts, Piece, Plan, Step, Tied
+from cuvee.planning.room import DEFAULT_TILE, Workers, default_threads, fit_workers, peak_memory
 
 __all__ = [
     "DEFAULT_TILE",
@@ -15,9 +16,12 @@ __all__ = [
     "Plan",
     "Step",
     "Tied",
+    "Workers",
     "bind",
     "cost",
     "default_threads",
     "effects",
+    "fit_workers",
+    "peak_memory",
     "referenced",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,41 +9,27 @@ from typing import Any
 
 from cuvee.families import natural_key, spot_of
 from cuvee.planning.model import Plan, Step
-
-DEFAULT_TILE = 1 << 18
-"""Elements per tile: measured; smaller ones spend their time on calls, larger ones leave the cache."""
-TILE_BYTES_PER_ENTRY = 28
-"""Bytes of float32 and index buffers per entry and input that one worker holds at a time, measured on TIES."""
-FIXED_BYTES = 320 * 1024**2
-"""The interpreter with torch loaded, before any work, measured."""
-
-
-def default_threads() -> int:
-    """One worker per core this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+from cuvee.planning.room import Workers, peak_memory
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Bytes to read once, bytes to write, and the peak of memory that is not file cache, in bytes."""
+    """Bytes to read once, bytes to write, and the most memory that is not file cache, in bytes."""
 
     read: int
     write: int
     memory: int
 
 
-def cost(plan: Plan, threads: int, tile: int) -> Cost:
-    """Estimate what carrying out a plan takes.
+def cost(plan: Plan, workers: Workers, *, keeps: bool = True) -> Cost:
+    """What carrying out a plan takes.
 
     Args:
         plan: the plan.
-        threads: workers.
-        tile: elements per tile.
+        workers: how it is carried out.
+        keeps: whether freed memory may be kept, as it is where no limit is set.
     """
-    widest = max((len(s.pieces) for s in plan.steps if s.action == "merge"), default=1)
-    largest = max((s.out.numel for s in plan.steps), default=0)
-    per_worker = min(tile, largest) * TILE_BYTES_PER_ENTRY * (widest + 1)
-    return Cost(plan.read, sum(s.out.nbytes for s in plan.steps), FIXED_BYTES + threads * per_worker)
+    return Cost(plan.read, sum(s.out.nbytes for s in plan.steps), peak_memory(plan, workers, keeps=keeps))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cuvee.checkpoint import MemoryReader
 from cuvee.families import study
-from cuvee.planning import Effect, cost, effects
+from cuvee.planning import Effect, Workers, cost, effects
 from cuvee.planning.account import Account, account
 from cuvee.planning.model import Piece, Plan, Step, Tied
 from cuvee.planning.slots import Opened, Part
@@ -150,26 +150,28 @@ def test_rows_stand_in_the_order_of_stacks_and_layers() -> None:
 def test_bytes_read_and_written_are_those_of_the_tensors() -> None:
     model = {"w": torch.zeros(1000), "i": torch.zeros(10, dtype=torch.int64)}
     plan = plan_of(linear("a", "b", out_dtype="bfloat16"), {"a": model, "b": model})
-    found = cost(plan, 1, 1024)
+    found = cost(plan, Workers(1, 1024))
     assert found.write == 2000 + 80
     assert 2 * 4000 + 80 <= found.read <= 2 * 4080
 
 
 def test_a_tensor_that_is_used_twice_is_read_once() -> None:
-    once = cost(plan_of(stacked(("a", 0, 1)), {"a": stack(2)}), 1, 1024)
-    twice = cost(plan_of(stacked(("a", 0, 1), ("a", 0, 1)), {"a": stack(2)}), 1, 1024)
+    once = cost(plan_of(stacked(("a", 0, 1)), {"a": stack(2)}), Workers(1, 1024))
+    twice = cost(plan_of(stacked(("a", 0, 1), ("a", 0, 1)), {"a": stack(2)}), Workers(1, 1024))
     assert (once.read, once.write) == (8, 8)
     assert (twice.read, twice.write) == (8, 16)
 
 
 def test_the_base_is_read_too() -> None:
     data = recipe("ties", entry("a", weight=1), entry("b", weight=1), base_model="o")
-    assert cost(plan_of(data, dict.fromkeys("abo", stack(2))), 1, 1024).read == 3 * 16
+    assert cost(plan_of(data, dict.fromkeys("abo", stack(2))), Workers(1, 1024)).read == 3 * 16
 
 
 def test_memory_grows_with_workers_tiles_and_models_and_not_with_the_tensor() -> None:
     def memory(models: str, numel: int, threads: int, tile: int) -> int:
-        return cost(plan_of(linear(*models), dict.fromkeys(models, tensors("w", shape=(numel,)))), threads, tile).memory
+        return cost(
+            plan_of(linear(*models), dict.fromkeys(models, tensors("w", shape=(numel,)))), Workers(threads, tile)
+        ).memory
 
     start = memory("ab", 100_000, 1, 1000)
     assert memory("ab", 200_000, 1, 1000) == start
@@ -181,19 +183,19 @@ def test_memory_grows_with_workers_tiles_and_models_and_not_with_the_tensor() ->
 
 
 def test_a_plan_of_nothing_costs_nothing_but_itself() -> None:
-    found = cost(plan_of(linear("a", "b"), {"a": {}, "b": {}}), 2, 1024)
+    found = cost(plan_of(linear("a", "b"), {"a": {}, "b": {}}), Workers(2, 1024))
     assert (found.read, found.write) == (0, 0)
     assert found.memory > 0
 
 
 def test_a_part_of_a_model_of_two_precisions_costs_its_own_bytes() -> None:
     model = {"model.embed.weight": torch.zeros(1000), **{f"l.{i}.w": torch.zeros(1000).bfloat16() for i in range(2)}}
-    assert cost(plan_of(stacked(("a", 0, 1)), {"a": model}), 1, 1024).read == 4000 + 2000
+    assert cost(plan_of(stacked(("a", 0, 1)), {"a": model}), Workers(1, 1024)).read == 4000 + 2000
 
 
 def test_what_is_only_compared_is_read_too() -> None:
     model = {"i": torch.zeros(1000, dtype=torch.int64)}
-    assert cost(plan_of(linear("a", "b"), {"a": model, "b": model}), 1, 1024).read == 16_000
+    assert cost(plan_of(linear("a", "b"), {"a": model, "b": model}), Workers(1, 1024)).read == 16_000
 
 
 # --- the account
