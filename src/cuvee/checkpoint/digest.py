@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 CHUNK: Final = 1 << 17
 """Elements hashed as one."""
 
+_DIGEST: Final = 16
+
 
 def digest_pieces(pieces: Iterable[memoryview | bytes]) -> str:
     """xxh3-128 (hex) of pieces of bytes, as if they stood in one row."""
@@ -59,6 +61,18 @@ class TensorHash:
                 part = data[(first - start) * itemsize : (last - start) * itemsize]
                 self._found[chunk] = xxhash.xxh3_128_digest(part)
 
+    def take(self, start: int, stop: int, digests: bytes) -> None:
+        """Take in what `digest_cuts` gave for a run of elements; parts of chunks are left out."""
+        for i, (first, last) in enumerate(_cuts(start, stop)):
+            if first % CHUNK == 0 and (last % CHUNK == 0 or last == self._numel):
+                self._found[first // CHUNK] = digests[_DIGEST * i : _DIGEST * (i + 1)]
+
+    def known(self, start: int, stop: int) -> bytes:
+        """What `digest_cuts` gives for a run of whole chunks; empty while one is missing, or where one is cut."""
+        found = self._found[start // CHUNK : math.ceil(stop / CHUNK)]
+        whole = start % CHUNK == 0 and (stop % CHUNK == 0 or stop == self._numel)
+        return b"".join(d for d in found if d is not None) if whole and None not in found else b""
+
     def hexdigest(self) -> str | None:
         """The fingerprint (hex); `None` while a chunk is missing."""
         if self._numel == 0:
@@ -67,6 +81,30 @@ class TensorHash:
         if len(known) < len(self._found):
             return None
         return known[0].hex() if len(known) == 1 else str(xxhash.xxh3_128_hexdigest(b"".join(known)))
+
+
+def digest_cuts(start: int, data: memoryview, itemsize: int) -> bytes:
+    """The fingerprints of a run of elements, cut wherever a chunk of the tensor ends.
+
+    Args:
+        start: the element of the tensor that it begins with.
+        data: the bytes of whole elements.
+        itemsize: bytes per element.
+
+    Returns:
+        16 bytes for each cut, in order; those of whole chunks are the chunks' own.
+    """
+    stop = start + len(data) // itemsize
+    return b"".join(
+        xxhash.xxh3_128_digest(data[(first - start) * itemsize : (last - start) * itemsize])
+        for first, last in _cuts(start, stop)
+    )
+
+
+def _cuts(start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """A run of elements, cut wherever a chunk ends."""
+    for chunk in range(start // CHUNK, math.ceil(stop / CHUNK)):
+        yield max(start, chunk * CHUNK), min(stop, (chunk + 1) * CHUNK)
 
 
 def digest_chunks(numel: int, itemsize: int, chunks: Iterable[memoryview]) -> str:

@@ -57,7 +57,9 @@ class _Board:
         self.bench = bench
         self.tile = tile
         self.finished = finished
-        self.waiting: Iterator[Step] = iter([s for s in bench.plan.steps if s.out.numel])
+        self.waiting: Iterator[Step] = iter(
+            [s for s in bench.plan.steps if bench.ledger.left(s, tile_ranges(s.out.numel, tile))]
+        )
         self.ready: deque[_Task] = deque()
         self.running = 0
         self.exhausted = False
@@ -95,8 +97,10 @@ class _Board:
 
     def _enqueue(self, course: _Course) -> None:
         """Put all tiles of the current phase first in the queue, so that open tensors are finished before new ones."""
-        course.left = len(course.ranges)
-        self.ready.extendleft(_Task(course, start, stop) for start, stop in reversed(course.ranges))
+        measuring = course.round is not None  # for which every tile is needed, those of finished ranges too
+        ranges = course.ranges if measuring else self.bench.ledger.left(course.step, course.ranges)
+        course.left = len(ranges)
+        self.ready.extendleft(_Task(course, start, stop) for start, stop in reversed(ranges))
         self.changed.notify_all()
 
     def complete(self, task: _Task, partial: Any) -> None:
