@@ -85,7 +85,8 @@ class Journal:
         journal._descriptor = _open(path, 0)
         try:
             with told("write the journal", path):
-                os.ftruncate(journal._descriptor, length)
+                if os.fstat(journal._descriptor).st_size != length:
+                    os.ftruncate(journal._descriptor, length)
         except BaseException:
             journal.close()
             raise

@@ -145,12 +145,12 @@ def _data(result: MergeResult, seconds: float) -> dict[str, Any]:
 def _text(result: MergeResult, seconds: float) -> Iterator[str]:
     from cuvee.checkpoint.layout import format_size
 
-    yield fates(result.merged, result.copied, result.lost, result.tied)
-    if result.left_out:
-        yield f"{result.left_out:,} tensors of the models are left out by the recipe's slices"
     if result.was_complete:
         yield f"nothing to do: {result.path} was made by the same merge"
         return
+    yield fates(result.merged, result.copied, result.lost, result.tied)
+    if result.left_out:
+        yield f"{result.left_out:,} tensors of the models are left out by the recipe's slices"
     if result.resumed_bytes:
         yield f"{format_size(result.resumed_bytes)} taken over from the run that was interrupted"
     yield f"written to {result.path} — {format_size(result.nbytes)} in {duration(seconds)}"
