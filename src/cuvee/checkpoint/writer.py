@@ -139,6 +139,11 @@ class FolderWriter:
         if self._journal is not None:
             self._journal.add(entry)
 
+    def noted_by(self, worker: str) -> tuple[Entry, ...]:
+        """What another process that writes into the staging folder has noted so far (`attached.AttachedWriter`)."""
+        past = read_journal(self._places.journal(worker))
+        return () if past is None else past.entries
+
     def holds(self, entry: Entry) -> bool:
         """Whether the bytes of a range that was journalled stand in their place."""
         return self._files.holds(entry.tensor, entry.start, entry.stop, entry.written)

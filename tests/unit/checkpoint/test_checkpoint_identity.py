@@ -86,8 +86,10 @@ def test_replaced_after_it_was_let_go(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_removed_or_replaced_while_open_is_no_change(tmp_path: Path) -> None:
     file = SafetensorsFile(saved(tmp_path / "w.safetensors"))
     read(file)
+    time.sleep(TICK)
     saved(tmp_path / "new", 2.0).rename(file.path)
     file.check_unchanged()
+    assert not was_touched(file.input_files[0])
     assert float(file.read("w", 0, 1)) == 1.0
     file.path.unlink()
     file.check_unchanged()

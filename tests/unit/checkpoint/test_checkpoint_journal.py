@@ -129,10 +129,17 @@ def test_a_journal_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(ResourceError, match="could not read the journal"):
         read_journal(tmp_path / "folder")
+
+
+def test_a_journal_behind_a_link_is_not_written(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ResourceError):
         Journal(tmp_path / "link", JOB)
     assert not (tmp_path / "elsewhere").exists()
+    (tmp_path / "elsewhere").write_bytes(b"mine")
+    with pytest.raises(ResourceError):
+        Journal.again(tmp_path / "link", 2)
+    assert (tmp_path / "elsewhere").read_bytes() == b"mine"
 
 
 def test_ranges_that_overlap_count_once() -> None:
@@ -230,6 +237,7 @@ def test_workers_write_into_a_folder_that_another_run_publishes(tmp_path: Path) 
             AttachedWriter(layout, out, job={**job(), "seed": 4}, worker="2"),
         ):
             pass
+        assert [driver.noted_by(name) for name in "123"] == [(noted[1],), tuple(noted[2:]), ()]
     assert driver.kept
     with FolderWriter(layout, out, job=job(), resume=True) as driver:
         assert set(driver.past) == set(noted)
