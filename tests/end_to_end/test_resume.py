@@ -104,6 +104,15 @@ def test_killed_at_random_moments(room: Yard, built: Path, forked: Forks, method
     assert_made(room, built, method)
 
 
+def test_what_a_kill_left_is_gone_on_with_although_nobody_had_asked_for_it(
+    room: Yard, built: Path, forked: Forks
+) -> None:
+    options = {"resume": False, "seed": 3, "tile": TILE, "threads": 1}
+    assert kill_after(forked, room.root / "ties.yml", room.out, 20, 0.0, options) == -signal.SIGKILL
+    assert go_on(room).resumed_ranges >= 19
+    assert_made(room, built)
+
+
 @pytest.mark.parametrize(("first", "then"), [("threaded", "plain"), ("plain", "threaded")])
 @pytest.mark.parametrize("method", ["linear", "ties"])
 def test_either_runner_goes_on_from_the_other(room: Yard, built: Path, method: str, first: Any, then: Any) -> None:

@@ -56,7 +56,7 @@ def lines(out: Path) -> int:
 
 def merge_on(asked: str, out: str, options: dict[str, Any]) -> int:
     """What a forked child does."""
-    cuvee.merge(asked, out, resume=True, **options)
+    cuvee.merge(asked, out, **{"resume": True, **options})
     return 0
 
 
