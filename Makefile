@@ -10,7 +10,7 @@ OUT    ?= demo-out
 # What docs/differences.md speaks of; tests/peers refuse another mergekit.
 RIVAL  := mergekit==0.1.5 transformers==5.23.0
 
-.PHONY: demo test check lint types contract slow bench peers setup clean
+.PHONY: demo test check lint types contract slow soak bench peers setup clean
 
 setup: $(STAMP)
 
@@ -40,6 +40,10 @@ contract: $(STAMP)
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -m "slow and not peers"
+
+# Merges killed at random moments; SOAK_SIZE=0.5 and SOAK_SEED=2 choose other models and other moments.
+soak: $(STAMP)
+	$(BIN)/python -m pytest -m slow -s tests/end_to_end/test_soak.py tests/end_to_end/test_resume.py
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py

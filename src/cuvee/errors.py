@@ -75,6 +75,7 @@ REASONS: Final[Mapping[str, str]] = {
     "not-writable": "no right to write the output",
     "memory": "not enough memory",
     "io-error": "the operating system could not read or write",
+    "resume-mismatch": "what an interrupted run left is of another job, or damaged, and cannot be gone on with",
     "output-busy": "another run is writing the same output",
     # checks, output
     "check-failed": "a check of `verify` failed",

@@ -26,8 +26,8 @@ from cuvee.errors import Fault, InputError, number_faults
 from cuvee.types import ModelRef
 
 if TYPE_CHECKING:
-    from cuvee.checkpoint.protocol import Reader
-    from cuvee.execute import Kernels, Progress, Runner
+    from cuvee.checkpoint.protocol import Layout, Reader
+    from cuvee.execute import Digests, Kernels, Progress, Runner
     from cuvee.execute.compare import Comparison
     from cuvee.execute.verify import Verification
     from cuvee.planning import Plan
@@ -47,6 +47,8 @@ class MergeResult:
         nbytes: bytes of weights written.
         record: the content of `cuvee.json`.
         notes: what the user should know.
+        resumed_ranges, resumed_bytes: what was taken over from a run that was interrupted.
+        was_complete: nothing was done, because the very same merge had made the output before.
     """
 
     path: Path
@@ -58,6 +60,9 @@ class MergeResult:
     nbytes: int
     record: Mapping[str, Any]
     notes: tuple[str, ...]
+    resumed_ranges: int = 0
+    resumed_bytes: int = 0
+    was_complete: bool = False
 
 
 @contextmanager
@@ -113,6 +118,7 @@ def merge(
     out: str | os.PathLike[str],
     *,
     overwrite: bool = False,
+    resume: bool = False,
     seed: int = 0,
     threads: int | None = None,
     tile: int | None = None,
@@ -130,6 +136,8 @@ def merge(
         recipe: what to merge.
         out: the folder to make.
         overwrite: replace a model folder that is there already.
+        resume: go on from where a run of the same merge was interrupted, if one was, and keep what is finished if this
+            one is. Without it, what such a run left is cleared away.
         seed: seed of random masks (DARE), any integer.
         threads: workers, 1 or more; one per core by default.
         tile: elements per tile, 1 or more; changes memory and speed, never a byte.
@@ -148,11 +156,15 @@ def merge(
         RecipeError: faults of the recipe.
         InputError: faults of the models.
         OutputExists: `out` is there and `overwrite` is not given.
-        ResourceError: not enough disk or memory, or no right to write.
+        ResourceError: not enough disk or memory, or no right to write; with `resume`, what an interrupted run left is
+            of another merge: the recipe, the seed, an input is not what it was.
     """
     from cuvee.checkpoint import FolderWriter, parse_size, plan_layout
-    from cuvee.execute import execute
+    from cuvee.checkpoint.staging import sweep
+    from cuvee.execute import Digests, execute
+    from cuvee.execute.already import already_made
     from cuvee.execute.publish import add_everything_else
+    from cuvee.execute.resume import describe, told_to_resume
     from cuvee.planning import bind, fit_workers, referenced
 
     place = as_path(out, "out", "the output must be a folder's name")
@@ -161,7 +173,7 @@ def merge(
     refuse(
         [
             *number_faults(seed=seed, threads=threads, tile=tile),
-            *switch_faults(overwrite=overwrite, allow_nonfinite=allow_nonfinite, sha256=sha256),
+            *switch_faults(overwrite=overwrite, resume=resume, allow_nonfinite=allow_nonfinite, sha256=sha256),
             *callback_faults(progress),
             *_plain_faults(runner, limit),
         ]
@@ -173,7 +185,13 @@ def merge(
         workers = fit_workers(bound, limit, threads, tile)
         layout = plan_layout([step.out for step in bound.steps], size)
         protected = [*_read_from(recipe, asked), *(r.folder for r in readers if r.folder is not None)]
-        with FolderWriter(layout, place, overwrite=overwrite, protected=protected) as writer:
+        made = already_made(bound, readers, layout, place, seed=seed, sha256=sha256) if resume else None
+        if made is not None:
+            sweep(place)
+            return _result(place, bound, layout, made, Digests(), was_complete=True)
+        job = describe(bound, readers, layout, seed=seed, allow_nonfinite=allow_nonfinite)
+        kept = FolderWriter(layout, place, overwrite=overwrite, protected=protected, job=job, resume=resume)
+        with told_to_resume(kept), kept as writer:
             digests = execute(
                 bound,
                 readers,
@@ -186,11 +204,30 @@ def merge(
                 runner=runner,
                 kernels=kernels,
                 progress=progress,
+                journal=writer,
             )
             record = add_everything_else(bound, readers, writer, layout, digests, method.spec, seed=seed, sha256=sha256)
             writer.publish()
-    counts = (bound.merged, bound.copied, len(bound.tied), bound.lost, bound.left_out)
-    return MergeResult(place, *counts, layout.nbytes, record, bound.notes)
+    return _result(place, bound, layout, record, digests)
+
+
+def _result(
+    out: Path, plan: Plan, layout: Layout, record: Mapping[str, Any], digests: Digests, *, was_complete: bool = False
+) -> MergeResult:
+    return MergeResult(
+        path=out,
+        merged=plan.merged,
+        copied=plan.copied,
+        tied=len(plan.tied),
+        lost=plan.lost,
+        left_out=plan.left_out,
+        nbytes=layout.nbytes,
+        record=record,
+        notes=plan.notes,
+        resumed_ranges=digests.resumed_ranges,
+        resumed_bytes=digests.resumed_bytes,
+        was_complete=was_complete,
+    )
 
 
 def _plain_faults(runner: str, limit: int | None) -> list[Fault]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import xxhash
 
-from cuvee.checkpoint.fingerprint import file_pieces
+from cuvee.checkpoint.flat import PIECE
+from cuvee.checkpoint.identity import changed, identity_of
 from cuvee.checkpoint.os_errors import told
 from cuvee.errors import Fault, InputError
 
@@ -24,7 +26,7 @@ def copy_hashed(source: Path, target: Path, shown: Path) -> str:
         xxh3-128 (hex) of the bytes copied.
 
     Raises:
-        InputError: `io-error`: the source cannot be read.
+        InputError: `io-error`: the source cannot be read, or changed meanwhile.
         ResourceError: the target cannot be written.
     """
     hasher = xxhash.xxh3_128()
@@ -38,7 +40,13 @@ def copy_hashed(source: Path, target: Path, shown: Path) -> str:
 def _pieces(path: Path) -> Iterator[bytes]:
     """The bytes of an input file; what goes wrong is no fault of the output."""
     try:
-        yield from file_pieces(path)
+        with path.open("rb") as file:
+            before = identity_of(os.fstat(file.fileno()))
+            while piece := file.read(PIECE):
+                yield piece
+            after = identity_of(os.fstat(file.fileno()))
     except OSError as error:
         message = f"could not read {path}: {error.strerror or error}"
         raise InputError(Fault("io-error", message, None, str(path), "check the file and its rights")) from error
+    if after != before:
+        raise InputError(changed(path, "while it was read"))

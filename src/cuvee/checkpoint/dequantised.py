@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cuvee.checkpoint.digest import CHUNK, digest_chunks
 from cuvee.checkpoint.flat import copy_bytes, tensor_bytes
 from cuvee.checkpoint.fp8 import Pairing, Scaling, pair, told
+from cuvee.checkpoint.identity import InputFile
 from cuvee.checkpoint.protocol import Reader, SideFile
 from cuvee.checkpoint.quantised import SECTIONS, quantised_sections, recognise, refusal
 from cuvee.checkpoint.stored import torch_dtype
@@ -120,6 +121,11 @@ class Dequantised:
     def notes(self) -> tuple[str, ...]:
         """How the checkpoint was read."""
         return self._notes
+
+    @property
+    def input_files(self) -> tuple[InputFile, ...]:
+        """The files that the stored tensors lie in."""
+        return self._reader.input_files
 
     def read(self, name: str, start: int, stop: int) -> Tensor:
         """Elements `start` to `stop` (not included) of a tensor, dequantised."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 CHUNK: Final = 1 << 17
 """Elements hashed as one."""
 
+_DIGEST: Final = 16
+
 
 def digest_pieces(pieces: Iterable[memoryview | bytes]) -> str:
     """xxh3-128 (hex) of pieces of bytes, as if they stood in one row."""
@@ -43,21 +45,35 @@ class TensorHash:
     def __init__(self, numel: int) -> None:
         self._numel = numel
         self._found: list[bytes | None] = [None] * max(1, math.ceil(numel / CHUNK))
+        self._parts: dict[tuple[int, int], bytes] = {}
 
     def add(self, start: int, data: memoryview, itemsize: int) -> None:
-        """Take in a run of bytes; what it does not cover to the end of a chunk is left out.
+        """Take in a run of bytes; parts of chunks are kept for `known` only.
 
         Args:
             start: the element it begins with.
             data: the bytes of whole elements.
             itemsize: bytes per element.
         """
-        stop = start + len(data) // itemsize
-        for chunk in range(math.ceil(start / CHUNK), math.ceil(stop / CHUNK)):
-            first, last = chunk * CHUNK, min((chunk + 1) * CHUNK, self._numel)
-            if last <= stop:
-                part = data[(first - start) * itemsize : (last - start) * itemsize]
-                self._found[chunk] = xxhash.xxh3_128_digest(part)
+        self.take(start, start + len(data) // itemsize, digest_cuts(start, data, itemsize))
+
+    def take(self, start: int, stop: int, digests: bytes) -> None:
+        """Take in what `digest_cuts` gave for a run of elements."""
+        for i, (first, last) in enumerate(_cuts(start, stop)):
+            if first % CHUNK == 0 and (last % CHUNK == 0 or last == self._numel):
+                self._found[first // CHUNK] = digests[_DIGEST * i : _DIGEST * (i + 1)]
+        if not self._is_whole(start, stop):
+            self._parts[start, stop] = digests
+
+    def known(self, start: int, stop: int) -> bytes:
+        """What `digest_cuts` gives for whole chunks, or for a run as it was taken in; empty where that is not known."""
+        if not self._is_whole(start, stop):
+            return self._parts.get((start, stop), b"")
+        found = self._found[start // CHUNK : math.ceil(stop / CHUNK)]
+        return b"".join(d for d in found if d is not None) if None not in found else b""
+
+    def _is_whole(self, start: int, stop: int) -> bool:
+        return start % CHUNK == 0 and (stop % CHUNK == 0 or stop == self._numel)
 
     def hexdigest(self) -> str | None:
         """The fingerprint (hex); `None` while a chunk is missing."""
@@ -67,6 +83,30 @@ class TensorHash:
         if len(known) < len(self._found):
             return None
         return known[0].hex() if len(known) == 1 else str(xxhash.xxh3_128_hexdigest(b"".join(known)))
+
+
+def digest_cuts(start: int, data: memoryview, itemsize: int) -> bytes:
+    """The fingerprints of a run of elements, cut wherever a chunk of the tensor ends.
+
+    Args:
+        start: the element of the tensor that it begins with.
+        data: the bytes of whole elements.
+        itemsize: bytes per element.
+
+    Returns:
+        16 bytes for each cut, in order; those of whole chunks are the chunks' own.
+    """
+    stop = start + len(data) // itemsize
+    return b"".join(
+        xxhash.xxh3_128_digest(data[(first - start) * itemsize : (last - start) * itemsize])
+        for first, last in _cuts(start, stop)
+    )
+
+
+def _cuts(start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """A run of elements, cut wherever a chunk ends."""
+    for chunk in range(start // CHUNK, math.ceil(stop / CHUNK)):
+        yield max(start, chunk * CHUNK), min(stop, (chunk + 1) * CHUNK)
 
 
 def digest_chunks(numel: int, itemsize: int, chunks: Iterable[memoryview]) -> str:

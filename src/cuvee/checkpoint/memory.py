@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from cuvee.checkpoint.digest import digest_tensor
 from cuvee.checkpoint.fingerprint import digest_file
 from cuvee.checkpoint.flat import check_range, copy_bytes, flat_slice, shared_memory
+from cuvee.checkpoint.identity import InputFile
 from cuvee.checkpoint.protocol import Layout, SideFile
 from cuvee.checkpoint.stored import torch_dtype
 from cuvee.checkpoint.written import Written, check_values
@@ -77,6 +78,11 @@ class MemoryReader:
 
     @property
     def notes(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    @property
+    def input_files(self) -> tuple[InputFile, ...]:
         """None."""
         return ()
 

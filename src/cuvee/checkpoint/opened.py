@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cuvee.checkpoint.config import Config
+from cuvee.checkpoint.identity import InputFile
 from cuvee.checkpoint.protocol import SideFile
 from cuvee.checkpoint.weights import Weights
 from cuvee.types import TensorSpec
@@ -74,6 +75,11 @@ class Checkpoint:
     def notes(self) -> tuple[str, ...]:
         """How the checkpoint was read."""
         return self._notes
+
+    @property
+    def input_files(self) -> tuple[InputFile, ...]:
+        """The files the tensors are read from."""
+        return self._weights.input_files
 
     def read(self, name: str, start: int, stop: int) -> Tensor:
         """Elements `start` to `stop` (not included) of a tensor."""

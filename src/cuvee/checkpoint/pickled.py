@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cuvee.checkpoint.digest import digest_tensor
 from cuvee.checkpoint.flat import check_range, copy_bytes, flat_slice, shared_memory
-from cuvee.checkpoint.identity import check_unchanged, identity_of
+from cuvee.checkpoint.identity import InputFile, check_unchanged, identity_of, input_file
 from cuvee.errors import Fault, InputError, listed
 from cuvee.types import DTYPES, TensorSpec
 
@@ -43,7 +43,7 @@ class PickleFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._identity = identity_of(path.stat())
+        self._status = path.stat()
         loaded, notes = _load(path)
         state, nesting = _find_state_dict(loaded, path)
         _check_tensors(state, path)
@@ -56,6 +56,11 @@ class PickleFile:
     def specs(self) -> Mapping[str, TensorSpec]:
         """Every tensor by name, in the order of the state dict."""
         return {name: _spec(name, tensor) for name, tensor in self._tensors.items()}
+
+    @property
+    def input_files(self) -> tuple[InputFile, ...]:
+        """The file."""
+        return (input_file(self.path, self._status, frozenset(self._tensors)),)
 
     def read(self, name: str, start: int, stop: int) -> Tensor:
         """Elements `start` to `stop` (not included) in row-major order, whatever the tensor's strides."""
@@ -73,7 +78,7 @@ class PickleFile:
 
     def check_unchanged(self) -> None:
         """Refuse what was read if something has written to the file since it was opened."""
-        check_unchanged(self.path, self._identity)
+        check_unchanged(self.path, identity_of(self._status))
 
     def close(self) -> None:
         """Let go of the tensors."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from cuvee.checkpoint.identity import InputFile
 from cuvee.types import TensorSpec
 
 if TYPE_CHECKING:
@@ -55,6 +56,10 @@ class Reader(Protocol):
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know of how the checkpoint was read (files passed over, nesting undone …)."""
+
+    @property
+    def input_files(self) -> tuple[InputFile, ...]:
+        """The files its tensors are read from, as they were when they were opened; none in memory."""
 
     def read(self, name: str, start: int, stop: int) -> Tensor:
         """Elements `start` to `stop` (not included) of a tensor in row-major order, shape `[stop - start]`, own dtype.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NoReturn
 
+from cuvee.checkpoint.identity import InputFile
 from cuvee.errors import Fault, InputError
 from cuvee.types import TensorSpec
 
@@ -28,6 +29,11 @@ class RemoteHeaders:
     def shared(self) -> Mapping[str, str]:
         """None: only safetensors files have headers to fetch, and they hold every tensor once."""
         return {}
+
+    @property
+    def input_files(self) -> tuple[InputFile, ...]:
+        """None: nothing but headers is here."""
+        return ()
 
     def read(self, name: str, start: int, stop: int) -> Tensor:  # noqa: ARG002 - the protocol's arguments
         """Refuse: nothing but headers is here.

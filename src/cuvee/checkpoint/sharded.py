@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from cuvee.checkpoint.identity import InputFile
 from cuvee.checkpoint.strict_json import parse_json, read_capped
 from cuvee.checkpoint.weights import Weights, open_weights
 from cuvee.errors import Fault, InputError, listed
@@ -57,6 +58,11 @@ class ShardedWeights:
     def shared(self) -> Mapping[str, str]:
         """Tensors that are another one of the same file under a second name."""
         return self._shared
+
+    @property
+    def input_files(self) -> tuple[InputFile, ...]:
+        """All weight files; their index is read once, on opening."""
+        return tuple(file for weights in self._files.values() for file in weights.input_files)
 
     def read(self, name: str, start: int, stop: int) -> Tensor:
         """Elements `start` to `stop` (not included), from the file that holds the tensor."""

@@ -1,8 +1,9 @@
 """Where an output is built, who may build it, and how it takes its place at once.
 
 While an output `out` is being written, and only then, there stand beside it `.out.cuvee-partial` (what is being built),
-`.out.cuvee-lock` (held by the one run that may) and, for an instant where folders cannot be exchanged,
-`.out.cuvee-old`. A run that was killed leaves them behind; the next one to the same output clears them away.
+`.out.cuvee-journal` (what is finished of it), `.out.cuvee-lock` (held by the one run that may) and, for an instant
+where folders cannot be exchanged, `.out.cuvee-old`. A run that was killed leaves them behind; the next one to the same
+output goes on from them if it was asked to, or clears them away.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The output and its three hidden neighbours."""
+    """The output and its hidden neighbours."""
 
     out: Path
 
@@ -44,8 +45,21 @@ class Places:
 
     @property
     def lock(self) -> Path:
-        """The file whose lock is the right to touch the other three."""
+        """The file whose lock is the right to touch the others."""
         return self._beside("lock")
+
+    def journal(self, worker: str = "") -> Path:
+        """What is finished, as the run itself, or one of several processes that write for it, notes it."""
+        return self._beside(f"journal-{worker}" if worker else "journal")
+
+    def journals(self) -> list[Path]:
+        """Every journal that is there, the run's own first."""
+        own = self.journal()
+        try:
+            names = sorted(entry.name for entry in own.parent.iterdir())
+        except FileNotFoundError:
+            return []
+        return [own.with_name(name) for name in names if name == own.name or name.startswith(f"{own.name}-")]
 
     def _beside(self, what: str) -> Path:
         return self.out.with_name(f".{self.out.name}.cuvee-{what}")
@@ -163,10 +177,32 @@ def _names_same(descriptor: int, path: Path) -> bool:
 
 def clear(places: Places) -> None:
     """Undo what a run that did not publish left, at whatever point it ended; needs the lock."""
-    if places.old.is_dir() and not places.out.exists():
-        places.old.rename(places.out)  # it ended between the two renames: the old output is still the output
-    remove(places.old)
+    put_back(places)
+    for journal in places.journals():  # before what they speak of: a journal alone would be believed by nobody
+        remove(journal)
     remove(places.staging)
+
+
+def put_back(places: Places) -> None:
+    """Make the old output the output again if a run ended between the two renames; needs the lock."""
+    if places.old.is_dir() and not places.out.exists():
+        places.old.rename(places.out)
+    remove(places.old)
+
+
+def sweep(out: Path) -> None:
+    """Clear away what a run that was killed after publishing left; nothing, if another one is writing now.
+
+    Raises:
+        OutputExists, ResourceError: as when an output is begun.
+    """
+    places = find_places(out)
+    if places.staging.exists() or places.journals() or places.lock.exists():
+        descriptor = take_lock(places)
+        try:
+            clear(places)
+        finally:
+            release_lock(places, descriptor)
 
 
 def remove(path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
@@ -12,7 +13,7 @@ from weakref import WeakKeyDictionary
 from cuvee.checkpoint.digest import CHUNK, digest_chunks
 from cuvee.checkpoint.flat import check_range, writable_bytes
 from cuvee.checkpoint.format import read_header
-from cuvee.checkpoint.identity import changed, check_unchanged, identity_of
+from cuvee.checkpoint.identity import InputFile, changed, check_unchanged, identity_of, input_file
 from cuvee.checkpoint.protocol import Placed
 from cuvee.checkpoint.ranges import read_into, read_pieces
 from cuvee.errors import Fault, InputError
@@ -50,8 +51,16 @@ class _OpenFiles:
             found = self._files.pop(file, None) or _open_unchanged(file)
             self._files[file] = found  # put back as the newest
             while len(self._files) > self._limit:
-                self._files.pop(next(self._files.keys()), None)
+                self._let_go(next(self._files.keys()))
             return found
+
+    def find(self, file: SafetensorsFile) -> _Open | None:
+        with self._lock:
+            return self._files.get(file)
+
+    def _let_go(self, oldest: SafetensorsFile) -> None:
+        if (opened := self._files.pop(oldest, None)) is not None:
+            oldest.let_go(opened)
 
     def forget(self, file: SafetensorsFile) -> None:
         with self._lock:
@@ -66,9 +75,11 @@ class SafetensorsFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.identity = identity_of(path.stat())
+        self._status = path.stat()
+        self.identity = identity_of(self._status)
         self._placed: Mapping[str, Placed] = {placed.spec.name: placed for placed in read_header(path).tensors}
         self._closed = False
+        self._was_changed = False
 
     @property
     def specs(self) -> Mapping[str, TensorSpec]:
@@ -79,6 +90,11 @@ class SafetensorsFile:
     def shared(self) -> Mapping[str, str]:
         """None: no two tensors of a file may hold the same bytes."""
         return {}
+
+    @property
+    def input_files(self) -> tuple[InputFile, ...]:
+        """The file."""
+        return (input_file(self.path, self._status, frozenset(self._placed)),)
 
     def read(self, name: str, start: int, stop: int) -> Tensor:
         """Elements `start` to `stop` (not included), in memory of their own."""
@@ -108,7 +124,15 @@ class SafetensorsFile:
 
     def check_unchanged(self) -> None:
         """Refuse what was read if something has written to the file since its header was."""
-        check_unchanged(self.path, self.identity)
+        if self._was_changed:
+            raise InputError(changed(self.path, "while it was read"))
+        opened = _OPEN.find(self)
+        check_unchanged(self.path, self.identity, None if opened is None else opened.descriptor)
+
+    def let_go(self, opened: _Open) -> None:
+        """Look at the file a last time before it is closed for others: by its name it might not be found again."""
+        with suppress(OSError):
+            self._was_changed |= identity_of(os.fstat(opened.descriptor)) != self.identity
 
     def close(self) -> None:
         """Let go of the file; tensors handed out stay good."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from cuvee.checkpoint.identity import InputFile
 from cuvee.types import TensorSpec
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ class Weights(Protocol):
     @property
     def shared(self) -> Mapping[str, str]:
         """Tensors that are another one under a second name."""
+
+    @property
+    def input_files(self) -> tuple[InputFile, ...]:
+        """The files, as they were when they were opened."""
 
     def read(self, name: str, start: int, stop: int) -> Tensor:
         """Elements `start` to `stop` (not included)."""

@@ -2,74 +2,86 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from cuvee.checkpoint.copying import copy_hashed
-from cuvee.checkpoint.digest import CHUNK, digest_chunks
-from cuvee.checkpoint.flat import tensor_bytes
+from cuvee.checkpoint.job import job_faults, touched_files
+from cuvee.checkpoint.journal import Entry, Journal, Past, read_journal
 from cuvee.checkpoint.layout import INDEX, format_size
 from cuvee.checkpoint.os_errors import HINTS, told
-from cuvee.checkpoint.protocol import Layout, Placed, Shard, SideFile
-from cuvee.checkpoint.ranges import read_pieces
+from cuvee.checkpoint.protocol import Layout, SideFile
+from cuvee.checkpoint.staged import StagedFiles
 from cuvee.checkpoint.staging import (
     check_output,
     clear,
     find_places,
+    put_back,
     release_lock,
+    remove,
     swap_in,
     sync_folder,
     sync_tree,
     take_lock,
 )
-from cuvee.checkpoint.written import Written, check_name, check_values
-from cuvee.errors import Fault, ResourceError
-from cuvee.types import DTYPES
+from cuvee.checkpoint.written import Written, check_name
+from cuvee.errors import Fault, InputError, ResourceError
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-# File systems that cannot reserve blocks say so in one of these ways.
-_NO_ALLOCATION: Final = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
 
 
 class FolderWriter:
     """A `Writer` into a folder; use it in a `with` block.
 
     Everything is built in a hidden neighbour of the output, at its final size from the start, and takes the output's
-    place when `publish` is called. Leaving the block without it, for whatever reason, leaves no trace.
+    place when `publish` is called. Leaving the block without it leaves no trace, unless `resume` is given: then what is
+    finished is kept for a run that goes on from there, `kept` says so.
 
     Args:
         layout: where every byte will stand.
         out: the output folder; it must not be there, or be empty.
         overwrite: replace a folder that holds a model; the old one stays until the new one is durable.
         protected: files and folders the merge reads; an output that touches one of them is never replaced.
+        job: what is done (`job.job_of`), to be journalled; without it nothing is.
+        resume: go on from what a run of the same job left, if one did, and leave what is finished to the next.
 
     Raises:
         OutputExists: `output-exists` or `unsafe-overwrite`, on entering or publishing.
-        ResourceError: `disk-full`, `file-too-large`, `not-writable`, `output-busy` or `io-error`, from any call.
+        ResourceError: `disk-full`, `file-too-large`, `not-writable`, `output-busy` or `io-error`, from any call;
+            `resume-mismatch`, on entering: what was left is of another job.
     """
 
-    def __init__(self, layout: Layout, out: Path, *, overwrite: bool = False, protected: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        out: Path,
+        *,
+        overwrite: bool = False,
+        protected: Sequence[Path] = (),
+        job: Mapping[str, Any] | None = None,
+        resume: bool = False,
+    ) -> None:
         self._layout = layout
         with told("look at", out):
             self._places = find_places(out)
         self._overwrite = overwrite
         self._protected = tuple(protected)
-        self._where: dict[str, tuple[str, Placed]] = {
-            placed.spec.name: (shard.name, placed) for shard in layout.shards for placed in shard.tensors
-        }
+        self._job = job
+        self._resume = resume and job is not None
+        self._journal: Journal | None = None
+        self._past: tuple[Entry, ...] = ()
+        self._touched: frozenset[str] = frozenset()
+        self._files = StagedFiles(layout, self._places.staging, self._places.out)
         self._written = Written(layout.specs)
-        self._files: dict[str, int] = {}
         self._added: set[str] = set()
         self._lock: int | None = None
         self._published = False
+        self._kept = False
         self._made: list[Path] = []
 
     def __enter__(self) -> Self:
@@ -83,15 +95,34 @@ class FolderWriter:
         except BaseException:
             self._remove_made()
             raise
+        keep = self._resume  # until it is known that there is nothing worth keeping
         try:
-            self._stage()
+            keep = self._resume and self._go_on()
+            if not keep:
+                self._stage()
         except BaseException:
-            self._leave()
+            self._leave(keep=keep)
             raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._leave()
+        hopeless = isinstance(error, InputError) and error.code == "non-finite"  # the next run would end so too
+        self._leave(keep=self._resume and not hopeless)
+
+    @property
+    def past(self) -> tuple[Entry, ...]:
+        """What a run before this one noted as finished; whether it stands there is for `holds` to say."""
+        return self._past
+
+    @property
+    def touched(self) -> frozenset[str]:
+        """Names of input files of which only a look at the content can tell whether they are what they were."""
+        return self._touched
+
+    @property
+    def kept(self) -> bool:
+        """Whether what is finished was left for the next run."""
+        return self._kept
 
     @property
     def staging(self) -> Path:
@@ -100,21 +131,30 @@ class FolderWriter:
 
     def write(self, name: str, start: int, values: Tensor) -> None:
         """Put flat `values`, of the tensor's own dtype, at element `start` of a tensor; safe from any thread."""
-        file, placed = self._where[name]
-        check_values(placed.spec, start, values)
-        values = values.detach().cpu().resolve_conj().resolve_neg().contiguous()
-        at = placed.begin + start * DTYPES[placed.spec.dtype].size
-        with told("write", self._places.out / file):
-            _write_all(self._descriptor(file), tensor_bytes(values), at)
+        self._files.write(name, start, values)
         self._written.add(name, values.numel())
+
+    def note(self, entry: Entry) -> None:
+        """Journal a range that has been written, for a run that may have to go on from there."""
+        if self._journal is not None:
+            self._journal.add(entry)
+
+    def noted_by(self, worker: str) -> tuple[Entry, ...]:
+        """What another process that writes into the staging folder has noted so far (`attached.AttachedWriter`)."""
+        past = read_journal(self._places.journal(worker))
+        return () if past is None else past.entries
+
+    def holds(self, entry: Entry) -> bool:
+        """Whether the bytes of a range that was journalled stand in their place."""
+        return self._files.holds(entry.tensor, entry.start, entry.stop, entry.written)
+
+    def take_over(self, entry: Entry) -> None:
+        """Count a range that stands there, and overlaps no other, as written."""
+        self._written.add(entry.tensor, entry.stop - entry.start)
 
     def digest(self, name: str) -> str:
         """The fingerprint of the tensor's bytes, read back from the file."""
-        file, placed = self._where[name]
-        with told("read", self._places.out / file):
-            size = DTYPES[placed.spec.dtype].size
-            chunks = read_pieces(self._descriptor(file), placed.begin, placed.end, CHUNK * size)
-            return digest_chunks(placed.spec.numel, size, chunks)
+        return self._files.digest(name)
 
     def add_text(self, name: str, text: str) -> None:
         """Add a small text file, in UTF-8 and with its line ends as they are."""
@@ -133,7 +173,7 @@ class FolderWriter:
             RuntimeError: a tensor has not been written in full.
         """
         self._written.check_complete()
-        self._close_files()
+        self._files.close()
         with told("make durable", self._places.staging):
             sync_tree(self._places.staging)
         self._check()
@@ -142,6 +182,37 @@ class FolderWriter:
             self._published = True  # from the rename on it stands, durable or not
             for folder in (self._places.out, *self._made):
                 sync_folder(folder.parent)
+
+    def _go_on(self) -> bool:
+        """Take up what a run of the same job left; `False` where there is nothing to go on from.
+
+        Raises:
+            ResourceError: `resume-mismatch`: it was another job.
+        """
+        assert self._job is not None
+        if not self._places.staging.is_dir():
+            return False
+        pasts = [(path, past) for path in self._places.journals() if (past := read_journal(path)) is not None]
+        faults = [fault for _, past in pasts for fault in job_faults(past.job, self._job)]
+        if faults:
+            raise ResourceError(dict.fromkeys(faults))
+        own = dict(pasts).get(self._places.journal())
+        if own is None or not self._files.attach():
+            return False
+        self._take_up(own, [past for _, past in pasts])
+        return True
+
+    def _take_up(self, own: Past, pasts: Sequence[Past]) -> None:
+        assert self._job is not None
+        put_back(self._places)
+        self._check()
+        for path in self._places.staging.iterdir():
+            if path.name not in self._files.names:  # what is no tensor is made anew
+                remove(path)
+        self._journal = Journal.again(self._places.journal(), own.length)
+        self._past = tuple(entry for past in pasts for entry in past.entries)
+        self._touched = frozenset().union(*(touched_files(past.job, self._job) for past in pasts))
+        self._add_index()
 
     def _check(self) -> None:
         with told("look at", self._places.out):
@@ -156,18 +227,19 @@ class FolderWriter:
         _check_space(self._layout, staging.parent)
         with told("make the folder", staging):
             staging.mkdir()
-        for shard in self._layout.shards:
-            path = staging / shard.name
-            with told("make room for", self._places.out / shard.name):
-                self._files[shard.name] = _create(path)
-                _allocate(self._files[shard.name], shard)
+        self._files.create()
+        self._add_index()
+        if self._job is not None:  # last, so that a journal stands for files that are all there
+            self._journal = Journal(self._places.journal(), self._job)
+
+    def _add_index(self) -> None:
         if self._layout.index is not None:
             self.add_text(INDEX, self._layout.index)
 
     @contextmanager
     def _adding(self, name: str) -> Iterator[Path]:
         """The path of a file to be added, its folder made; the name is taken once it stands there."""
-        check_name(name, {*self._added, *self._files})
+        check_name(name, {*self._added, *self._files.names})
         if self._lock is None or self._published:
             raise RuntimeError("the writer is not open")
         path = self._places.staging / name
@@ -182,27 +254,20 @@ class FolderWriter:
             for path in [] if self._published else self._made:
                 path.rmdir()
 
-    def _descriptor(self, file: str) -> int:
-        if file not in self._files:
-            raise RuntimeError("the writer is not open")
-        return self._files[file]
-
-    def _close_files(self) -> None:
-        while self._files:
-            name, descriptor = self._files.popitem()
-            with told("close", self._places.out / name):
-                os.close(descriptor)
-
-    def _leave(self) -> None:
-        """Let go of everything; unless published, remove every trace."""
+    def _leave(self, *, keep: bool) -> None:
+        """Let go of everything; unless published or to be kept, remove every trace."""
         if self._lock is None:
             return
         with suppress(ResourceError):
-            self._close_files()
+            self._files.close()
+        if self._journal is not None:
+            self._journal.close()
         lock, self._lock = self._lock, None
         with suppress(OSError):
             try:
-                clear(self._places)
+                self._kept = keep and not self._published
+                if not self._kept:
+                    clear(self._places)
             finally:
                 release_lock(self._places, lock)
                 self._remove_made()
@@ -222,25 +287,3 @@ def _check_space(layout: Layout, folder: Path) -> None:
     if layout.nbytes > free:
         message = f"the output needs {format_size(layout.nbytes)} in {folder}, {format_size(free)} are free"
         raise ResourceError(Fault("disk-full", message, None, str(folder), HINTS["disk-full"]))
-
-
-def _create(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-
-
-def _allocate(descriptor: int, shard: Shard) -> None:
-    """Give a file its final size, its blocks and its header."""
-    try:
-        os.posix_fallocate(descriptor, 0, shard.nbytes)
-    except OSError as error:
-        if error.errno not in _NO_ALLOCATION:
-            raise
-        os.ftruncate(descriptor, shard.nbytes)  # the space is then only claimed as it is written
-    _write_all(descriptor, memoryview(shard.header), 0)
-
-
-def _write_all(descriptor: int, data: memoryview, at: int) -> None:
-    """Write all bytes: one call may take fewer, over 2 GiB always does."""
-    while data:
-        count = os.pwrite(descriptor, data, at)
-        data, at = data[count:], at + count

@@ -28,6 +28,7 @@ def merge(
     *,
     out: Out,
     overwrite: Switch = False,
+    resume: Switch = False,
     seed: Seed = 0,
     threads: Threads = None,
     tile: Tile = None,
@@ -50,12 +51,15 @@ def merge(
 
         cuvee merge recipe.yml -o merged
         cuvee merge recipe.yml -o merged --overwrite --seed 7
+        cuvee merge recipe.yml -o merged --resume
         cuvee merge recipe.yml -o merged --dry-run
 
     Args:
         recipe: The recipe file.
         out: The folder to make.
         overwrite: Replace a model folder that is there already.
+        resume: Go on from where the same merge was interrupted, if it was, and
+            keep what is finished if it is now.
         seed: Seed of random masks (DARE).
         threads: Workers; one per core without it.
         tile: Elements worked on at a time: memory and speed, never the result.
@@ -90,6 +94,7 @@ def merge(
             recipe,
             out,
             overwrite=overwrite,
+            resume=resume,
             seed=seed,
             threads=threads,
             tile=tile,
@@ -136,6 +141,11 @@ def _data(result: MergeResult, seconds: float) -> dict[str, Any]:
         "seed": result.record["seed"],
         "recipe_sha256": result.record["recipe_sha256"],
         "content": result.record["output"]["content"],
+        "resumed": {
+            "ranges": result.resumed_ranges,
+            "bytes": result.resumed_bytes,
+            "was_complete": result.was_complete,
+        },
         "citations": result.record["citations"],
         "notes": result.notes,
     }
@@ -144,7 +154,12 @@ def _data(result: MergeResult, seconds: float) -> dict[str, Any]:
 def _text(result: MergeResult, seconds: float) -> Iterator[str]:
     from cuvee.checkpoint.layout import format_size
 
+    if result.was_complete:
+        yield f"nothing to do: {result.path} was made by the same merge"
+        return
     yield fates(result.merged, result.copied, result.lost, result.tied)
     if result.left_out:
         yield f"{result.left_out:,} tensors of the models are left out by the recipe's slices"
+    if result.resumed_bytes:
+        yield f"{format_size(result.resumed_bytes)} taken over from the run that was interrupted"
     yield f"written to {result.path} — {format_size(result.nbytes)} in {duration(seconds)}"

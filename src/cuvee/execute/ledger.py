@@ -9,10 +9,13 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from cuvee.checkpoint.digest import TensorHash
+from cuvee.checkpoint.digest import TensorHash, digest_cuts
 from cuvee.checkpoint.flat import tensor_bytes
+from cuvee.checkpoint.journal import Entry
 from cuvee.checkpoint.protocol import Reader, Writer
+from cuvee.execute.resume import NOTHING, Finished, Keeper, Range
 from cuvee.planning.model import Piece, Plan, Step
+from cuvee.types import DTYPES
 
 _Key = TypeVar("_Key", Piece, str)
 
@@ -28,10 +31,19 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Digests:
-    """Fingerprints of every input tensor read and of every output tensor written."""
+    """Fingerprints of every input tensor read and of every output tensor written, and what was taken over.
+
+    Attributes:
+        inputs: by input tensor.
+        outputs: by output tensor.
+        resumed_ranges: ranges that an earlier run had finished.
+        resumed_bytes: their bytes.
+    """
 
     inputs: Mapping[Piece, str] = field(default_factory=dict)
     outputs: Mapping[str, str] = field(default_factory=dict)
+    resumed_ranges: int = 0
+    resumed_bytes: int = 0
 
 
 class Ledger:
@@ -41,37 +53,82 @@ class Ledger:
         plan: what is done.
         hashes: whether fingerprints are wanted.
         progress: told of every tile written.
+        journal: where finished ranges are noted.
+        finished: what an earlier run finished.
     """
 
-    def __init__(self, plan: Plan, *, hashes: bool, progress: Callable[[Progress], None] | None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        hashes: bool,
+        progress: Callable[[Progress], None] | None,
+        journal: Keeper | None = None,
+        finished: Finished = NOTHING,
+    ) -> None:
+        self._journal = journal
+        self._finished = finished
         self._hashes = hashes
         self._progress = progress
         self._total = sum(step.out.nbytes for step in plan.steps)
-        self._done = 0
+        self._resumed = sum(finished.elements(s.out.name) * DTYPES[s.out.dtype].size for s in plan.steps)
+        self._done = self._resumed
         self._lock = threading.Lock()
         self._read: dict[Piece, TensorHash] = {}
         self._written: dict[str, TensorHash] = {}
         self._inputs: dict[Piece, str] = {}
         self._outputs: dict[str, str] = {}
+        if hashes:
+            for step in plan.steps:
+                self._recall(step)
+        if progress and self._resumed:
+            progress(Progress(self._done, self._total, ""))
+
+    def _recall(self, step: Step) -> None:
+        """Take over the fingerprints of what is finished of a tensor."""
+        for entry in self._finished.entries.get(step.out.name, ()):
+            pairs: list[tuple[TensorHash, bytes]] = [
+                (_room_for(self._read, piece, step.out.numel), digests)
+                for piece, digests in zip(step.pieces, entry.read)
+                if digests
+            ]
+            pairs.append((_room_for(self._written, step.out.name, step.out.numel), entry.written))
+            for found, digests in pairs:
+                found.take(entry.start, entry.stop, digests)
 
     @property
     def digests(self) -> Digests:
         """All fingerprints of completed tensors."""
-        return Digests(self._inputs, self._outputs)
+        return Digests(self._inputs, self._outputs, self._finished.ranges, self._resumed)
+
+    def left(self, step: Step, ranges: Sequence[Range]) -> Sequence[Range]:
+        """What is still to be written of some ranges of a step's output: whole blocks, as all tiles are."""
+        return self._finished.left(step.out.name, ranges)
 
     def read(self, piece: Piece, numel: int, start: int, values: Tensor) -> None:
         """A tile of an input, as it lies in the file, while it is in the processor's cache."""
         if self._hashes and piece not in self._inputs:
-            _hash(self._read, piece, numel, start, values)
+            values = values.contiguous()  # named, because its bytes are looked at and not kept alive by that
+            _room_for(self._read, piece, numel).add(start, tensor_bytes(values), values.element_size())
 
     def written(self, step: Step, start: int, values: Tensor) -> None:
         """A tile of an output, as it was written."""
         if self._hashes:
-            _hash(self._written, step.out.name, step.out.numel, start, values)
+            self._note(step, start, values.contiguous())
         if self._progress:
             with self._lock:
                 self._done += values.numel() * values.element_size()
                 self._progress(Progress(self._done, self._total, step.out.name))
+
+    def _note(self, step: Step, start: int, values: Tensor) -> None:
+        """Hash a tile once, for the tensor's fingerprint and for the journal."""
+        name, stop = step.out.name, start + values.numel()
+        digests = digest_cuts(start, tensor_bytes(values), values.element_size())
+        _room_for(self._written, name, step.out.numel).take(start, stop, digests)
+        if self._journal is not None:
+            hashes = [self._read.get(piece) for piece in step.pieces]
+            read = tuple(b"" if passed is None else passed.known(start, stop) for passed in hashes)
+            self._journal.note(Entry(name, start, stop, digests, read))
 
     def complete(self, step: Step, readers: Sequence[Reader], writer: Writer) -> None:
         """A step is complete; what did not pass through in whole chunks is read again for its fingerprint."""
@@ -86,8 +143,6 @@ class Ledger:
         self._outputs[step.out.name] = (passed and passed.hexdigest()) or writer.digest(step.out.name)
 
 
-def _hash(hashes: dict[_Key, TensorHash], key: _Key, numel: int, start: int, values: Tensor) -> None:
-    """Take a tile into the hash of its tensor, which the first tile makes: it has room for every chunk."""
-    found = hashes.get(key) or hashes.setdefault(key, TensorHash(numel))  # of two first tiles one makes it
-    values = values.contiguous()  # named, because its bytes are looked at and not kept alive by that
-    found.add(start, tensor_bytes(values), values.element_size())
+def _room_for(hashes: dict[_Key, TensorHash], key: _Key, numel: int) -> TensorHash:
+    """The hash of a tensor, which the first tile makes: it has room for every chunk."""
+    return hashes.get(key) or hashes.setdefault(key, TensorHash(numel))  # of two first tiles one makes it

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from cuvee.execute.work import Bench, copy_tile, job_of, merge_tile, read_tile
+from cuvee.execute.resume import Range
+from cuvee.execute.work import Bench, Tile, copy_tile, job_of, merge_tile, read_tile
 from cuvee.planning.model import Step
 
 
 @torch.no_grad()
 def run_step(bench: Bench, step: Step) -> None:
-    """Carry out one step on whole tensors: every round, then the combination; an empty tensor needs nothing."""
-    if not step.out.numel:
-        return
+    """Carry out one step on whole tensors: every round, then the combination; an empty tensor needs nothing.
+
+    What an earlier run finished of the tensor is not written again.
+    """
+    left = bench.ledger.left(step, [(0, step.out.numel)] if step.out.numel else [])
     if step.action == "copy":
-        copy_tile(bench, step, 0, step.out.numel)
-        return
+        for start, stop in left:
+            copy_tile(bench, step, start, stop)
+    elif left:
+        _merge(bench, step, left)
+
+
+def _merge(bench: Bench, step: Step, left: Sequence[Range]) -> None:
     job = job_of(bench, step)
     whole = read_tile(bench, step, 0, step.out.numel, job)
     known: Any = None
@@ -25,4 +34,6 @@ def run_step(bench: Bench, step: Step) -> None:
     while (following := bench.method.measure(job, done, known)) is not None:
         known = following.conclude(following.observe(whole.stack, 0, job, known), job, known)
         done += 1
-    merge_tile(bench, step, whole, job, known)
+    for start, stop in left:
+        base = None if whole.base is None else whole.base[start:stop]
+        merge_tile(bench, step, Tile(whole.stack[:, start:stop], base, start), job, known)

@@ -36,9 +36,7 @@ def add_everything_else(
     Returns:
         The record.
     """
-    texts = {RECIPE_NAME: f"{_RECIPE_HEAD}{to_yaml(plan.recipe)}"}
-    if plan.config_text is not None:
-        texts["config.json"] = plan.config_text
+    texts = texts_of(plan)
     for name, text in texts.items():
         writer.add_text(name, text)
     files = {name: digest_bytes(text.encode("utf-8")) for name, text in texts.items()}
@@ -47,6 +45,12 @@ def add_everything_else(
     record = record_of(plan, readers, digests, spec, seed=seed, files=files, sha256=sums)
     writer.add_text(RECORD_NAME, as_text(record))
     return record
+
+
+def texts_of(plan: Plan) -> dict[str, str]:
+    """The recipe and the configuration of an output, by file name."""
+    config = {} if plan.config_text is None else {"config.json": plan.config_text}
+    return {RECIPE_NAME: f"{_RECIPE_HEAD}{to_yaml(plan.recipe)}", **config}
 
 
 def _sums(writer: FolderWriter, layout: Layout) -> dict[str, str]:

@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 from cuvee import fused
+from cuvee.checkpoint.identity import changed, was_touched
 from cuvee.checkpoint.protocol import Reader, Writer
-from cuvee.errors import Fault, UsageError, number_faults
+from cuvee.errors import Fault, InputError, UsageError, number_faults
 from cuvee.execute.fast import Fast, is_served, out_dtype, row_dtype
 from cuvee.execute.ledger import Digests, Ledger, Progress
 from cuvee.execute.plain import run_step
 from cuvee.execute.preflight import preflight
+from cuvee.execute.resume import NOTHING, Keeper, take_over
 from cuvee.execute.threaded import run_threaded
 from cuvee.execute.work import Bench
 from cuvee.methods import Method
@@ -36,6 +38,7 @@ def execute(
     kernels: Kernels = "auto",
     hashes: bool = True,
     progress: Callable[[Progress], None] | None = None,
+    journal: Keeper | None = None,
 ) -> Digests:
     """Write every tensor of a plan and hash inputs and outputs while they are at hand; nothing is published.
 
@@ -53,6 +56,8 @@ def execute(
             installed and saves more than it takes to be ready. The bytes are the same.
         hashes: take the hashes; without them the result is empty.
         progress: called after every tile, from any thread.
+        journal: the writer, if it keeps one: finished ranges are noted, and those that an earlier run noted are not
+            done again.
 
     Raises:
         InputError: a tensor that must be finite, or equal in all models, is not; an input changed while it was read.
@@ -64,7 +69,8 @@ def execute(
     _check_choice("runner", runner, get_args(Runner))
     _check_choice("kernels", kernels, get_args(Kernels))
     preflight(plan, readers)
-    ledger = Ledger(plan, hashes=hashes, progress=progress)
+    ended = NOTHING if journal is None else take_over(plan, readers, journal)
+    ledger = Ledger(plan, hashes=hashes, progress=progress, journal=journal, finished=ended)
     bench = Bench(plan, readers, writer, method, ledger, seed, allow_nonfinite)
 
     def finished(step: Step) -> None:
@@ -79,11 +85,22 @@ def execute(
     for step in plan.steps:
         if runner == "plain":
             run_step(bench, step)
-        if runner == "plain" or not step.out.numel:
+        if runner == "plain" or not ledger.left(step, [(0, step.out.numel)] if step.out.numel else []):
             finished(step)
+    _check_unchanged(readers, ledger.digests)
+    return ledger.digests
+
+
+def _check_unchanged(readers: Sequence[Reader], digests: Digests) -> None:
+    """Refuse inputs that were written to, and read again those that may have been: with their times put back."""
     for reader in readers:
         reader.check_unchanged()
-    return ledger.digests
+    names = {
+        i: {t for f in reader.input_files if was_touched(f) for t in f.tensors} for i, reader in enumerate(readers)
+    }
+    for piece, digest in digests.inputs.items():
+        if piece.tensor in names[piece.model] and readers[piece.model].digest(piece.tensor) != digest:
+            raise InputError(changed(readers[piece.model].label, "while it was read"))
 
 
 def _check_choice(name: str, given: object, known: Sequence[str]) -> None:

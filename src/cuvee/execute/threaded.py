@@ -101,7 +101,9 @@ class _Board:
         self.fast = fast
         self.tile = tile
         self.finished = finished
-        self.waiting: Iterator[Step] = iter([s for s in bench.plan.steps if s.out.numel])
+        self.waiting: Iterator[Step] = iter(
+            [s for s in bench.plan.steps if bench.ledger.left(s, tile_ranges(s.out.numel, tile))]
+        )
         self.ready: deque[_Task] = deque()
         self.running = 0
         self.exhausted = False
@@ -144,7 +146,10 @@ class _Board:
     def _enqueue(self, course: _Course) -> None:
         """Put all tiles of the current phase first in the queue, so that open tensors are finished before new ones."""
         sample = sample_of(course.round)
-        tasks = [_Task(course, sample)] if sample else [_Task(course, [run]) for run in course.ranges]
+        # For a pass every tile is needed, those of finished ranges too.
+        measuring = course.round is not None
+        ranges = course.ranges if measuring else self.bench.ledger.left(course.step, course.ranges)
+        tasks = [_Task(course, sample)] if sample else [_Task(course, [run]) for run in ranges]
         course.left = len(tasks)
         self.ready.extendleft(reversed(tasks))
         self.changed.notify_all()

@@ -1,0 +1,148 @@
+"""The weight files of an output that is being built: at their final size from the start, written in any order."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from cuvee.checkpoint.digest import CHUNK, digest_chunks, digest_cuts
+from cuvee.checkpoint.flat import tensor_bytes
+from cuvee.checkpoint.os_errors import told
+from cuvee.checkpoint.protocol import Layout, Placed, Shard
+from cuvee.checkpoint.ranges import read_into, read_pieces
+from cuvee.checkpoint.written import check_values
+from cuvee.types import DTYPES
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# File systems that cannot reserve blocks say so in one of these ways.
+_NO_ALLOCATION: Final = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
+
+
+class StagedFiles:
+    """The weight files, open.
+
+    Args:
+        layout: where every byte will stand.
+        staging: the folder they are built in.
+        shown: the folder that messages call them by.
+    """
+
+    def __init__(self, layout: Layout, staging: Path, shown: Path) -> None:
+        self._layout = layout
+        self._staging = staging
+        self._shown = shown
+        self._where: dict[str, tuple[str, Placed]] = {
+            placed.spec.name: (shard.name, placed) for shard in layout.shards for placed in shard.tensors
+        }
+        self._files: dict[str, int] = {}
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of the files."""
+        return frozenset(shard.name for shard in self._layout.shards)
+
+    def create(self) -> None:
+        """Make every file at its final size with its header in place."""
+        for shard in self._layout.shards:
+            with told("make room for", self._shown / shard.name):
+                self._files[shard.name] = _create(self._staging / shard.name)
+                _allocate(self._files[shard.name], shard)
+
+    def attach(self) -> bool:
+        """Open the files that are there; `False`, and none is open, unless all have their planned size and header."""
+        for shard in self._layout.shards:
+            with told("open", self._shown / shard.name):
+                descriptor = _open_planned(self._staging / shard.name, shard)
+            if descriptor is None:
+                self.close()
+                return False
+            self._files[shard.name] = descriptor
+        return True
+
+    def write(self, name: str, start: int, values: Tensor) -> None:
+        """Put flat `values`, of the tensor's own dtype, at element `start` of a tensor; safe from any thread."""
+        file, placed = self._where[name]
+        check_values(placed.spec, start, values)
+        values = values.detach().cpu().resolve_conj().resolve_neg().contiguous()
+        at = placed.begin + start * DTYPES[placed.spec.dtype].size
+        with told("write", self._shown / file):
+            _write_all(self._descriptor(file), tensor_bytes(values), at)
+
+    def digest(self, name: str) -> str:
+        """The fingerprint of the tensor's bytes, read back from the file."""
+        file, placed = self._where[name]
+        with told("read", self._shown / file):
+            size = DTYPES[placed.spec.dtype].size
+            chunks = read_pieces(self._descriptor(file), placed.begin, placed.end, CHUNK * size)
+            return digest_chunks(placed.spec.numel, size, chunks)
+
+    def holds(self, name: str, start: int, stop: int, digests: bytes) -> bool:
+        """Whether the bytes of a range, read back from the file, are those that had these `digest_cuts`."""
+        file, placed = self._where.get(name, ("", None))
+        if placed is None or not 0 <= start < stop <= placed.spec.numel:
+            return False
+        size = DTYPES[placed.spec.dtype].size
+        data = memoryview(bytearray((stop - start) * size))
+        with told("read", self._shown / file):
+            read_into(self._descriptor(file), data, placed.begin + start * size)
+        return digest_cuts(start, data, size) == digests
+
+    def close(self) -> None:
+        """Let go of all files."""
+        while self._files:
+            name, descriptor = self._files.popitem()
+            with told("close", self._shown / name):
+                os.close(descriptor)
+
+    def _descriptor(self, file: str) -> int:
+        if file not in self._files:
+            raise RuntimeError("the writer is not open")
+        return self._files[file]
+
+
+def is_as_planned(layout: Layout, folder: Path) -> bool:
+    """Whether the weight files of a folder have their planned size and header."""
+    for shard in layout.shards:
+        with (folder / shard.name).open("rb") as file:
+            if os.fstat(file.fileno()).st_size != shard.nbytes or file.read(len(shard.header)) != shard.header:
+                return False
+    return True
+
+
+def _create(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+
+
+def _open_planned(path: Path, shard: Shard) -> int | None:
+    """A file open for writing, if it is there and as it was made."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    header = os.pread(descriptor, len(shard.header), 0)
+    if os.fstat(descriptor).st_size == shard.nbytes and header == shard.header:
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _allocate(descriptor: int, shard: Shard) -> None:
+    """Give a file its final size, its blocks and its header."""
+    try:
+        os.posix_fallocate(descriptor, 0, shard.nbytes)
+    except OSError as error:
+        if error.errno not in _NO_ALLOCATION:
+            raise
+        os.ftruncate(descriptor, shard.nbytes)  # the space is then only claimed as it is written
+    _write_all(descriptor, memoryview(shard.header), 0)
+
+
+def _write_all(descriptor: int, data: memoryview, at: int) -> None:
+    """Write all bytes: one call may take fewer, over 2 GiB always does."""
+    while data:
+        count = os.pwrite(descriptor, data, at)
+        data, at = data[count:], at + count

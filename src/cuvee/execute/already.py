@@ -1,0 +1,61 @@
+"""Whether an output that stands there is what a merge would write, as far as can be told without reading the models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cuvee.checkpoint.contents import RECORD_NAME
+from cuvee.checkpoint.fingerprint import digest_bytes, digest_file
+from cuvee.checkpoint.protocol import Layout, Reader
+from cuvee.checkpoint.staged import is_as_planned
+from cuvee.execute.publish import texts_of
+from cuvee.execute.record_form import read_record
+from cuvee.planning.model import Plan
+from cuvee.recipe import recipe_hash
+
+
+def already_made(
+    plan: Plan, readers: Sequence[Reader], layout: Layout, out: Path, *, seed: int, sha256: bool
+) -> Mapping[str, Any] | None:
+    """The record of an output that this very job made; `None` if it did not, or if that cannot be told.
+
+    Recipe, seed, versions, tensors, weight files, configuration and side files must be the same, and the models must
+    not have been touched since the record was written.
+    """
+    try:
+        record = read_record(out)
+        if record is None or not _is_of_job(record, plan, seed, sha256):
+            return None
+        made = (out / RECORD_NAME).stat().st_ctime_ns
+        old = all(_older(file.loose, made) for reader in readers for file in reader.input_files)
+        whole = record["output"]["files"] == _files(plan) and is_as_planned(layout, out)
+    except (OSError, ValueError):
+        return None
+    return record if old and whole else None
+
+
+def _is_of_job(record: Mapping[str, Any], plan: Plan, seed: int, sha256: bool) -> bool:
+    tensors = {name: (t["dtype"], tuple(t["shape"])) for name, t in record["output"]["tensors"].items()}
+    return (
+        (record["recipe_sha256"], record["seed"]) == (recipe_hash(plan.recipe), seed)
+        and tensors == {step.out.name: (step.out.dtype, step.out.shape) for step in plan.steps}
+        and record["versions"].items() >= {"cuvee": version("cuvee"), "torch": torch.__version__}.items()
+        and ("sha256" in record["output"] or not sha256)
+    )
+
+
+def _older(status: Mapping[str, int | str], than: int) -> bool:
+    """Whether a file's status is known and last changed before a time: nobody can put that back."""
+    last = status.get("ctime_ns")
+    return isinstance(last, int) and last < than
+
+
+def _files(plan: Plan) -> dict[str, str]:
+    """The files beside the weights, as they would be written now."""
+    texts = {name: digest_bytes(text.encode("utf-8")) for name, text in texts_of(plan).items()}
+    return texts | {file.name: digest_file(file.path) for file in plan.side_files}
