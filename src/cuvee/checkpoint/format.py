@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from cuvee.checkpoint.protocol import Placed
+from cuvee.checkpoint.regular import open_regular
 from cuvee.checkpoint.strict_json import parse_json
 from cuvee.errors import Fault, InputError
 from cuvee.types import DTYPE_BY_CODE, DTYPES, TensorSpec
@@ -26,6 +28,8 @@ ALIGNMENT: Final = 8
 FAULT_LIMIT: Final = 20
 """Faults of one header that are told; a damaged one may have one per tensor."""
 
+_COUNTED: Final = 1000  # a hostile header has millions of faults, and each costs a message
+_BRACKETS: Final = 100_000  # names may hold some too
 _SIZE_LIMIT: Final = 2**63 - 1
 _LFS_POINTER: Final = b"version https://git-lfs"
 _LFS_HINT: Final = "this is a git-lfs pointer, not the weights: run `git lfs pull` in the model's folder"
@@ -48,8 +52,8 @@ def read_header(path: Path) -> Header:
     Raises:
         InputError: `bad-header` or `truncated`, with every fault that was found.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
         length = header_length(file.read(LENGTH_BYTES + len(_LFS_POINTER)), size, str(path))
         file.seek(LENGTH_BYTES)
         return parse_header(file.read(length), size, str(path))
@@ -95,6 +99,8 @@ def parse_header(text: bytes, size: int, file: str) -> Header:
     tensors: list[Placed] = []
     start = LENGTH_BYTES + len(text)
     for name, entry in entries.items():
+        if len(faults) > _COUNTED:
+            break
         try:
             tensors.append(_parse_tensor(name, entry, start))
         except ValueError as error:
@@ -109,6 +115,9 @@ def parse_header(text: bytes, size: int, file: str) -> Header:
 
 def _parse_object(text: bytes, file: str) -> tuple[dict[str, Any], list[Fault]]:
     """The header as a mapping, and a fault for each key that stands twice."""
+    # An entry has three brackets in some fifty bytes; parsed, a text of nothing but them takes 25 times its size.
+    if text.count(b"[") + text.count(b"{") > _BRACKETS + len(text) // 8:
+        raise InputError(_bad(file, "the header must map names to tensors, found little but brackets"))
     try:
         entries, repeated = parse_json(text)
     except ValueError as error:
@@ -116,7 +125,8 @@ def _parse_object(text: bytes, file: str) -> tuple[dict[str, Any], list[Fault]]:
     # The reference reader refuses leading blanks, so a file that has them would be refused by everybody else.
     if not isinstance(entries, dict) or not text.startswith(b"{"):
         raise InputError(_bad(file, "the header must be a JSON object, from its first byte on"))
-    return entries, [_bad(file, f"`{_shown(key)}` stands twice in the header", key) for key in repeated]
+    told = repeated[: _COUNTED + 1]
+    return entries, [_bad(file, f"`{_shown(key)}` stands twice in the header", key) for key in told]
 
 
 def _parse_tensor(name: str, entry: object, start: int) -> Placed:
@@ -195,7 +205,8 @@ def _bad(file: str, what: str, subject: str | None = None) -> Fault:
 
 def _some(faults: list[Fault], file: str) -> list[Fault]:
     more = len(faults) - FAULT_LIMIT
-    return faults if more <= 0 else [*faults[:FAULT_LIMIT], _bad(file, f"and {more:,} more faults of this kind")]
+    count = f"{more:,}" if len(faults) <= _COUNTED else f"at least {more:,}"
+    return faults if more <= 0 else [*faults[:FAULT_LIMIT], _bad(file, f"and {count} more faults of this kind")]
 
 
 def place(specs: Iterable[TensorSpec]) -> tuple[bytes, tuple[Placed, ...]]:
