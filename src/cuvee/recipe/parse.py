@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from os import PathLike, fspath
@@ -34,14 +35,22 @@ def parse_file(path: str | PathLike[str], methods: Methods) -> Recipe:
     """
     file = fspath(path)
     try:
-        with Path(file).open("rb") as stream:
-            raw = stream.read(MAX_BYTES + 1)
+        raw = _start_of(file)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         message = f"the recipe `{file}` cannot be read: {reason}"
         raise RecipeError(Fault("recipe-missing", message, subject=file, hint="check the path")) from None
     refuse_large(len(raw), file)
     return parse_text(_decoded(raw, file), methods, file, Path(file).absolute().parent)
+
+
+def _start_of(file: str) -> bytes:
+    """The bytes of a file, up to one more than a recipe may have."""
+    # Opened without waiting: a pipe that nobody writes to would hold us for ever. One with a writer is read as usual.
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    os.set_blocking(descriptor, True)
+    with os.fdopen(descriptor, "rb") as stream:
+        return stream.read(MAX_BYTES + 1)
 
 
 def _decoded(raw: bytes, file: str) -> str:
