@@ -66,19 +66,17 @@ class _Value:
 _PLAIN: Final = _Value()
 
 
-def check_pickle(file: Source) -> bool:
+def check_pickle(file: Source) -> None:
     """Follow one pickle to its end.
 
-    Returns:
-        Whether there was an end. Where there is none torch's unpickler, which knows the same instructions, fails too.
-
     Raises:
-        Unsafe: what it would do.
+        Unsafe: it would do what no file of tensors needs.
+        ValueError: it has no end, or instructions that torch's unpickler for weights does not know.
     """
     try:
-        return _Follower(file).follow()
-    except (IndexError, KeyError, ValueError):
-        return False
+        _Follower(file).follow()
+    except LookupError:
+        raise ValueError("takes from an empty stack or memo") from None
 
 
 class _Follower:
@@ -91,11 +89,11 @@ class _Follower:
         self._below: list[list[_Value]] = []
         self._memo: dict[int, _Value] = {}
 
-    def follow(self) -> bool:
+    def follow(self) -> None:
         while (code := self._read(1)) != op.STOP:
             if not (self._pushes(code) or self._moves(code) or self._calls(code)):
-                return False
-        return True
+                raise ValueError(f"has the instruction {code!r}")
+        self._last(1)
 
     def _read(self, count: int) -> bytes:
         self._left -= count
@@ -139,7 +137,8 @@ class _Follower:
         elif code in _PUTS:
             self._memo[self._number(_PUTS[code])] = self._stack[-1]
         elif code == op.TUPLE or code in _TUPLES:
-            self._stack.append(_as_tuple(self._last(_TUPLES[code]) if code in _TUPLES else self._to_mark()))
+            entries = self._last(_TUPLES[code]) if code in _TUPLES else self._to_mark()
+            self._stack.append(_as_tuple(entries))
         elif code == op.PROTO:
             self._read(1)
         else:

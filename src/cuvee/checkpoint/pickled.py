@@ -119,13 +119,14 @@ def _check_old(path: Path) -> None:
     """Refuse an old file, in which several pickles stand before the bytes of the tensors, for what these would do."""
     with open_regular(path) as file:
         for _ in range(_OLD_PICKLES):
-            if not _followed(file, path):
-                return
+            _follow(file, path)
 
 
-def _followed(pickled: BinaryIO | io.BytesIO, path: Path) -> bool:
+def _follow(pickled: BinaryIO | io.BytesIO, path: Path) -> None:
     try:
-        return check_pickle(pickled)
+        check_pickle(pickled)
+    except ValueError:
+        raise InputError(_bad(path, "it is not a pickle of tensors, or it is damaged")) from None
     except Unsafe as error:
         raise InputError(_unsafe(path, f"holds more than tensors: it {error}")) from None
 
@@ -148,7 +149,7 @@ def _check_archive(path: Path) -> frozenset[int]:
         raise InputError(_bad(path, "the archive holds a record twice, or begins inside another file"))
     if any(record.filename.endswith("/data.pkl") and record.file_size > PICKLE_LIMIT for record in records):
         raise InputError(_unsafe(path, f"has a pickle of more than {PICKLE_LIMIT:,} bytes"))
-    _followed(io.BytesIO(_pickle_in(path)), path)
+    _follow(io.BytesIO(_pickle_in(path)), path)
     return frozenset(record.file_size for record in records)
 
 
