@@ -22,7 +22,6 @@ from cuvee.types import ModelRef, TensorSpec
 from tests.support.attacking import Rebuilt, hand_made, model_folder, refused
 from tests.support.checkpoints import entry, header_bytes, read_whole, tree, write_model, write_raw
 
-
 # --- safetensors headers -------------------------------------------------------------------------------------------
 
 

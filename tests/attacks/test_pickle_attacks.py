@@ -9,8 +9,8 @@ from contextlib import suppress
 import pytest
 import torch
 
-from cuvee.checkpoint import open_checkpoint
 from cuvee.checkpoint import opcodes as opcodes_module
+from cuvee.checkpoint import open_checkpoint
 from cuvee.errors import InputError
 from cuvee.types import ModelRef
 from tests.support.attacking import Rebuilt, archive, hand_made, pickled, refused

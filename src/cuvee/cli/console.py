@@ -140,7 +140,7 @@ def drawn(parts: Iterable[RenderableType], stream: TextIO) -> str:
     console = console_for(stream, page)
     for part in parts:
         if isinstance(part, str | Text):
-            console.print(plain(part) if isinstance(part, str) else part, soft_wrap=True)
+            console.print(Text(one_line(part)) if isinstance(part, str) else part, soft_wrap=True)
         else:
             console.print(part)
     text = text_on(page)
