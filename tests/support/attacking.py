@@ -1,4 +1,4 @@
-"""What tests of attacks share: refusals that come quickly and are short, and hand-made pickles of both formats."""
+"""What tests of attacks share: refusals that come quickly and are short, and hand-made pickles in both formats."""
 
 import io
 import pickle
