@@ -50,10 +50,7 @@ def test_numbers_that_are_no_sizes(tmp_path: Path, number: str, place: str) -> N
     values = {"shape": "1", "begin": "0", "end": "1", place: number}
     text = '{{"a":{{"dtype":"U8","shape":[{shape}],"data_offsets":[{begin},{end}]}}}}'.format(**values)
     path = write_raw(tmp_path / "x.safetensors", text.encode(), bytes(1))
-    if (number, place) == ("-0", "begin"):  # it is nought
-        assert list(read_whole(open_checkpoint(ModelRef(str(path))))) == ["a"]
-    else:
-        refused(path, "bad-header")
+    refused(path, "bad-header")
 
 
 @pytest.mark.parametrize("dimensions", [65, 100_000])
@@ -75,7 +72,9 @@ def test_tensors_that_overlap_by_one_byte(tmp_path: Path, begin: int) -> None:
         assert "1 bytes" in refused(path, "bad-header")
 
 
-@pytest.mark.parametrize("value", ["x", [], {"a": 1}, {"a": None}, {"a": {}}, None, 1, True, {"a": ["x"]}])
+@pytest.mark.parametrize(
+    "value", ["x", [], {"a": "\ud800"}, {"\udfff": "a"}, {"a": 1}, {"a": None}, {"a": {}}, None, 1, True, {"a": ["x"]}]
+)
 def test_metadata_that_is_no_text(tmp_path: Path, value: Any) -> None:
     assert "__metadata__" in refused(write_raw(tmp_path / "x.safetensors", {"__metadata__": value}), "bad-header")
 

@@ -12,7 +12,7 @@ SOURCE = HERE.parents[1] / "src" / "cuvee"
 ROWS = [line.split(" | ") for line in (HERE / "README.md").read_text("utf-8").splitlines() if line.startswith("| A")]
 
 
-def tests_here() -> Counter[str]:
+def written_tests() -> Counter[str]:
     files = [path for path in HERE.glob("test_*.py") if path != Path(__file__)]
     trees = [ast.parse(path.read_text("utf-8")) for path in files]
     functions = [node.name for tree in trees for node in tree.body if isinstance(node, ast.FunctionDef)]
@@ -29,7 +29,7 @@ def test_every_row_says_everything() -> None:
 
 
 def test_list_and_tests_name_each_other() -> None:
-    assert Counter(name for row in ROWS for name in re.findall(r"`(test_\w+)`", row[4])) == tests_here()
+    assert Counter(name for row in ROWS for name in re.findall(r"`(test_\w+)`", row[4])) == written_tests()
 
 
 def test_what_stops_it_is_there() -> None:

@@ -94,7 +94,7 @@ def parse_header(text: bytes, size: int, file: str) -> Header:
     entries, faults = _parse_object(text, file)
     metadata = entries.pop("__metadata__", {})
     if not _is_text_mapping(metadata):
-        faults.append(_bad(file, "`__metadata__` must map strings to strings"))
+        faults.append(_bad(file, "`__metadata__` must map strings to strings of whole letters"))
     tensors: list[Placed] = []
     start = LENGTH_BYTES + len(text)
     for name, entry in entries.items():
@@ -115,7 +115,7 @@ def parse_header(text: bytes, size: int, file: str) -> Header:
 def _parse_object(text: bytes, file: str) -> tuple[dict[str, Any], list[Fault]]:
     """The header as a mapping, and a fault for each key that stands twice."""
     try:
-        entries, repeated = parse_json(text)
+        entries, repeated = parse_json(text, _signed if b"-0" in text else None)
     except ValueError as error:
         raise InputError(_bad(file, f"the header must be JSON: {error}")) from None
     # The reference reader refuses leading blanks, so a file that has them would be refused by everybody else.
@@ -175,13 +175,20 @@ def _check_cover(tensors: Sequence[Placed], start: int, size: int, file: str) ->
     return [_bad(file, f"{size - at:,} bytes after the last tensor belong to no tensor")] if at < size else []
 
 
+def _signed(digits: str) -> float:
+    """The number, minus nought as what it is: the reference reader takes it for no size."""
+    return -0.0 if digits == "-0" else int(digits)
+
+
 def _is_sizes(value: object) -> bool:
     """Whether a value is a list of whole numbers from 0 to 2^63 - 1; `true` is a number in Python, not here."""
     return isinstance(value, list) and all(type(n) is int and 0 <= n <= _SIZE_LIMIT for n in value)
 
 
 def _is_text_mapping(value: object) -> bool:
-    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+        return False
+    return all(text == _printable(text) for pair in value.items() for text in pair)
 
 
 def _printable(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,8 +28,12 @@ def read_capped(path: Path, limit: int) -> bytes:
     return raw
 
 
-def parse_json(raw: bytes) -> tuple[Any, tuple[str, ...]]:
+def parse_json(raw: bytes, parse_int: Callable[[str], Any] | None = None) -> tuple[Any, tuple[str, ...]]:
     """A JSON text's value and the keys that stand twice in one of its objects.
+
+    Args:
+        raw: the text.
+        parse_int: what makes a number of whole digits; `int`, if not given.
 
     Raises:
         ValueError: not UTF-8, not JSON, nested more than `MAX_DEPTH` deep, little but brackets, or holding a number of
@@ -46,7 +51,7 @@ def parse_json(raw: bytes) -> tuple[Any, tuple[str, ...]]:
         return made
 
     try:
-        value = json.loads(raw.decode("utf-8"), object_pairs_hook=keep)
+        value = json.loads(raw.decode("utf-8"), object_pairs_hook=keep, parse_int=parse_int)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if _is_deep(value):

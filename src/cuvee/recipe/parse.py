@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from numbers import Integral, Real
 from os import PathLike, fspath
 from pathlib import Path
@@ -120,6 +120,8 @@ def _finished(
         message = f"a recipe should be a mapping of keys to values, found {described(data)}"
         findings.append(Finding("wrong-type", message, (), "start it with `merge_method: …`"))
         raise RecipeError(to_faults(findings, positions))
+    if halves := list(_halves(data, ())):
+        raise RecipeError(to_faults([*findings, *halves], positions))
     recipe, found = _examined(data, positions, methods, folder)
     if findings or found:
         about = {finding.path[0] for finding in (*findings, *found) if finding.path}
@@ -127,6 +129,20 @@ def _finished(
         told = [*to_faults([*findings, *found], positions), *later]
         raise RecipeError(in_order(told))
     return recipe
+
+
+def _halves(value: Any, path: DocumentPath) -> Iterator[Finding]:
+    """Texts that no file can hold: Python and the escapes of YAML can write half of a surrogate pair."""
+    if isinstance(value, str):
+        if value.encode("utf-8", "replace").decode("utf-8") != value:
+            yield Finding("wrong-value", f"a text should be one that UTF-8 can hold, found {described(value)}", path)
+    elif isinstance(value, Mapping):
+        for key, entry in value.items():
+            yield from _halves(key, path)
+            yield from _halves(entry, (*path, key))
+    elif isinstance(value, list):
+        for index, entry in enumerate(value):
+            yield from _halves(entry, (*path, index))
 
 
 def _examined(
