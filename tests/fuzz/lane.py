@@ -81,7 +81,8 @@ def main() -> int:
         return int("failed" in found)
     seed = int(time.time()) if asked.seed is None else asked.seed
     print(f"seed {seed}", flush=True)
-    return int(any(run(target, seed, asked.inputs, asked.failures)["failed"] for target in targets))
+    outcomes = [run(target, seed, asked.inputs, asked.failures) for target in targets]
+    return int(any(found["failed"] for found in outcomes))
 
 
 if __name__ == "__main__":
