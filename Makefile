@@ -10,7 +10,7 @@ OUT    ?= demo-out
 # What docs/differences.md speaks of; tests/peers refuse another mergekit.
 RIVAL  := mergekit==0.1.5 transformers==5.23.0
 
-.PHONY: demo test check lint types contract slow soak bench peers setup clean
+.PHONY: demo test check lint types contract slow soak bench fuzz peers setup clean
 
 setup: $(STAMP)
 
@@ -47,6 +47,12 @@ soak: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py
+
+# Inputs for each parser; FUZZ="--seed 7 --target header" narrows it. What fails is saved in fuzz-failures/.
+FUZZ ?= --inputs 100000
+
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.fuzz.lane $(FUZZ)
 
 # The rival tool gets an environment of its own: apart from torch it may need other versions than we do.
 $(PEER)/.installed: Makefile constraints.txt

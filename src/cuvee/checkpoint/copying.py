@@ -8,19 +8,21 @@ from pathlib import Path
 
 import xxhash
 
-from cuvee.checkpoint.flat import PIECE
+from cuvee.checkpoint.fingerprint import pieces_of
 from cuvee.checkpoint.identity import changed, identity_of
 from cuvee.checkpoint.os_errors import told
+from cuvee.checkpoint.regular import open_regular
 from cuvee.errors import Fault, InputError
 
 
-def copy_hashed(source: Path, target: Path, shown: Path) -> str:
+def copy_hashed(source: Path, target: Path, shown: Path, node: tuple[int, int] | None = None) -> str:
     """Copy a file's bytes, not its rights and times; a link is copied as the file it leads to.
 
     Args:
         source: a file of an input.
         target: where it is copied to.
         shown: what messages call the target.
+        node: device and inode of the file that is meant; another one under its name is refused.
 
     Returns:
         xxh3-128 (hex) of the bytes copied.
@@ -31,19 +33,20 @@ def copy_hashed(source: Path, target: Path, shown: Path) -> str:
     """
     hasher = xxhash.xxh3_128()
     with told("write", shown), target.open("xb") as copy:
-        for piece in _pieces(source):
+        for piece in _pieces(source, node):
             hasher.update(piece)
             copy.write(piece)
     return str(hasher.hexdigest())
 
 
-def _pieces(path: Path) -> Iterator[bytes]:
+def _pieces(path: Path, node: tuple[int, int] | None) -> Iterator[bytes]:
     """The bytes of an input file; what goes wrong is no fault of the output."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             before = identity_of(os.fstat(file.fileno()))
-            while piece := file.read(PIECE):
-                yield piece
+            if node not in (None, before[:2]):
+                raise InputError(changed(path, "since the model was opened"))
+            yield from pieces_of(file)
             after = identity_of(os.fstat(file.fileno()))
     except OSError as error:
         message = f"could not read {path}: {error.strerror or error}"

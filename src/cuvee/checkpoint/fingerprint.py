@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from cuvee.checkpoint.digest import digest_pieces
 from cuvee.checkpoint.flat import PIECE
@@ -29,5 +30,10 @@ def sha256_file(path: Path) -> str:
 def file_pieces(path: Path) -> Iterator[bytes]:
     """The bytes of a file, piece by piece."""
     with path.open("rb") as file:
-        while piece := file.read(PIECE):
-            yield piece
+        yield from pieces_of(file)
+
+
+def pieces_of(file: BinaryIO) -> Iterator[bytes]:
+    """The bytes of an open file, from where it stands."""
+    while piece := file.read(PIECE):
+        yield piece

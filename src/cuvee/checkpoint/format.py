@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from cuvee.checkpoint.protocol import Placed
+from cuvee.checkpoint.regular import open_regular
 from cuvee.checkpoint.strict_json import parse_json
 from cuvee.errors import Fault, InputError
 from cuvee.types import DTYPE_BY_CODE, DTYPES, TensorSpec
@@ -26,6 +28,7 @@ ALIGNMENT: Final = 8
 FAULT_LIMIT: Final = 20
 """Faults of one header that are told; a damaged one may have one per tensor."""
 
+_COUNTED: Final = 1000  # a hostile header has millions of faults, and each costs a message
 _SIZE_LIMIT: Final = 2**63 - 1
 _LFS_POINTER: Final = b"version https://git-lfs"
 _LFS_HINT: Final = "this is a git-lfs pointer, not the weights: run `git lfs pull` in the model's folder"
@@ -48,8 +51,8 @@ def read_header(path: Path) -> Header:
     Raises:
         InputError: `bad-header` or `truncated`, with every fault that was found.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
         length = header_length(file.read(LENGTH_BYTES + len(_LFS_POINTER)), size, str(path))
         file.seek(LENGTH_BYTES)
         return parse_header(file.read(length), size, str(path))
@@ -91,10 +94,12 @@ def parse_header(text: bytes, size: int, file: str) -> Header:
     entries, faults = _parse_object(text, file)
     metadata = entries.pop("__metadata__", {})
     if not _is_text_mapping(metadata):
-        faults.append(_bad(file, "`__metadata__` must map strings to strings"))
+        faults.append(_bad(file, "`__metadata__` must map strings to strings of whole letters"))
     tensors: list[Placed] = []
     start = LENGTH_BYTES + len(text)
     for name, entry in entries.items():
+        if len(faults) > _COUNTED:
+            break
         try:
             tensors.append(_parse_tensor(name, entry, start))
         except ValueError as error:
@@ -110,13 +115,14 @@ def parse_header(text: bytes, size: int, file: str) -> Header:
 def _parse_object(text: bytes, file: str) -> tuple[dict[str, Any], list[Fault]]:
     """The header as a mapping, and a fault for each key that stands twice."""
     try:
-        entries, repeated = parse_json(text)
+        entries, repeated = parse_json(text, _signed if b"-0" in text else None)
     except ValueError as error:
         raise InputError(_bad(file, f"the header must be JSON: {error}")) from None
     # The reference reader refuses leading blanks, so a file that has them would be refused by everybody else.
     if not isinstance(entries, dict) or not text.startswith(b"{"):
         raise InputError(_bad(file, "the header must be a JSON object, from its first byte on"))
-    return entries, [_bad(file, f"`{_shown(key)}` stands twice in the header", key) for key in repeated]
+    told = repeated[: _COUNTED + 1]
+    return entries, [_bad(file, f"`{_shown(key)}` stands twice in the header", key) for key in told]
 
 
 def _parse_tensor(name: str, entry: object, start: int) -> Placed:
@@ -169,13 +175,20 @@ def _check_cover(tensors: Sequence[Placed], start: int, size: int, file: str) ->
     return [_bad(file, f"{size - at:,} bytes after the last tensor belong to no tensor")] if at < size else []
 
 
+def _signed(digits: str) -> float:
+    """The number, minus nought as what it is: the reference reader takes it for no size."""
+    return -0.0 if digits == "-0" else int(digits)
+
+
 def _is_sizes(value: object) -> bool:
     """Whether a value is a list of whole numbers from 0 to 2^63 - 1; `true` is a number in Python, not here."""
     return isinstance(value, list) and all(type(n) is int and 0 <= n <= _SIZE_LIMIT for n in value)
 
 
 def _is_text_mapping(value: object) -> bool:
-    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+        return False
+    return all(text == _printable(text) for pair in value.items() for text in pair)
 
 
 def _printable(text: str) -> str:
@@ -195,7 +208,8 @@ def _bad(file: str, what: str, subject: str | None = None) -> Fault:
 
 def _some(faults: list[Fault], file: str) -> list[Fault]:
     more = len(faults) - FAULT_LIMIT
-    return faults if more <= 0 else [*faults[:FAULT_LIMIT], _bad(file, f"and {more:,} more faults of this kind")]
+    count = f"{more:,}" if len(faults) <= _COUNTED else f"at least {more:,}"
+    return faults if more <= 0 else [*faults[:FAULT_LIMIT], _bad(file, f"and {count} more faults of this kind")]
 
 
 def place(specs: Iterable[TensorSpec]) -> tuple[bytes, tuple[Placed, ...]]:

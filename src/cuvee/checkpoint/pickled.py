@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from cuvee.checkpoint.digest import digest_tensor
 from cuvee.checkpoint.flat import check_range, copy_bytes, flat_slice, shared_memory
 from cuvee.checkpoint.identity import InputFile, check_unchanged, identity_of, input_file
+from cuvee.checkpoint.opcodes import PICKLE_LIMIT, Unsafe, check_pickle
+from cuvee.checkpoint.regular import open_regular
 from cuvee.errors import Fault, InputError, listed
 from cuvee.types import DTYPES, TensorSpec
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 NESTING_KEYS: Final = ("state_dict", "model_state_dict", "model", "module")
 """Keys under which training programs keep the state dict beside the optimizer, the epoch and the like."""
 
+_OLD_PICKLES: Final = 5  # magic number, protocol, about the system, state dict, keys of the storages
 _ZIP_MAGIC: Final = b"PK\x03\x04"
 _REFUSED: Final = re.compile(
     r"GLOBAL (\S+) was not an allowed|unsupported GLOBAL (\S+) whose module|unrecognized function (.+?)(?: which|$)"
@@ -44,9 +48,12 @@ class PickleFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._status = path.stat()
-        loaded, notes = _load(path)
+        sizes = _check(path)
+        loaded, notes = _load(path, zipped=sizes is not None)
         state, nesting = _find_state_dict(loaded, path)
         _check_tensors(state, path)
+        if sizes is not None:
+            _check_storages(state, sizes, path)
         self._tensors: dict[str, Tensor] = {name: tensor.detach() for name, tensor in state.items()}
         self.shared: Mapping[str, str] = shared_memory(self._tensors)
         """Tensors that are another one under a second name: tied, when the model was saved."""
@@ -89,13 +96,10 @@ def _spec(name: str, tensor: Tensor) -> TensorSpec:
     return TensorSpec(name, str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
 
 
-def _load(path: Path) -> tuple[Any, list[str]]:
+def _load(path: Path, *, zipped: bool) -> tuple[Any, list[str]]:
     """What the file holds, and a note when it had to be taken into memory whole."""
     import torch
 
-    zipped = _is_zip(path)
-    if zipped:
-        _check_archive(path)
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
@@ -107,23 +111,84 @@ def _load(path: Path) -> tuple[Any, list[str]]:
     return loaded, [] if zipped else [f"{path.name}: old format that cannot be mapped; it is held in memory"]
 
 
+def _check(path: Path) -> frozenset[int] | None:
+    """Refuse what torch would rather carry out than refuse; gives the sizes of an archive's records."""
+    if _is_zip(path):
+        return _check_archive(path)
+    _check_old(path)
+    return None
+
+
 def _is_zip(path: Path) -> bool:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return file.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
 
 
-def _check_archive(path: Path) -> None:
-    """Refuse what torch's reader would answer with a warning, or with all the memory there is."""
+def _check_old(path: Path) -> None:
+    """Refuse an old file, in which several pickles stand before the bytes of the tensors, for what these would do."""
+    with open_regular(path) as file:
+        for _ in range(_OLD_PICKLES):
+            _follow(file, path)
+
+
+def _follow(pickled: BinaryIO | io.BytesIO, path: Path) -> None:
     try:
-        with zipfile.ZipFile(path) as archive:
-            records = archive.infolist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
-        raise InputError(_bad(path, f"the archive is damaged or cut short ({error})")) from None
-    if any(record.filename.endswith("/constants.pkl") for record in records):
+        check_pickle(pickled)
+    except ValueError:
+        raise InputError(_bad(path, "it is not a pickle of tensors, or it is damaged")) from None
+    except Unsafe as error:
+        raise InputError(_unsafe(path, f"holds more than tensors: it {error}")) from None
+
+
+def _check_archive(path: Path) -> frozenset[int]:
+    """Refuse what torch's reader would answer with a warning, or with all the memory there is.
+
+    Returns:
+        The sizes in bytes of all records.
+    """
+    records = _records(path)
+    names = [record.filename.lower() for record in records]
+    if any(name.endswith("/constants.pkl") for name in names):
         raise InputError(_unsafe(path, "is a TorchScript program, not a file of weights"))
     packed = [record.filename for record in records if record.compress_type != zipfile.ZIP_STORED]
     if packed:  # torch writes none, and a small one can unpack to any size
         raise InputError(_bad(path, f"records of a weight file are not compressed, `{packed[0]:.100}` is"))
+    # Two readers of such an archive could each find another pickle in it.
+    if len(set(names)) < len(names) or records[0].header_offset:
+        raise InputError(_bad(path, "the archive holds a record twice, or begins inside another file"))
+    if any(record.filename.endswith("/data.pkl") and record.file_size > PICKLE_LIMIT for record in records):
+        raise InputError(_unsafe(path, f"has a pickle of more than {PICKLE_LIMIT:,} bytes"))
+    _follow(io.BytesIO(_pickle_in(path)), path)
+    return frozenset(record.file_size for record in records)
+
+
+def _records(path: Path) -> list[zipfile.ZipInfo]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if records := archive.infolist():
+                return records
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
+        raise InputError(_bad(path, f"the archive is damaged or cut short ({error})")) from None
+    raise InputError(_bad(path, "the archive is empty"))
+
+
+def _pickle_in(path: Path) -> bytes:
+    """The pickle that torch will read, found by torch's own reader."""
+    import torch
+
+    try:
+        return bytes(torch._C.PyTorchFileReader(str(path)).get_record("data.pkl"))
+    except RuntimeError:
+        raise InputError(_bad(path, "the archive holds no pickle that torch can find")) from None
+
+
+def _check_storages(state: Mapping[str, Tensor], sizes: frozenset[int], path: Path) -> None:
+    """Refuse a storage that is not as long as a record: it would show the bytes of its neighbours too."""
+    known = sizes | {0}
+    for name, tensor in state.items():
+        if tensor.untyped_storage().nbytes() not in known:
+            what = f"tensor `{name:.200}` has a storage of {tensor.untyped_storage().nbytes():,} bytes, no record has"
+            raise InputError(_bad(path, what, name))
 
 
 def _refusal(text: str, path: Path) -> Fault:

@@ -16,10 +16,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SideFile:
-    """A file that is not weights (tokenizer, remote code, licence …); `name` is relative to the folder, with `/`."""
+    """A file that is not weights (tokenizer, remote code, licence …); `name` is relative to the folder, with `/`.
+
+    `node`, device and inode of the file that was found, guards against another one that takes its name before it is
+    copied.
+    """
 
     name: str
     path: Path
+    node: tuple[int, int] | None = field(default=None, compare=False)
 
 
 class Reader(Protocol):

@@ -15,8 +15,8 @@ from cuvee.types import TensorSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
-INDEX_LIMIT: Final = 200_000_000
-"""Bytes an index may have."""
+INDEX_LIMIT: Final = 100_000_000
+"""Bytes an index may have; parsed, a hostile one takes some 25 times as much memory."""
 
 _SHOWN: Final = 5
 _HINT: Final = "download the model again, or write its index again"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,9 @@ from cuvee.errors import Fault, InputError
 
 SIDE_FILE_LIMIT: Final = 10_000
 """Side files a model may have; a folder with more is something else that happens to hold weights."""
+
+DEPTH_LIMIT: Final = 50
+"""Folders in folders that are looked through."""
 
 
 def find_side_files(folder: Path) -> tuple[tuple[SideFile, ...], list[Fault]]:
@@ -30,8 +34,8 @@ def find_side_files(folder: Path) -> tuple[tuple[SideFile, ...], list[Fault]]:
             continue
         if fault := link_fault(path, name, allowed):
             faults.append(fault)
-        elif path.is_file():  # neither a folder behind a link nor a pipe, which would be read for ever
-            found.append(SideFile(name, path))
+        elif node := _node_of(path):
+            found.append(SideFile(name, path, node))
         if len(found) > SIDE_FILE_LIMIT:
             message = (
                 f"{folder}: a model has at most {SIDE_FILE_LIMIT:,} files beside its weights, this folder has more"
@@ -42,15 +46,27 @@ def find_side_files(folder: Path) -> tuple[tuple[SideFile, ...], list[Fault]]:
     return tuple(sorted(found, key=lambda side: side.name)), faults
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def _node_of(path: Path) -> tuple[int, int] | None:
+    """Device and inode of a plain file: not of a folder behind a link, nor of a pipe, which would be read for ever."""
+    try:
+        status = os.lstat(os.path.realpath(path))  # the end of the links that were looked at, not of newer ones
+    except OSError:  # gone meanwhile
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
+
+
+def _walk(folder: Path, depth: int = 0) -> Iterator[Path]:
     """Every file and every link under a folder; links to folders are given, not entered, outputs of merges left out."""
+    if depth > DEPTH_LIMIT:
+        message = f"{folder}: the folders of a model stand at most {DEPTH_LIMIT} deep in one another"
+        raise InputError(Fault("not-a-checkpoint", message, None, str(folder), "remove it, or name another folder"))
     with os.scandir(folder) as entries:
         listed = sorted(entries, key=lambda entry: entry.name)
     for entry in listed:
         if not entry.is_dir(follow_symlinks=False):
             yield Path(entry.path)
         elif enters_folder(entry.name) and not (Path(entry.path) / RECORD_NAME).exists():
-            yield from _walk(Path(entry.path))
+            yield from _walk(Path(entry.path), depth + 1)
 
 
 def link_fault(path: Path, name: str, allowed: tuple[Path, ...]) -> Fault | None:

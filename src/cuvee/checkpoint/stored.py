@@ -100,7 +100,9 @@ class SafetensorsFile:
         """Elements `start` to `stop` (not included), in memory of their own."""
         import torch
 
-        values = torch.empty(stop - start, dtype=torch_dtype(self._placed[name].spec.dtype), device="cpu")
+        spec = self._placed[name].spec
+        check_range(name, start, stop, spec.numel)
+        values = torch.empty(stop - start, dtype=torch_dtype(spec.dtype), device="cpu")
         self.read_into(name, start, stop, writable_bytes(values))
         return values
 

@@ -14,7 +14,12 @@ from rich.text import Text
 
 from cuvee.errors import Fault, ResourceError
 
-_CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+# Signs that turn the order of letters round, or end a line.
+_BIDI: Final = (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+_CONTROLS: Final = {
+    **{code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"},
+    **{code: f"\\u{code:04x}" for code in _BIDI},
+}
 
 
 class ResultLost(ResourceError):
@@ -111,6 +116,16 @@ def printable(text: str) -> str:
     return text.translate(_CONTROLS)
 
 
+def one_line(text: str) -> str:
+    r"""The same on one line: a name with a line end in it cannot look like a message of ours.
+
+    Example:
+        >>> one_line("a\nerror: b")
+        'a\\nerror: b'
+    """
+    return printable(text).replace("\n", "\\n")
+
+
 def plain(text: str, style: str = "") -> Text:
     """Text for a console, control characters spelled out."""
     return Text(printable(text), style=style)
@@ -125,7 +140,7 @@ def drawn(parts: Iterable[RenderableType], stream: TextIO) -> str:
     console = console_for(stream, page)
     for part in parts:
         if isinstance(part, str | Text):
-            console.print(plain(part) if isinstance(part, str) else part, soft_wrap=True)
+            console.print(Text(one_line(part)) if isinstance(part, str) else part, soft_wrap=True)
         else:
             console.print(part)
     text = text_on(page)
@@ -172,4 +187,4 @@ def tell(message: str | Text) -> None:
 def tell_notes(notes: Iterable[str]) -> None:
     """Print notes on standard error."""
     for note in notes:
-        tell(Text.assemble(("note: ", "bold"), printable(note)))
+        tell(Text.assemble(("note: ", "bold"), one_line(note)))

@@ -12,7 +12,7 @@ from cyclopts import CycloptsError
 from rich.text import Text
 
 from cuvee.cli.answer import write_json
-from cuvee.cli.console import ResultLost, plain, printable, tell
+from cuvee.cli.console import ResultLost, one_line, tell
 from cuvee.cli.options import Common
 from cuvee.errors import CuveeError, Fault, Place
 
@@ -109,7 +109,7 @@ def _tell_fault(fault: Mapping[str, Any], label: str) -> None:
     """One line `file:line:column: message` or `error: message`, and the hint below it."""
     start = (label, "bold red")
     if fault["file"] is not None:
-        start = (printable(f"{fault['file']}:{fault['line']}:{fault['column']}: "), "bold")
-    tell(Text.assemble(start, printable(fault["message"])))
+        start = (one_line(f"{fault['file']}:{fault['line']}:{fault['column']}: "), "bold")
+    tell(Text.assemble(start, one_line(fault["message"])))
     if fault["hint"]:
-        tell(plain(f"    {fault['hint']}", "dim"))
+        tell(Text(f"    {one_line(fault['hint'])}", "dim"))

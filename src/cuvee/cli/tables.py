@@ -11,7 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from cuvee.cli.console import plain
+from cuvee.cli.console import one_line, plain
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[str | Text]], gaps:
     for number, row in enumerate(rows):
         if number in gaps:
             made.add_section()
-        made.add_row(*(cell if isinstance(cell, Text) else plain(cell) for cell in row))
+        made.add_row(*(cell if isinstance(cell, Text) else Text(one_line(cell)) for cell in row))
     return made
 
 

@@ -52,7 +52,12 @@ def _text(found: Verification) -> Iterator[Text]:
     width = max(len(check.name) for check in found.checks)
     for check in found.checks:
         mark, style = _MARKS[check.outcome]
-        yield Text.assemble((mark, style), f" {check.name:<{width}}  ", printable(check.found))
+        yield Text.assemble((mark, style), f" {check.name:<{width}}  ", _indented(check.found))
     failed = sum(check.outcome == "failed" for check in found.checks)
     verdict = f"{counted(failed, 'check')} failed" if failed else "ok"
     yield Text(printable(f"{found.path}: {verdict}"), style="bold")
+
+
+def _indented(text: str) -> str:
+    """Text whose further lines cannot be taken for further checks, whatever the names in it are."""
+    return printable(text).replace("\n", "\n      ")

@@ -12,8 +12,8 @@ from cuvee.checkpoint.strict_json import parse_json, read_capped
 from cuvee.execute.checks import listed
 from cuvee.execute.record import RECORD_FORMAT
 
-RECORD_LIMIT: Final = 500_000_000
-"""Bytes that a record may have."""
+RECORD_LIMIT: Final = 200_000_000
+"""Bytes that a record may have: those of a million tensors; parsed, a hostile one takes up to 25 times as much."""
 
 # A type; a list of one form for all entries; a mapping of names to forms, in which `str` stands for every name and an
 # ending `?` for one that may be absent. Names that are not listed are passed over.

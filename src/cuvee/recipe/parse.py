@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from numbers import Integral, Real
 from os import PathLike, fspath
 from pathlib import Path
@@ -34,14 +35,22 @@ def parse_file(path: str | PathLike[str], methods: Methods) -> Recipe:
     """
     file = fspath(path)
     try:
-        with Path(file).open("rb") as stream:
-            raw = stream.read(MAX_BYTES + 1)
+        raw = _start_of(file)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         message = f"the recipe `{file}` cannot be read: {reason}"
         raise RecipeError(Fault("recipe-missing", message, subject=file, hint="check the path")) from None
     refuse_large(len(raw), file)
     return parse_text(_decoded(raw, file), methods, file, Path(file).absolute().parent)
+
+
+def _start_of(file: str) -> bytes:
+    """The bytes of a file, up to one more than a recipe may have."""
+    # Opened without waiting: a pipe that nobody writes to would hold us for ever. One with a writer is read as usual.
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    os.set_blocking(descriptor, True)
+    with os.fdopen(descriptor, "rb") as stream:
+        return stream.read(MAX_BYTES + 1)
 
 
 def _decoded(raw: bytes, file: str) -> str:
@@ -111,6 +120,8 @@ def _finished(
         message = f"a recipe should be a mapping of keys to values, found {described(data)}"
         findings.append(Finding("wrong-type", message, (), "start it with `merge_method: …`"))
         raise RecipeError(to_faults(findings, positions))
+    if halves := list(_halves(data, ())):
+        raise RecipeError(to_faults([*findings, *halves], positions))
     recipe, found = _examined(data, positions, methods, folder)
     if findings or found:
         about = {finding.path[0] for finding in (*findings, *found) if finding.path}
@@ -118,6 +129,20 @@ def _finished(
         told = [*to_faults([*findings, *found], positions), *later]
         raise RecipeError(in_order(told))
     return recipe
+
+
+def _halves(value: Any, path: DocumentPath) -> Iterator[Finding]:
+    """Texts that no file can hold: Python and the escapes of YAML can write half of a surrogate pair."""
+    if isinstance(value, str):
+        if value.encode("utf-8", "replace").decode("utf-8") != value:
+            yield Finding("wrong-value", f"a text should be one that UTF-8 can hold, found {described(value)}", path)
+    elif isinstance(value, Mapping):
+        for key, entry in value.items():
+            yield from _halves(key, path)
+            yield from _halves(entry, (*path, key))
+    elif isinstance(value, list):
+        for index, entry in enumerate(value):
+            yield from _halves(entry, (*path, index))
 
 
 def _examined(

@@ -17,7 +17,7 @@ from cuvee.checkpoint import stored
 from cuvee.checkpoint.copying import copy_hashed
 from cuvee.checkpoint.digest import CHUNK
 from cuvee.checkpoint.folder import open_file
-from cuvee.checkpoint.identity import was_touched
+from cuvee.checkpoint.identity import identity_of, was_touched
 from cuvee.checkpoint.stored import SafetensorsFile
 from cuvee.errors import InputError
 from cuvee.execute import Progress
@@ -143,6 +143,8 @@ def test_a_side_file_that_changes_while_it_is_copied(tmp_path: Path, monkeypatch
     source = tmp_path / "tokenizer.json"
     source.write_bytes(b"x" * 100)
     assert copy_hashed(source, tmp_path / "one", tmp_path / "one")
-    monkeypatch.setattr("cuvee.checkpoint.copying.identity_of", lambda status: time.monotonic_ns())
+    monkeypatch.setattr(
+        "cuvee.checkpoint.copying.identity_of", lambda status: (*identity_of(status)[:2], time.monotonic_ns())
+    )
     with pytest.raises(InputError, match="changed while it was read"):
         copy_hashed(source, tmp_path / "two", tmp_path / "two")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -212,3 +213,16 @@ def test_reading_declarations_loads_nothing_heavy():
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("place", ["name", "dtype", "model", "filter", "key"])
+@pytest.mark.parametrize("as_text", [True, False], ids=["text", "data"])
+def test_half_a_letter(place, as_text):
+    """No file can hold it: the merge would fail when the record is written, after all of the work."""
+    half = "\ud800"
+    weight = [{"filter": half if place == "filter" else "mlp", "value": 1}, {"value": 1}]
+    model = {"model": half if place == "model" else "a", "parameters": {"weight": weight}}
+    data = {"merge_method": "linear", "models": [model], **({place: half} if place in ("name", "dtype") else {})}
+    data |= {half: 1} if place == "key" else {}
+    with pytest.raises(RecipeError, match=r"should be one that UTF-8 can hold, found the text '.ud800'"):
+        parse_text(json.dumps(data), SPECS) if as_text else from_data(data, SPECS)
