@@ -86,8 +86,8 @@ def find_cached(ref: ModelRef) -> Path | None:
     return folder if complete else None
 
 
-def read_headers(ref: ModelRef) -> Checkpoint:
-    """A hub model of which the headers and config.json are fetched, and no weights.
+def read_headers(ref: ModelRef, label: str | None = None) -> Checkpoint:
+    """A hub model of which the headers and config.json are fetched, and no weights; `label` is its name in messages.
 
     Raises:
         InputError: as `resolve_hub`; `not-yet` for legacy weights, whose headers cannot be fetched alone.
@@ -103,7 +103,7 @@ def read_headers(ref: ModelRef) -> Checkpoint:
     specs = _sharded_specs(ref, listing, choice.file) if choice.is_index else _file_specs(ref, listing, choice.file)
     config = read_config(_fetch(ref, listing, "config.json")) if "config.json" in listing.names else None
     note = "only headers and config.json were fetched; side files will be known after the download"
-    return Checkpoint(str(ref), RemoteHeaders(str(ref), specs), config, notes=(*choice.notes, note))
+    return Checkpoint(label or str(ref), RemoteHeaders(str(ref), specs), config, notes=(*choice.notes, note))
 
 
 def _look_up(ref: ModelRef) -> Listing | Fault:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,10 +15,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SideFile:
-    """A file that is not weights (tokenizer, remote code, licence …); `name` is relative to the folder, with `/`."""
+    """A file that is not weights (tokenizer, remote code, licence …); `name` is relative to the folder, with `/`.
+
+    One of a remote model is not at `path` before `fetched` has been called; `size` is known without.
+    """
 
     name: str
     path: Path
+    size: int | None = None
+    fetch: Callable[[], Path] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the file."""
+        return self.path.stat().st_size if self.size is None else self.size
+
+    def fetched(self) -> Path:
+        """The file on this machine, after bringing it here if it is remote."""
+        return self.path if self.fetch is None else self.fetch()
 
 
 class Reader(Protocol):
