@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import errno
 import glob
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from cuvee.checkpoint.config import read_config
-from cuvee.checkpoint.contents import Choice, choose_weights, is_side_file, kind_fault, no_weights_fault
 from cuvee.checkpoint.format import LENGTH_BYTES, header_length, parse_header
+from cuvee.checkpoint.hub_listing import Listing, choose, missing_weights, other_names
 from cuvee.checkpoint.opened import Checkpoint
 from cuvee.checkpoint.os_errors import CODES, resource_error
 from cuvee.checkpoint.protocol import Placed
@@ -30,14 +29,6 @@ _TIMEOUT: Final = 30.0
 
 _TRIES: Final = 3
 """Downloads of a branch that keeps moving before giving up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """A model on the hub: the commit a revision stands for, and the files of that commit."""
-
-    commit: str
-    names: tuple[str, ...]
 
 
 def resolve_hub(ref: ModelRef) -> Path:
@@ -64,7 +55,7 @@ def _download(ref: ModelRef, listing: Listing) -> Path:
     """Fetch what is missing; by the revision as named, so that the cache remembers what that stands for."""
     from huggingface_hub import snapshot_download
 
-    wanted = [*_weight_names(ref, listing), *_other_names(listing)]
+    wanted = [*_weight_names(ref, listing), *other_names(listing)]
     try:
         patterns = [glob.escape(name) for name in wanted]
         return Path(snapshot_download(ref.path, revision=ref.revision, allow_patterns=patterns))
@@ -82,7 +73,7 @@ def find_cached(ref: ModelRef) -> Path | None:
     if isinstance(listing, Fault):
         return _cached_or(ref, listing)
     folder = _snapshot_folder(ref, listing.commit)
-    complete = all((folder / name).is_file() for name in (*_weight_names(ref, listing), *_other_names(listing)))
+    complete = all((folder / name).is_file() for name in (*_weight_names(ref, listing), *other_names(listing)))
     return folder if complete else None
 
 
@@ -95,7 +86,7 @@ def read_headers(ref: ModelRef, label: str | None = None) -> Checkpoint:
     listing = _look_up(ref)
     if isinstance(listing, Fault):
         raise InputError(listing)
-    choice = _choose(ref, listing)
+    choice = choose(ref, listing)
     if not choice.file.endswith((".safetensors", ".safetensors.index.json")):
         message = f"{ref}: what {choice.file} holds cannot be told without downloading it"
         hint = f"download it first: `hf download {ref.path}`"
@@ -120,31 +111,12 @@ def _look_up(ref: ModelRef) -> Listing | Fault:
     return Listing(str(info.sha), names)
 
 
-def _choose(ref: ModelRef, listing: Listing) -> Choice:
-    """The file through which the weights are read.
-
-    Raises:
-        InputError: there are no such weights, or it is no whole model.
-    """
-    top = sorted(name for name in listing.names if "/" not in name)
-    if fault := kind_fault(top, str(ref)):
-        raise InputError(fault)
-    choice = choose_weights(top)
-    if choice is None:
-        raise InputError(no_weights_fault(top, str(ref)))
-    return choice
-
-
 def _weight_names(ref: ModelRef, listing: Listing) -> list[str]:
     """The weight files to download; for shards, the index is fetched to know them."""
-    choice = _choose(ref, listing)
+    choice = choose(ref, listing)
     if not choice.is_index:
         return [choice.file]
     return [choice.file, *sorted(set(read_index(_fetch(ref, listing, choice.file)).values()))]
-
-
-def _other_names(listing: Listing) -> list[str]:
-    return [name for name in listing.names if name == "config.json" or is_side_file(name)]
 
 
 def _fetch(ref: ModelRef, listing: Listing, name: str) -> Path:
@@ -208,21 +180,11 @@ def _cached_or(ref: ModelRef, fault: Fault) -> Path:
     folder = _snapshot_folder(ref, None)
     if not folder.is_dir():
         raise InputError(fault)
-    missing = _missing_weights(folder)
+    missing = missing_weights(folder)
     if missing:
         message = f"{ref}: the cache holds only a part of it (missing: {', '.join(missing[:5])}), and {fault.message}"
         raise InputError(Fault("offline", message, subject=str(ref), hint=fault.hint))
     return folder
-
-
-def _missing_weights(folder: Path) -> list[str]:
-    """What an interrupted or partial download left out; an adapter or pipeline is not incomplete but refused later."""
-    names = [entry.name for entry in folder.iterdir() if entry.is_file()]
-    choice = choose_weights(names)
-    if choice is None:
-        return [] if kind_fault(names, "") else ["weights"]
-    shards = set(read_index(folder / choice.file).values()) if choice.is_index else set()
-    return sorted(name for name in shards if not (folder / name).is_file())
 
 
 def _snapshot_folder(ref: ModelRef, commit: str | None) -> Path:
