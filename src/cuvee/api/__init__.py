@@ -5,10 +5,12 @@ from __future__ import annotations
 from cuvee.api.arguments import AnyRecipe, load_recipe, recipe_from
 from cuvee.api.files import MergeResult, diff, inspect, merge, opened, plan, verify
 from cuvee.api.memory import merge_state_dicts
+from cuvee.api.pushing import PushResult, push
 
 __all__ = [
     "AnyRecipe",
     "MergeResult",
+    "PushResult",
     "diff",
     "inspect",
     "load_recipe",
@@ -16,6 +18,7 @@ __all__ = [
     "merge_state_dicts",
     "opened",
     "plan",
+    "push",
     "recipe_from",
     "verify",
 ]

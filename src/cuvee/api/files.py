@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,9 @@ from cuvee.api.arguments import (
     refuse,
     switch_faults,
 )
+from cuvee.api.far_output import merge_far
 from cuvee.errors import Fault, InputError, number_faults
-from cuvee.types import ModelRef
+from cuvee.types import ModelRef, scheme_of
 
 if TYPE_CHECKING:
     from cuvee.checkpoint.protocol import Reader
@@ -40,7 +42,7 @@ class MergeResult:
     """What a merge wrote.
 
     Attributes:
-        path: the output folder.
+        path: the output folder; its URL as it was given, if it is one.
         merged, copied, tied: number of tensors by what became of them.
         lost: input tensors that nothing was done with, counted independently; 0 in every merge.
         left_out: input tensors that the recipe's slices do not ask for.
@@ -49,7 +51,7 @@ class MergeResult:
         notes: what the user should know.
     """
 
-    path: Path
+    path: Path | str
     merged: int
     copied: int
     tied: int
@@ -121,12 +123,14 @@ def merge(
     sha256: bool = False,
     runner: Runner = "threaded",
     progress: Callable[[Progress], None] | None = None,
+    staging: str | os.PathLike[str] | None = None,
+    sending: Callable[[int, int, str], None] | None = None,
 ) -> MergeResult:
     """Merge models into a new folder, which appears complete or not at all.
 
     Args:
         recipe: what to merge.
-        out: the folder to make.
+        out: the folder to make; or a URL such as `s3://bucket/prefix` or `hf://org/name`, to which the result is sent.
         overwrite: replace a model folder that is there already.
         seed: seed of random masks (DARE), any integer.
         threads: workers, 1 or more; one per core by default.
@@ -136,6 +140,8 @@ def merge(
         sha256: also take the SHA-256 of the weight files written.
         runner: `plain` merges tensor by tensor, whole: slower, and the definition of correct.
         progress: called as the work goes on, from any thread.
+        staging: for a URL, the folder to build in, which is kept; a temporary one by default.
+        sending: for a URL, called with bytes sent, bytes in all and the file at hand, from any thread.
 
     Raises:
         UsageError: an argument is of the wrong type, `threads` or `tile` is below 1, `shard_size` is no size, `runner`
@@ -150,6 +156,20 @@ def merge(
     from cuvee.execute.publish import add_everything_else
     from cuvee.planning import bind, referenced
 
+    if isinstance(out, str) and scheme_of(out) is not None:
+        build = partial(
+            merge,
+            recipe,
+            seed=seed,
+            threads=threads,
+            tile=tile,
+            shard_size=shard_size,
+            allow_nonfinite=allow_nonfinite,
+            sha256=sha256,
+            runner=runner,
+            progress=progress,
+        )
+        return merge_far(out, staging, overwrite, build, sending)
     place = as_path(out, "out", "the output must be a folder's name")
     size = parse_size(shard_size)
     refuse(

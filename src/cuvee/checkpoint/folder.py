@@ -181,11 +181,11 @@ def _open_url(ref: ModelRef, download: bool) -> Reader:
 
 
 def _open_hub(ref: ModelRef, path: Path | None, download: bool, label: str | None = None) -> Reader:
-    from cuvee.checkpoint import hub
+    from cuvee.checkpoint import hub, hub_headers
 
     try:
         folder = hub.resolve_hub(ref) if download else hub.find_cached(ref)
-        return hub.read_headers(ref, label) if folder is None else open_folder(folder, label or str(ref))
+        return hub_headers.read_headers(ref, label) if folder is None else open_folder(folder, label or str(ref))
     except InputError as error:
         near = None if path is None else _nearest_sibling(path)
         if near is None or error.code not in ("model-missing", "offline"):

@@ -23,8 +23,24 @@ _MEANING: Final[Mapping[Kind, tuple[str, str]]] = {
 }
 
 
-def persistently(ask: Callable[[], T], what: str, subject: str) -> T:
+def persist(ask: Callable[[], T]) -> T:
     """The answer of a request, which is repeated after growing waits while its failure may pass.
+
+    Raises:
+        WireError: the last failure.
+    """
+    for wait in WAITS:
+        try:
+            return ask()
+        except WireError as error:
+            if error.kind != "transient":
+                raise
+        time.sleep(wait)
+    return ask()
+
+
+def persistently(ask: Callable[[], T], what: str, subject: str) -> T:
+    """What a request for reading gives, see `persist`.
 
     Args:
         ask: the request.
@@ -34,15 +50,8 @@ def persistently(ask: Callable[[], T], what: str, subject: str) -> T:
     Raises:
         InputError: see `remote_fault`.
     """
-    for wait in WAITS:
-        try:
-            return ask()
-        except WireError as error:
-            if error.kind != "transient":
-                raise InputError(remote_fault(error, what, subject)) from error
-        time.sleep(wait)
     try:
-        return ask()
+        return persist(ask)
     except WireError as error:
         raise InputError(remote_fault(error, what, subject)) from error
 

@@ -26,6 +26,9 @@ _SILENCE: Final = 60.0
 # Where stores tell what changes with the content; the first that is there counts, as a listing may leave some out.
 _TAGS: Final = ("generation", "ETag", "etag", "LastModified", "updated", "mtime")
 
+_PATIENT: Final = {"max_concurrency": 2}
+"""Parts of 50 MB sent at a time; the library's own ten would take half a gigabyte of memory."""
+
 # Of these libraries every error is about the store; of others only those of the system and of time are.
 _LIBRARIES: Final = frozenset({"aiohttp", "botocore", "aiobotocore", "gcsfs", "google", "fsspec"})
 _ON_ACCESS: Final = ("Credential", "TokenRetrieval", "ProfileNotFound")
@@ -95,6 +98,16 @@ def put(path: Path, url: str, progress: Callable[[int], None]) -> None:
         _files(url, patient=True).put_file(str(path), url, callback=Told())
 
 
+def check_bucket(url: str) -> None:
+    """Find out whether a store is there, whatever is in it.
+
+    Raises:
+        WireError: it is not, refuses, or does not answer.
+    """
+    with _translated():
+        _files(url).info(url)
+
+
 def remove(url: str) -> None:
     """Remove a file.
 
@@ -136,8 +149,8 @@ def _files(url: str, *, patient: bool = False) -> Any:
         options: dict[str, Any] = {"use_listings_cache": False}
         if scheme in ("http", "https"):
             options |= _web_options(fsspec.config.conf.get(scheme, {}))
-        if scheme == "s3" and not patient:
-            options |= _once(fsspec.config.conf.get("s3", {}))
+        if scheme == "s3":
+            options |= _PATIENT if patient else _once(fsspec.config.conf.get("s3", {}))
         made = fsspec.filesystem(scheme, **options)
     except ImportError as error:
         message = f"{scheme}:// needs a library that is not installed{f' ({error.name})' if error.name else ''}"
