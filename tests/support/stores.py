@@ -181,6 +181,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.site.trouble.note(self.command, self.path, self.headers.get("Range"), sent)
 
 
+class _Server(ThreadingHTTPServer):
+    """A server that says nothing of clients that go away."""
+
+    def handle_error(self, *_: Any) -> None:
+        pass
+
+
 @dataclass
 class Site:
     """A web server over a folder: what it cannot do, and what goes wrong."""
@@ -200,7 +207,7 @@ class Site:
 def website(root: Path) -> Iterator[Site]:
     """A web server over a folder, on a free port of this machine."""
     site = Site(root)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"site": site}))
+    server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"site": site}))
     server.daemon_threads = True
     site.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)

@@ -248,12 +248,31 @@ def committing(repository: str, private: bool, revision: str | None) -> Iterator
     from huggingface_hub import HfApi
 
     try:
-        HfApi().create_repo(repository, private=private, exist_ok=True)
-        if revision is not None:
-            HfApi().create_branch(repository, branch=revision, exist_ok=True)
-        yield Commit(repository, revision)
+        with _without_bars():
+            HfApi().create_repo(repository, private=private, exist_ok=True)
+            if revision is not None:
+                HfApi().create_branch(repository, branch=revision, exist_ok=True)
+            yield Commit(repository, revision)
     except _failures() as error:
         raise _not_sent(error, f"send to {repository} on the hub", repository) from error
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Without the library's own bars: progress is told by whoever called."""
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    before = are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not before:
+            enable_progress_bars()
 
 
 def _not_sent(error: Any, what: str, repository: str) -> ResourceError:

@@ -163,24 +163,27 @@ def _list(url: str) -> dict[str, Stamp | None]:
 
 
 def _probe(url: str) -> _Found:
-    """Ask for every well-known name; a file that is there and refused is told, one that is not there is not."""
-    refused: list[Fault] = []
+    """Ask for every well-known name. A store may refuse what is not there, so only what matters is held against it."""
+    answers = dict(zip(WELL_KNOWN, _at_once(lambda name: _ask(f"{url}/{name}"), WELL_KNOWN)))
+    found = {name: answer for name, answer in answers.items() if isinstance(answer, Stamp)}
+    refused = {name: answer for name, answer in answers.items() if isinstance(answer, Fault)}
+    if refused and (choose_weights(found) is None or "config.json" in refused):
+        raise InputError(refused.get("config.json") or next(iter(refused.values())))
+    notes = [f"{url} cannot be listed: files of well-known names were looked for, and no others"]
+    notes += [f"{url} refuses, or does not have: {named(list(refused))}"] if refused else []
+    return _Found(url, found, tuple(notes))
 
-    def ask(name: str) -> Stamp | None:
-        try:
-            return find_stamp(f"{url}/{name}")
-        except InputError as error:
-            if error.code == "remote-denied":
-                refused.extend(error.faults)
-            elif error.code != "model-missing":
-                raise
-            return None
 
-    marks = zip(WELL_KNOWN, _at_once(ask, WELL_KNOWN))
-    found = {name: mark for name, mark in marks if mark is not None}
-    if refused and choose_weights(found) is None:
-        raise InputError(refused[0])
-    return _Found(url, found, (f"{url} cannot be listed: files of well-known names were looked for, and no others",))
+def _ask(url: str) -> Stamp | Fault | None:
+    """What a file is, that access to it is refused, or nothing."""
+    try:
+        return find_stamp(url)
+    except InputError as error:
+        if error.code == "remote-denied":
+            return error.faults[0]
+        if error.code != "model-missing":
+            raise
+        return None
 
 
 def _open_weights(folder: _Found, choice: str, sides: SideFiles) -> dict[str, RemoteFile]:

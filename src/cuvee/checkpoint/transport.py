@@ -78,6 +78,8 @@ def read(url: str, begin: int, end: int, known: Stamp) -> bytes:
             _run(files, web_read, url, begin, end, known) if _is_web(url) else files.cat_file(url, start=begin, end=end)
         )
     if len(data) != end - begin:
+        if stamp(url) != known:  # a store cuts a range where the file ends now
+            raise WireError("changed", "it has changed")
         raise WireError("transient", f"{len(data):,} of {end - begin:,} bytes came")
     return data
 
