@@ -157,18 +157,8 @@ def merge(
     from cuvee.planning import bind, referenced
 
     if isinstance(out, str) and scheme_of(out) is not None:
-        build = partial(
-            merge,
-            recipe,
-            seed=seed,
-            threads=threads,
-            tile=tile,
-            shard_size=shard_size,
-            allow_nonfinite=allow_nonfinite,
-            sha256=sha256,
-            runner=runner,
-            progress=progress,
-        )
+        build = partial(merge, recipe, seed=seed, threads=threads, tile=tile, shard_size=shard_size, sha256=sha256)
+        build = partial(build, allow_nonfinite=allow_nonfinite, runner=runner, progress=progress)
         return merge_far(out, staging, overwrite, build, sending)
     place = as_path(out, "out", "the output must be a folder's name")
     size = parse_size(shard_size)
@@ -240,7 +230,7 @@ def inspect(model: str | os.PathLike[str]) -> Inspection:
     """Say what a model is, from its headers.
 
     Args:
-        model: a model folder, a weight file, or a hub id with or without `@revision`.
+        model: a model folder, a weight file, a hub id with or without `@revision`, or a URL of a folder or file.
 
     Raises:
         UsageError: `model` is empty or no path, or its revision is empty.

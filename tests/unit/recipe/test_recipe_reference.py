@@ -46,7 +46,7 @@ def test_texts_that_cannot_be_split(text):
     "text", ["s3://", "ftp://host/a", "https://me:sesame@host/a", "https://host/a?sesame", "hf://a/b@", "s3://b/../c"]
 )
 def test_urls_that_no_model_has(text):
-    with pytest.raises(ValueError, match="URL|found") as caught:
+    with pytest.raises(ValueError, match=r"URL|found") as caught:
         read_reference(text)
     assert "sesame" not in str(caught.value)
 
