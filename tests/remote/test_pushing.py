@@ -105,6 +105,21 @@ def test_a_model_that_stands_there_is_replaced_only_when_asked(bucket: Bucket, o
     assert bucket.files("made/x") == {**files(out), "notes.txt": b"keep me"}
 
 
+def test_what_makes_an_earlier_model_look_whole_goes_before_its_parts_are_replaced(bucket: Bucket, out: Path) -> None:
+    bucket.put_folder(out, "made/x")
+    bucket.trouble.calm()
+
+    def before(method: str, path: str) -> None:
+        if method == "PUT":
+            bucket.trouble.every, bucket.trouble.status = 1, 403
+
+    bucket.trouble.before = before
+    with pytest.raises(ResourceError):
+        cuvee.push(out, URL, yes=True, overwrite=True)
+    bucket.trouble.calm()
+    assert files(out).keys() - bucket.files("made/x").keys() == {"cuvee.json", "model.safetensors.index.json"}
+
+
 # --- what is not sent
 
 
@@ -203,6 +218,18 @@ def test_an_upload_that_fails_keeps_the_result_and_says_how_to_go_on(
     bucket.trouble.calm()
     assert call(capsys, *words[1:]).code == 0
     assert bucket.files("made/x") == files(Path(words[2]))
+
+
+def test_an_interrupt_while_sending_keeps_the_result(bucket: Bucket, models: Path, temporary: Path) -> None:
+    def stop(done: int, total: int, name: str) -> None:
+        if name.endswith(".safetensors"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match=r"whole and kept in .*; go on with `cuvee push "):
+        cuvee.merge(recipe_file(models), URL, sending=stop)
+    (kept,) = temporary.glob("*/model")
+    assert cuvee.verify(kept).ok
+    assert "cuvee.json" not in bucket.files("made/x")
 
 
 def test_a_merge_that_fails_sends_nothing_and_leaves_nothing(bucket: Bucket, models: Path, temporary: Path) -> None:

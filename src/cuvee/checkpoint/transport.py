@@ -92,12 +92,19 @@ def put(path: Path, url: str, progress: Callable[[int], None]) -> None:
     """
     from fsspec.callbacks import Callback
 
+    raised: list[BaseException] = []
+
     class Told(Callback):  # type: ignore[misc]
         def relative_update(self, inc: int = 1) -> None:
-            progress(inc)
+            try:
+                progress(inc)
+            except BaseException as error:  # let out here, an interrupt would end fsspec's own thread and hang us all
+                raised.append(error)
 
     with _translated():
         _files(url, patient=True).put_file(str(path), url, callback=Told())
+    if raised:
+        raise raised[0]
 
 
 def check_bucket(url: str) -> None:
