@@ -314,23 +314,25 @@ def test_pushes_to_the_hub(hub: FakeHub, out: Path) -> None:
     ]
 
 
-def test_what_the_hub_has_of_an_earlier_model_goes_with_the_commit(hub: FakeHub, out: Path) -> None:
+def test_an_earlier_model_on_the_hub_goes_with_the_commit_and_refusals_are_told(hub: FakeHub, out: Path) -> None:
     hub.models["me/merged"] = hub.blank(private=False)
     hub.models["me/merged"].files = {"pytorch_model.bin": b"old", "README.md": b"mine"}
-    (found, public) = pushes(hub, out, {"yes": True, "overwrite": True}, {"private": True, "overwrite": True})
+    found, public, locked = pushes(
+        hub,
+        out,
+        {"yes": True, "overwrite": True},
+        {"private": True, "overwrite": True},
+        {"yes": True, "target": "locked/merged"},
+    )
     assert found == [True, False, ["pytorch_model.bin"]]
     assert hub.models["me/merged"].files == {"README.md": b"mine", **files(out)}
     assert public[:2] == ["UsageError", "bad-argument"]
+    assert locked[:2] == ["ResourceError", "remote-denied"]
+    assert "hf_never" not in locked[2]
+    assert len(hub.commits) == 1
 
 
-def test_a_hub_that_refuses_or_is_down(hub: FakeHub, out: Path) -> None:
-    hub.read_only = True
-    (found,) = pushes(hub, out, {"yes": True})
-    assert found[:2] == ["ResourceError", "remote-denied"]
-    assert "hf_never" not in found[2]
-    assert hub.commits == []
-
-
+@pytest.mark.slow
 def test_the_command_pushes_to_the_hub(hub: FakeHub, out: Path) -> None:
     ran = spawn("push", out, "me/merged", "--yes", environ=settings(hub, out.parent / "home"))
     assert (ran.code, hub.commits[0]["summary"]) == (0, "Upload merged")

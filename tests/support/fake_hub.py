@@ -26,13 +26,16 @@ class FakeModel:
 
 @dataclass
 class FakeHub:
-    """Its models, further commits of one as `name@…`, and every request: method, path, range and token."""
+    """Its models, further commits of one as `name@…`, and every request: method, path, range and token.
+
+    Nobody may write to what belongs to `locked`.
+    """
 
     models: dict[str, FakeModel] = field(default_factory=dict)
     requests: list[tuple[str, str, str | None, str | None]] = field(default_factory=list)
     broken: bool = False
     ignores_ranges: bool = False
-    read_only: bool = False
+    locked: str = "locked"
     large: dict[str, bytes] = field(default_factory=dict)
     commits: list[dict[str, Any]] = field(default_factory=list)
     url: str = ""
@@ -75,7 +78,8 @@ class _Handler(BaseHTTPRequestHandler):
         parts = path.strip("/").split("/")
         if self.hub.broken:
             return self._send(503, b"down")
-        if self.hub.read_only or not self.headers.get("Authorization", "Bearer" if parts[0] == "large" else ""):
+        refused = f"/{self.hub.locked}/" in path or f'"{self.hub.locked}"' in body.decode("utf-8", "replace")
+        if refused or not self.headers.get("Authorization", "Bearer" if parts[0] == "large" else ""):
             return self._error(403, "Forbidden")
         if parts[0] == "large":
             self.hub.large[parts[1]] = body

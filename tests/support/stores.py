@@ -182,7 +182,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class _Server(ThreadingHTTPServer):
-    """A server that says nothing of clients that go away."""
+    """A server that says nothing of clients that go away, and lets many wait: one turned away comes back after a second."""
+
+    request_queue_size = 64
 
     def handle_error(self, *_: Any) -> None:
         pass
