@@ -182,7 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class _Server(ThreadingHTTPServer):
-    """A server that says nothing of clients that go away, and lets many wait: one turned away comes back after a second."""
+    """A server that says nothing of clients that go away, and lets many wait: one turned away needs a second."""
 
     request_queue_size = 64
 
