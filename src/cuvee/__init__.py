@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from cuvee import methods
     from cuvee.api import (
         MergeResult,
+        PushResult,
         diff,
         inspect,
         load_recipe,
         merge,
         merge_state_dicts,
         plan,
+        push,
         recipe_from,
         verify,
     )
@@ -35,12 +37,14 @@ if TYPE_CHECKING:
 
 _HOME = {
     "MergeResult": "cuvee.api",
+    "PushResult": "cuvee.api",
     "diff": "cuvee.api",
     "inspect": "cuvee.api",
     "load_recipe": "cuvee.api",
     "merge": "cuvee.api",
     "merge_state_dicts": "cuvee.api",
     "plan": "cuvee.api",
+    "push": "cuvee.api",
     "recipe_from": "cuvee.api",
     "verify": "cuvee.api",
     "CheckFailed": "cuvee.errors",
@@ -61,6 +65,7 @@ __all__ = [
     "InputError",
     "MergeResult",
     "OutputExists",
+    "PushResult",
     "Recipe",
     "RecipeError",
     "ResourceError",
@@ -72,6 +77,7 @@ __all__ = [
     "merge_state_dicts",
     "methods",
     "plan",
+    "push",
     "recipe_from",
     "verify",
 ]

@@ -54,6 +54,8 @@ REASONS: Final[Mapping[str, str]] = {
     "bad-config": "a config.json that cannot be read or used",
     "unsafe-link": "a symbolic link that leads out of the model folder",
     "offline": "a hub id that is not in the cache while the hub is out of reach",
+    "remote-unreachable": "a remote store that does not answer, or only with errors",
+    "remote-denied": "a remote store that refuses access",
     "missing-tensor": "a tensor that not every model has",
     "shape-mismatch": "a tensor whose shape differs between models",
     "dtype-mismatch": "a tensor whose dtypes cannot be merged together",

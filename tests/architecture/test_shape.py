@@ -19,6 +19,10 @@ FILES = sorted(SOURCE.rglob("*.py"))
 ADAPTERS = {
     "transformers": "families/pretrained.py",
     "huggingface_hub": "checkpoint/hub.py",
+    "fsspec": "checkpoint/transport.py",
+    "s3fs": "checkpoint/transport.py",
+    "gcsfs": "checkpoint/transport.py",
+    "aiohttp": "checkpoint/transport.py",
     "peft": None,
     "lm_eval": None,
     "numba": "fused/compiler.py",

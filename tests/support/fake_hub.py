@@ -10,6 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from tests.support import fake_hub_writing as writing
+
 
 @dataclass
 class FakeModel:
@@ -19,17 +21,28 @@ class FakeModel:
     commit: str = "1" * 40
     revisions: tuple[str, ...] = ("main",)
     gated: bool = False
+    private: bool = False
 
 
 @dataclass
 class FakeHub:
-    """Its models, further commits of one as `name@…`, and every request: method, path, range and token."""
+    """Its models, further commits of one as `name@…`, and every request: method, path, range and token.
+
+    Nobody may write to what belongs to `locked`.
+    """
 
     models: dict[str, FakeModel] = field(default_factory=dict)
     requests: list[tuple[str, str, str | None, str | None]] = field(default_factory=list)
     broken: bool = False
     ignores_ranges: bool = False
+    locked: str = "locked"
+    large: dict[str, bytes] = field(default_factory=dict)
+    commits: list[dict[str, Any]] = field(default_factory=list)
     url: str = ""
+
+    def blank(self, private: bool) -> FakeModel:
+        """A repository as it is when it has just been made."""
+        return FakeModel({".gitattributes": b""}, private=private)
 
     def fetched(self) -> dict[str, int]:
         """File names asked for in full, with how often."""
@@ -50,6 +63,29 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._answer()
+
+    def do_POST(self) -> None:
+        self._take()
+
+    def do_PUT(self) -> None:
+        self._take()
+
+    def _take(self) -> None:
+        """Whatever changes something: repositories, branches, large files and commits."""
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        path = unquote(urlsplit(self.path).path)
+        self.hub.requests.append((self.command, path, None, self.headers.get("Authorization")))
+        parts = path.strip("/").split("/")
+        if self.hub.broken:
+            return self._send(503, b"down")
+        refused = f"/{self.hub.locked}/" in path or f'"{self.hub.locked}"' in body.decode("utf-8", "replace")
+        if refused or not self.headers.get("Authorization", "Bearer" if parts[0] == "large" else ""):
+            return self._error(403, "Forbidden")
+        if parts[0] == "large":
+            self.hub.large[parts[1]] = body
+            return self._send(200, b"")
+        answer = writing.answer(self.hub, parts, body)
+        return self._send(200, json.dumps(answer).encode(), {"Content-Type": "application/json"})
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -90,7 +126,14 @@ class _Handler(BaseHTTPRequestHandler):
             ]
         else:
             siblings = [{"rfilename": file} for file in model.files]
-            listed = {"id": name, "modelId": name, "sha": model.commit, "siblings": siblings, "tags": []}
+            listed = {
+                "id": name,
+                "modelId": name,
+                "sha": model.commit,
+                "siblings": siblings,
+                "tags": [],
+                "private": model.private,
+            }
         self._send(200, json.dumps(listed).encode(), {"Content-Type": "application/json"})
 
     def _file(self, name: str, revision: str, file: str) -> None:

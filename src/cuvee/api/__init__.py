@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from cuvee.api.arguments import AnyRecipe, load_recipe, recipe_from
-from cuvee.api.files import MergeResult, diff, inspect, merge, opened, plan, verify
+from cuvee.api.files import diff, inspect, opened, plan, verify
 from cuvee.api.memory import merge_state_dicts
+from cuvee.api.merging import MergeResult, merge
+from cuvee.api.pushing import PushResult, push
 
 __all__ = [
     "AnyRecipe",
     "MergeResult",
+    "PushResult",
     "diff",
     "inspect",
     "load_recipe",
@@ -16,6 +19,7 @@ __all__ = [
     "merge_state_dicts",
     "opened",
     "plan",
+    "push",
     "recipe_from",
     "verify",
 ]

@@ -11,7 +11,7 @@ from cuvee import methods
 from cuvee.errors import Fault, RecipeError, UsageError
 from cuvee.recipe import Recipe, faults, from_data, not_yet, parse_file
 from cuvee.recipe.findings import described
-from cuvee.types import ModelRef
+from cuvee.types import ModelRef, scheme_of, url_fault
 
 AnyRecipe = Recipe | Mapping[str, Any] | str | os.PathLike[str]
 """A recipe, a mapping with the recipe's keys, or the path of a recipe file."""
@@ -66,12 +66,18 @@ def as_path(given: object, subject: str, rule: str) -> Path:
 
 
 def as_model(given: object) -> ModelRef:
-    """A model named on its own: a path as it is, or a hub id with `@revision`.
+    """A model named on its own: a path or URL as it is, or a hub id with `@revision`.
 
     Raises:
         UsageError: it is no text, or the path or the revision is empty.
     """
     text = _path_text(given)
+    if text and (scheme := scheme_of(text)) is not None:
+        if wrong := url_fault(text):
+            hint = "docs/remote.md says what a URL of a model may be"
+            raise UsageError(Fault("bad-argument", f"a model's URL should {wrong}", subject="model", hint=hint))
+        if scheme != "hf":
+            return ModelRef(text)
     if text and ("@" not in text or os.path.exists(os.path.expanduser(text))):  # noqa: PTH110, PTH111 - see `as_path`
         return ModelRef(text)
     path, _, revision = (text or "").rpartition("@")

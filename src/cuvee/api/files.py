@@ -6,11 +6,10 @@ Nothing heavy is imported until a call needs it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cuvee import methods
 from cuvee.api.arguments import (
@@ -20,49 +19,16 @@ from cuvee.api.arguments import (
     as_recipe,
     callback_faults,
     refuse,
-    switch_faults,
 )
-from cuvee.errors import Fault, InputError, number_faults
+from cuvee.errors import Fault, InputError
 from cuvee.types import ModelRef
 
 if TYPE_CHECKING:
-    from cuvee.checkpoint.protocol import Layout, Reader
-    from cuvee.execute import Digests, Kernels, Progress, Runner
+    from cuvee.checkpoint.protocol import Reader
     from cuvee.execute.compare import Comparison
     from cuvee.execute.verify import Verification
     from cuvee.planning import Plan
     from cuvee.planning.inspect import Inspection
-    from cuvee.recipe import Recipe
-
-
-@dataclass(frozen=True, slots=True)
-class MergeResult:
-    """What a merge wrote.
-
-    Attributes:
-        path: the output folder.
-        merged, copied, tied: number of tensors by what became of them.
-        lost: input tensors that nothing was done with, counted independently; 0 in every merge.
-        left_out: input tensors that the recipe's slices do not ask for.
-        nbytes: bytes of weights written.
-        record: the content of `cuvee.json`.
-        notes: what the user should know.
-        resumed_ranges, resumed_bytes: what was taken over from a run that was interrupted.
-        was_complete: nothing was done, because the very same merge had made the output before.
-    """
-
-    path: Path
-    merged: int
-    copied: int
-    tied: int
-    lost: int
-    left_out: int
-    nbytes: int
-    record: Mapping[str, Any]
-    notes: tuple[str, ...]
-    resumed_ranges: int = 0
-    resumed_bytes: int = 0
-    was_complete: bool = False
 
 
 @contextmanager
@@ -113,141 +79,6 @@ def plan(recipe: AnyRecipe) -> Plan:
         return bind(asked, readers, methods.get(asked.method).spec)
 
 
-def merge(
-    recipe: AnyRecipe,
-    out: str | os.PathLike[str],
-    *,
-    overwrite: bool = False,
-    resume: bool = False,
-    seed: int = 0,
-    threads: int | None = None,
-    tile: int | None = None,
-    max_memory: str | int | None = None,
-    shard_size: str | int = "5GB",
-    allow_nonfinite: bool = False,
-    sha256: bool = False,
-    runner: Runner = "threaded",
-    kernels: Kernels = "auto",
-    progress: Callable[[Progress], None] | None = None,
-) -> MergeResult:
-    """Merge models into a new folder, which appears complete or not at all.
-
-    Args:
-        recipe: what to merge.
-        out: the folder to make.
-        overwrite: replace a model folder that is there already.
-        resume: go on from where a run of the same merge was interrupted, if one was, and keep what is finished if this
-            one is. Without it, what such a run left is cleared away.
-        seed: seed of random masks (DARE), any integer.
-        threads: workers, 1 or more; one per core by default.
-        tile: elements per tile, 1 or more; changes memory and speed, never a byte.
-        max_memory: most memory besides file cache, in bytes or as `"1GiB"`: workers and tiles are made to fit. Without
-            it, half of what is free.
-        shard_size: largest weight file, in bytes or as `"5GB"`, `"500MB"`, `"2GiB"`.
-        allow_nonfinite: merge inputs that hold NaN or infinity.
-        sha256: also take the SHA-256 of the weight files written.
-        runner: `plain` merges tensor by tensor, whole: slower, and the definition of correct.
-        kernels: `auto`, `fused` or `plain`: which form of the method's arithmetic; never changes a byte.
-        progress: called as the work goes on, from any thread.
-
-    Raises:
-        UsageError: an argument is of the wrong type, `threads` or `tile` is below 1, `shard_size` is no size, `runner`
-            is unknown, or `out` is empty.
-        RecipeError: faults of the recipe.
-        InputError: faults of the models.
-        OutputExists: `out` is there and `overwrite` is not given.
-        ResourceError: not enough disk or memory, or no right to write; with `resume`, what an interrupted run left is
-            of another merge: the recipe, the seed, an input is not what it was.
-    """
-    from cuvee.checkpoint import FolderWriter, parse_size, plan_layout
-    from cuvee.checkpoint.staging import sweep
-    from cuvee.execute import Digests, execute
-    from cuvee.execute.already import already_made
-    from cuvee.execute.publish import add_everything_else
-    from cuvee.execute.resume import describe, told_to_resume
-    from cuvee.planning import bind, fit_workers, referenced
-
-    place = as_path(out, "out", "the output must be a folder's name")
-    size = parse_size(shard_size)
-    limit = None if max_memory is None else parse_size(max_memory)
-    refuse(
-        [
-            *number_faults(seed=seed, threads=threads, tile=tile),
-            *switch_faults(overwrite=overwrite, resume=resume, allow_nonfinite=allow_nonfinite, sha256=sha256),
-            *callback_faults(progress),
-            *_plain_faults(runner, limit),
-        ]
-    )
-    asked = as_recipe(recipe)
-    method = methods.get(asked.method)
-    with opened(referenced(asked), asked.root) as readers:
-        bound = bind(asked, readers, method.spec)
-        workers = fit_workers(bound, limit, threads, tile)
-        layout = plan_layout([step.out for step in bound.steps], size)
-        protected = [*_read_from(recipe, asked), *(r.folder for r in readers if r.folder is not None)]
-        made = already_made(bound, readers, layout, place, seed=seed, sha256=sha256) if resume else None
-        if made is not None:
-            sweep(place)
-            return _result(place, bound, layout, made, Digests(), was_complete=True)
-        job = describe(bound, readers, layout, seed=seed, allow_nonfinite=allow_nonfinite)
-        kept = FolderWriter(layout, place, overwrite=overwrite, protected=protected, job=job, resume=resume)
-        with told_to_resume(kept), kept as writer:
-            digests = execute(
-                bound,
-                readers,
-                writer,
-                method,
-                seed=seed,
-                threads=workers.threads,
-                tile=workers.tile,
-                allow_nonfinite=allow_nonfinite,
-                runner=runner,
-                kernels=kernels,
-                progress=progress,
-                journal=writer,
-            )
-            record = add_everything_else(bound, readers, writer, layout, digests, method.spec, seed=seed, sha256=sha256)
-            writer.publish()
-    return _result(place, bound, layout, record, digests)
-
-
-def _result(
-    out: Path, plan: Plan, layout: Layout, record: Mapping[str, Any], digests: Digests, *, was_complete: bool = False
-) -> MergeResult:
-    return MergeResult(
-        path=out,
-        merged=plan.merged,
-        copied=plan.copied,
-        tied=len(plan.tied),
-        lost=plan.lost,
-        left_out=plan.left_out,
-        nbytes=layout.nbytes,
-        record=record,
-        notes=plan.notes,
-        resumed_ranges=digests.resumed_ranges,
-        resumed_bytes=digests.resumed_bytes,
-        was_complete=was_complete,
-    )
-
-
-def _plain_faults(runner: str, limit: int | None) -> list[Fault]:
-    if runner != "plain" or limit is None:
-        return []
-    message = "`max_memory` cannot be kept by the plain runner, which takes tensors whole"
-    return [Fault("bad-argument", message, subject="max_memory", hint="leave out one of the two")]
-
-
-def _read_from(given: AnyRecipe, recipe: Recipe) -> list[Path]:
-    """Every file and folder of this machine that a merge reads, and that its output must not replace."""
-    from cuvee.checkpoint.folder import local_path
-    from cuvee.planning import referenced
-
-    models = [local_path(ref.path, recipe.root) for ref in referenced(recipe)]
-    own = [Path(given)] if isinstance(given, str | os.PathLike) else []
-    links = [file.resolve() for model in models if model.is_dir() for file in model.iterdir() if file.is_symlink()]
-    return [path for path in (*models, *own, *links) if path.exists()]
-
-
 def verify(path: str | os.PathLike[str], *, progress: Callable[[int, int], None] | None = None) -> Verification:
     """Check a model folder: readable, complete, finite, tied, as recorded, loadable.
 
@@ -273,7 +104,7 @@ def inspect(model: str | os.PathLike[str]) -> Inspection:
     """Say what a model is, from its headers.
 
     Args:
-        model: a model folder, a weight file, or a hub id with or without `@revision`.
+        model: a model folder, a weight file, a hub id with or without `@revision`, or a URL of a folder or file.
 
     Raises:
         UsageError: `model` is empty or no path, or its revision is empty.

@@ -1,4 +1,4 @@
-"""From the model a recipe names to a checkpoint opened for reading: a folder, a file, or a hub id."""
+"""From the model a recipe names to a checkpoint opened for reading: a folder, a file, a hub id, or a URL."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from cuvee.checkpoint.sharded import ShardedWeights
 from cuvee.checkpoint.side_files import allowed_roots, find_side_files, link_fault
 from cuvee.checkpoint.weights import Weights, open_weights
 from cuvee.errors import Fault, InputError
-from cuvee.types import ModelRef
+from cuvee.types import ModelRef, scheme_of, url_fault
 
 T = TypeVar("T")
 
@@ -54,7 +54,8 @@ def open_stored(ref: ModelRef, root: Path | None = None, *, hub_download: bool =
     """Open a model as it is stored; headers are read, tensors are not.
 
     A path that exists is taken as it is, as transformers does; anything else that can be a hub id is looked for in
-    the hub's cache and on the hub. A link that leads nowhere is neither.
+    the hub's cache and on the hub. A link that leads nowhere is neither. A URL is read by ranges where it stands;
+    `hf://org/name` is the hub id `org/name`, whatever folders there are.
 
     Args:
         ref: the model as the recipe names it.
@@ -73,6 +74,8 @@ def open_stored(ref: ModelRef, root: Path | None = None, *, hub_download: bool =
         message = f"{ref}: a model with an adapter applied is understood, but not read by this version"
         hint = "merge the adapter into its base first (peft: `merge_and_unload`) and name the result"
         raise InputError(Fault("not-yet", message, subject=str(ref), hint=hint))
+    if scheme_of(ref.path) is not None:
+        return _open_url(ref, hub_download)
     path = local_path(ref.path, root)
     try:
         if path.is_dir():
@@ -180,14 +183,29 @@ def _revision_note(ref: ModelRef) -> tuple[str, ...]:
     return (f"revision `{ref.revision}` means nothing for a local path; {ref.path} is read as it stands",)
 
 
-def _open_hub(ref: ModelRef, path: Path, download: bool) -> Reader:
-    from cuvee.checkpoint import hub
+def _open_url(ref: ModelRef, download: bool) -> Reader:
+    """A model behind a URL. The hub has its own way: a cache, commits, consent, and words for what goes wrong."""
+    if wrong := url_fault(ref.path):
+        raise InputError(Fault("model-missing", f"a model's URL should {wrong}", hint="see docs/remote.md"))
+    if scheme_of(ref.path) != "hf":
+        from cuvee.checkpoint.remote_folder import open_url
+
+        return open_url(ref.path, str(ref))
+    name = ref.path.partition("://")[2].strip("/")
+    if not is_hub_id(name):
+        message, hint = f"{ref.path}: should be `hf://org/name`, with or without `@revision`", "check the name"
+        raise InputError(Fault("model-missing", message, subject=str(ref), hint=hint))
+    return _open_hub(ModelRef(name, ref.revision), None, download, str(ref))
+
+
+def _open_hub(ref: ModelRef, path: Path | None, download: bool, label: str | None = None) -> Reader:
+    from cuvee.checkpoint import hub, hub_headers
 
     try:
         folder = hub.resolve_hub(ref) if download else hub.find_cached(ref)
-        return hub.read_headers(ref) if folder is None else open_folder(folder, str(ref))
+        return hub_headers.read_headers(ref, label) if folder is None else open_folder(folder, label or str(ref))
     except InputError as error:
-        near = _nearest_sibling(path)
+        near = None if path is None else _nearest_sibling(path)
         if near is None or error.code not in ("model-missing", "offline"):
             raise
         hint = f"if a folder is meant, did you mean `{near}`?"

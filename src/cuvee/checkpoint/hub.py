@@ -1,4 +1,4 @@
-"""Models of the Hugging Face hub: the one place that imports huggingface_hub, and the only one that uses the network.
+"""Models of the Hugging Face hub: the one place that imports huggingface_hub and asks the hub.
 
 A hub id is looked up first (commit and file names). The files that matter are chosen from the names by the same rules
 as in a local folder, so that nothing else is downloaded. Where the hub is out of reach, the cache is used as it stands.
@@ -8,36 +8,22 @@ from __future__ import annotations
 
 import errno
 import glob
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from cuvee.checkpoint.config import read_config
-from cuvee.checkpoint.contents import Choice, choose_weights, is_side_file, kind_fault, no_weights_fault
-from cuvee.checkpoint.format import LENGTH_BYTES, header_length, parse_header
-from cuvee.checkpoint.opened import Checkpoint
+from cuvee.checkpoint.hub_listing import Listing, choose, missing_weights, other_names
 from cuvee.checkpoint.os_errors import CODES, resource_error
-from cuvee.checkpoint.protocol import Placed
-from cuvee.checkpoint.remote import RemoteHeaders
-from cuvee.checkpoint.sharded import check_agreement, read_index
-from cuvee.errors import Fault, InputError
-from cuvee.types import ModelRef, TensorSpec
-
-FIRST_READ: Final = 100_000
-"""Bytes of a weight file asked for first: nearly every header is shorter, so one request does."""
+from cuvee.checkpoint.sharded import read_index
+from cuvee.checkpoint.standing import Standing
+from cuvee.errors import Fault, InputError, ResourceError
+from cuvee.types import ModelRef
 
 _TIMEOUT: Final = 30.0
 
 _TRIES: Final = 3
 """Downloads of a branch that keeps moving before giving up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """A model on the hub: the commit a revision stands for, and the files of that commit."""
-
-    commit: str
-    names: tuple[str, ...]
 
 
 def resolve_hub(ref: ModelRef) -> Path:
@@ -50,7 +36,7 @@ def resolve_hub(ref: ModelRef) -> Path:
         ResourceError: no space for the download, or no right to write it.
     """
     for _ in range(_TRIES):
-        listing = _look_up(ref)
+        listing = look_up(ref)
         if isinstance(listing, Fault):
             return _cached_or(ref, listing)
         folder = _download(ref, listing)
@@ -64,7 +50,7 @@ def _download(ref: ModelRef, listing: Listing) -> Path:
     """Fetch what is missing; by the revision as named, so that the cache remembers what that stands for."""
     from huggingface_hub import snapshot_download
 
-    wanted = [*_weight_names(ref, listing), *_other_names(listing)]
+    wanted = [*_weight_names(ref, listing), *other_names(listing)]
     try:
         patterns = [glob.escape(name) for name in wanted]
         return Path(snapshot_download(ref.path, revision=ref.revision, allow_patterns=patterns))
@@ -78,35 +64,15 @@ def find_cached(ref: ModelRef) -> Path | None:
     Raises:
         InputError: as `resolve_hub`.
     """
-    listing = _look_up(ref)
+    listing = look_up(ref)
     if isinstance(listing, Fault):
         return _cached_or(ref, listing)
     folder = _snapshot_folder(ref, listing.commit)
-    complete = all((folder / name).is_file() for name in (*_weight_names(ref, listing), *_other_names(listing)))
+    complete = all((folder / name).is_file() for name in (*_weight_names(ref, listing), *other_names(listing)))
     return folder if complete else None
 
 
-def read_headers(ref: ModelRef) -> Checkpoint:
-    """A hub model of which the headers and config.json are fetched, and no weights.
-
-    Raises:
-        InputError: as `resolve_hub`; `not-yet` for legacy weights, whose headers cannot be fetched alone.
-    """
-    listing = _look_up(ref)
-    if isinstance(listing, Fault):
-        raise InputError(listing)
-    choice = _choose(ref, listing)
-    if not choice.file.endswith((".safetensors", ".safetensors.index.json")):
-        message = f"{ref}: what {choice.file} holds cannot be told without downloading it"
-        hint = f"download it first: `hf download {ref.path}`"
-        raise InputError(Fault("not-yet", message, subject=str(ref), hint=hint))
-    specs = _sharded_specs(ref, listing, choice.file) if choice.is_index else _file_specs(ref, listing, choice.file)
-    config = read_config(_fetch(ref, listing, "config.json")) if "config.json" in listing.names else None
-    note = "only headers and config.json were fetched; side files will be known after the download"
-    return Checkpoint(str(ref), RemoteHeaders(str(ref), specs), config, notes=(*choice.notes, note))
-
-
-def _look_up(ref: ModelRef) -> Listing | Fault:
+def look_up(ref: ModelRef) -> Listing | Fault:
     """Ask the hub which commit and files a reference means; a fault where it cannot or will not say."""
     from huggingface_hub import HfApi
 
@@ -120,34 +86,15 @@ def _look_up(ref: ModelRef) -> Listing | Fault:
     return Listing(str(info.sha), names)
 
 
-def _choose(ref: ModelRef, listing: Listing) -> Choice:
-    """The file through which the weights are read.
-
-    Raises:
-        InputError: there are no such weights, or it is no whole model.
-    """
-    top = sorted(name for name in listing.names if "/" not in name)
-    if fault := kind_fault(top, str(ref)):
-        raise InputError(fault)
-    choice = choose_weights(top)
-    if choice is None:
-        raise InputError(no_weights_fault(top, str(ref)))
-    return choice
-
-
 def _weight_names(ref: ModelRef, listing: Listing) -> list[str]:
     """The weight files to download; for shards, the index is fetched to know them."""
-    choice = _choose(ref, listing)
+    choice = choose(ref, listing)
     if not choice.is_index:
         return [choice.file]
-    return [choice.file, *sorted(set(read_index(_fetch(ref, listing, choice.file)).values()))]
+    return [choice.file, *sorted(set(read_index(fetch(ref, listing, choice.file)).values()))]
 
 
-def _other_names(listing: Listing) -> list[str]:
-    return [name for name in listing.names if name == "config.json" or is_side_file(name)]
-
-
-def _fetch(ref: ModelRef, listing: Listing, name: str) -> Path:
+def fetch(ref: ModelRef, listing: Listing, name: str) -> Path:
     """One small file, through the cache."""
     from huggingface_hub import hf_hub_download
 
@@ -157,30 +104,7 @@ def _fetch(ref: ModelRef, listing: Listing, name: str) -> Path:
         raise InputError(_hub_fault(ref, error)) from error
 
 
-def _file_specs(ref: ModelRef, listing: Listing, name: str) -> dict[str, TensorSpec]:
-    return {placed.spec.name: placed.spec for placed in _remote_tensors(ref, listing, name)}
-
-
-def _sharded_specs(ref: ModelRef, listing: Listing, index_name: str) -> dict[str, TensorSpec]:
-    """The tensors of all shards, which must agree with the index as those of a local folder must."""
-    index = _fetch(ref, listing, index_name)
-    where = read_index(index)
-    held = {name: _file_specs(ref, listing, name) for name in sorted(set(where.values()))}
-    if faults := check_agreement(index, where, held):
-        raise InputError(faults)
-    return {tensor: spec for specs in held.values() for tensor, spec in specs.items()}
-
-
-def _remote_tensors(ref: ModelRef, listing: Listing, name: str) -> tuple[Placed, ...]:
-    """The checked header of a weight file on the hub, by one range request or two."""
-    where = f"{ref}/{name}"
-    start, size = _read_range(ref, listing, name, 0, FIRST_READ)
-    end = LENGTH_BYTES + header_length(start, size, where)
-    text = start if end <= len(start) else _read_range(ref, listing, name, 0, end)[0]
-    return parse_header(text[LENGTH_BYTES:end], size, where).tensors
-
-
-def _read_range(ref: ModelRef, listing: Listing, name: str, begin: int, end: int) -> tuple[bytes, int]:
+def read_range(ref: ModelRef, listing: Listing, name: str, begin: int, end: int) -> tuple[bytes, int]:
     """Bytes `begin` to `end` (not included) of a file on the hub, and the size of the whole file."""
     from huggingface_hub import hf_hub_url
     from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status  # type: ignore[attr-defined]
@@ -208,21 +132,11 @@ def _cached_or(ref: ModelRef, fault: Fault) -> Path:
     folder = _snapshot_folder(ref, None)
     if not folder.is_dir():
         raise InputError(fault)
-    missing = _missing_weights(folder)
+    missing = missing_weights(folder)
     if missing:
         message = f"{ref}: the cache holds only a part of it (missing: {', '.join(missing[:5])}), and {fault.message}"
         raise InputError(Fault("offline", message, subject=str(ref), hint=fault.hint))
     return folder
-
-
-def _missing_weights(folder: Path) -> list[str]:
-    """What an interrupted or partial download left out; an adapter or pipeline is not incomplete but refused later."""
-    names = [entry.name for entry in folder.iterdir() if entry.is_file()]
-    choice = choose_weights(names)
-    if choice is None:
-        return [] if kind_fault(names, "") else ["weights"]
-    shards = set(read_index(folder / choice.file).values()) if choice.is_index else set()
-    return sorted(name for name in shards if not (folder / name).is_file())
 
 
 def _snapshot_folder(ref: ModelRef, commit: str | None) -> Path:
@@ -279,3 +193,92 @@ def _reason(error: Any) -> str:
     """The kind of failure without its text, which may hold addresses and names of tokens."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     return type(error).__name__ if status is None else f"status {status}"
+
+
+def look_at(ref: ModelRef) -> Standing | None:
+    """What a repository holds at a revision; `None` where there is no such repository or revision.
+
+    Raises:
+        ResourceError: the hub refuses or does not answer.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        info = HfApi().model_info(ref.path, revision=ref.revision)
+    except _failures() as error:
+        absent = isinstance(error, RepositoryNotFoundError | RevisionNotFoundError)
+        if absent and not isinstance(error, GatedRepoError):
+            return None
+        raise _not_sent(error, f"look at {ref} on the hub", ref.path) from error
+    return Standing(True, tuple(sibling.rfilename for sibling in info.siblings or ()), bool(info.private))
+
+
+class Commit:
+    """Files on their way to one commit."""
+
+    def __init__(self, repository: str, revision: str | None) -> None:
+        self._repository = repository
+        self._revision = revision
+        self._operations: list[Any] = []
+
+    def add(self, name: str, path: Path) -> None:
+        """Send a file, where the hub keeps large ones; nothing is visible yet."""
+        from huggingface_hub import CommitOperationAdd, HfApi
+
+        made = CommitOperationAdd(name, str(path))
+        HfApi().preupload_lfs_files(self._repository, [made], revision=self._revision)
+        self._operations.append(made)
+
+    def finish(self, removed: Iterable[str], message: str) -> None:
+        """Make everything visible at once."""
+        from huggingface_hub import CommitOperationDelete, HfApi
+
+        wanted = [*(CommitOperationDelete(name) for name in removed), *self._operations]
+        HfApi().create_commit(self._repository, wanted, commit_message=message, revision=self._revision)
+
+
+@contextmanager
+def committing(repository: str, private: bool, revision: str | None) -> Iterator[Commit]:
+    """A commit to a repository and branch, both of which are made if they are not there.
+
+    Raises:
+        ResourceError: the hub refuses or does not answer, now or inside.
+    """
+    from huggingface_hub import HfApi
+
+    try:
+        with _without_bars():
+            HfApi().create_repo(repository, private=private, exist_ok=True)
+            if revision is not None:
+                HfApi().create_branch(repository, branch=revision, exist_ok=True)
+            yield Commit(repository, revision)
+    except _failures() as error:
+        raise _not_sent(error, f"send to {repository} on the hub", repository) from error
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Without the library's own bars: progress is told by whoever called."""
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    before = are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not before:
+            enable_progress_bars()
+
+
+def _not_sent(error: Any, what: str, repository: str) -> ResourceError:
+    """What it means that the hub did not take something."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    denied = status in (401, 403)
+    hint = "set HF_TOKEN to a token that may write there" if denied else "look at the network, and try again"
+    code = "remote-denied" if denied else "remote-unreachable"
+    return ResourceError(Fault(code, f"could not {what}: {_reason(error)}", subject=repository, hint=hint))

@@ -178,7 +178,7 @@ class MemoryWriter:
     def add_file(self, file: SideFile) -> str:
         """Keep a side file; gives xxh3-128 (hex) of its bytes."""
         self.files[file.name] = file
-        return digest_file(file.path)
+        return digest_file(file.fetched())
 
     def publish(self) -> None:
         """Make the tensors visible.

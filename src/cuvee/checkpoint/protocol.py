@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,11 +20,23 @@ class SideFile:
 
     `node`, device and inode of the file that was found, guards against another one that takes its name before it is
     copied.
+    One of a remote model is not at `path` before `fetched` has been called; `size` is known without.
     """
 
     name: str
     path: Path
+    size: int | None = None
     node: tuple[int, int] | None = field(default=None, compare=False)
+    fetch: Callable[[], Path] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the file."""
+        return self.path.stat().st_size if self.size is None else self.size
+
+    def fetched(self) -> Path:
+        """The file on this machine, after bringing it here if it is remote."""
+        return self.path if self.fetch is None else self.fetch()
 
 
 class Reader(Protocol):

@@ -35,7 +35,7 @@ def find_side_files(folder: Path) -> tuple[tuple[SideFile, ...], list[Fault]]:
         if fault := link_fault(path, name, allowed):
             faults.append(fault)
         elif node := _node_of(path):
-            found.append(SideFile(name, path, node))
+            found.append(SideFile(name, path, node=node))
         if len(found) > SIDE_FILE_LIMIT:
             message = (
                 f"{folder}: a model has at most {SIDE_FILE_LIMIT:,} files beside its weights, this folder has more"

@@ -164,7 +164,7 @@ class FolderWriter:
     def add_file(self, file: SideFile) -> str:
         """Copy a side file, byte for byte; a link is copied as the file it leads to. Gives xxh3-128 of the bytes."""
         with self._adding(file.name) as path:
-            return copy_hashed(file.path, path, self._places.out / file.name, file.node)
+            return copy_hashed(file.fetched(), path, self._places.out / file.name, file.node)
 
     def publish(self) -> None:
         """Make everything durable, then visible with one rename.

@@ -36,6 +36,7 @@ VERBS: Final = (
     Verb("plan", "Say what a merge would do and cost; only headers are read.", _MERGE),
     Verb("merge", "Merge models into a new folder, which appears complete or not at all.", _MERGE),
     Verb("verify", "Check a model folder: readable, complete, finite, as recorded, loadable.", _MERGE),
+    Verb("push", "Send a finished model folder to the hub or to a store, or say what that would do.", _MERGE),
     Verb("inspect", "Say what a model is: architecture, layers, dtypes, parameters.", _LOOK),
     Verb("diff", "Compare two models layer by layer.", _LOOK),
     Verb("methods", "List the merge methods, or explain one.", _LOOK),

@@ -27,9 +27,10 @@ def inspect(model: str, /, *, common: Common = COMMON) -> int:
         cuvee inspect ./my-model
         cuvee inspect model.safetensors
         cuvee inspect org/name@revision --json
+        cuvee inspect s3://bucket/models/a
 
     Args:
-        model: A model folder, a weight file, or a hub id.
+        model: A model folder, a weight file, a hub id, or a URL of either.
         common: How to print.
     """
     from cuvee import api

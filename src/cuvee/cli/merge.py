@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from cyclopts import Parameter
 
 from cuvee.cli.answer import Answer, deliver
 from cuvee.cli.failures import Interrupted
-from cuvee.cli.options import COMMON, Common, MaxMemory, Out, Seed, Switch, Threads, Tile
+from cuvee.cli.options import COMMON, Common, FarOut, MaxMemory, Seed, Switch, Threads, Tile
 from cuvee.cli.plan import planned
 from cuvee.cli.progress import metered
 from cuvee.cli.words import duration, fates
@@ -26,9 +27,10 @@ def merge(
     recipe: Path,
     /,
     *,
-    out: Out,
+    out: FarOut,
     overwrite: Switch = False,
     resume: Switch = False,
+    staging: Path | None = None,
     seed: Seed = 0,
     threads: Threads = None,
     tile: Tile = None,
@@ -56,10 +58,11 @@ def merge(
 
     Args:
         recipe: The recipe file.
-        out: The folder to make.
+        out: The folder to make, or a URL such as s3://bucket/prefix to send it to.
         overwrite: Replace a model folder that is there already.
         resume: Go on from where the same merge was interrupted, if it was, and
             keep what is finished if it is now.
+        staging: Folder to build in for a URL, and to keep; a temporary one without it.
         seed: Seed of random masks (DARE).
         threads: Workers; one per core without it.
         tile: Elements worked on at a time: memory and speed, never the result.
@@ -78,17 +81,21 @@ def merge(
     from cuvee.checkpoint.layout import parse_size
 
     parse_size(shard_size)  # a dry run tells what a run would
+    here = _place_here(out, staging)
     if dry_run:
-        return planned("merge", recipe, out, (threads, tile, max_memory), common, overwrite=overwrite)
+        return planned("merge", recipe, here, (threads, tile, max_memory), common, overwrite=overwrite)
     from cuvee.execute.heap import keep_freed_memory
 
     if max_memory is None:
         keep_freed_memory()
     start = time.perf_counter()
-    with _honest_interrupt(out), metered("merging", "bytes") as meter:
+    with _honest_interrupt(here), metered("merging", "bytes") as meter:
 
         def follow(progress: Progress) -> None:
             meter(progress.done, progress.total, progress.tensor)
+
+        def sending(done: int, total: int, name: str) -> None:
+            meter(done, total, f"sending {name}")
 
         result = api.merge(
             recipe,
@@ -105,10 +112,17 @@ def merge(
             sha256=sha256,
             runner="plain" if plain else "threaded",
             progress=follow,
+            staging=staging,
+            sending=sending,
         )
     seconds = time.perf_counter() - start
     answer = Answer("merge", _data(result, seconds), _text(result, seconds), notes=result.notes)
     return deliver(answer, common)
+
+
+def _place_here(out: Path | str, staging: Path | None) -> Path:
+    """Where on this machine an output is built."""
+    return out if isinstance(out, Path) else staging or Path(tempfile.gettempdir()) / "cuvee-out"
 
 
 @contextmanager
@@ -117,7 +131,9 @@ def _honest_interrupt(out: Path) -> Iterator[None]:
     before = _identity(out)
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
+        if str(interrupt):  # it says itself what there is
+            raise
         if (after := _identity(out)) is None or after == before:
             raise
         raise Interrupted(f"interrupted, after {out} was complete") from None

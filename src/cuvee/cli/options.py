@@ -11,6 +11,7 @@ from cyclopts import Group, Parameter, Token
 from cyclopts.validators import Number
 
 from cuvee.cli.words import shortened
+from cuvee.types import scheme_of
 
 
 def _named(_type: object, tokens: Sequence[Token]) -> Path:
@@ -19,6 +20,12 @@ def _named(_type: object, tokens: Sequence[Token]) -> Path:
     if not text:
         raise ValueError("it must be a folder's name, and is empty")
     return Path(text)
+
+
+def _named_or_url(_type: object, tokens: Sequence[Token]) -> Path | str:
+    """A path as above, or the text of a URL, in which a path would lose a slash."""
+    path = _named(_type, tokens)
+    return tokens[0].value if scheme_of(tokens[0].value) is not None else path
 
 
 def _whole(_type: object, tokens: Sequence[Token]) -> int:
@@ -40,6 +47,7 @@ MESSAGES: Final = Group("Messages", sort_key=9)
 Switch = Annotated[bool, SWITCH]
 OUT: Final = Parameter(name=("--out", "-o"), converter=_named)
 Out = Annotated[Path, OUT]
+FarOut = Annotated[Path | str, Parameter(name=("--out", "-o"), converter=_named_or_url)]
 Seed = Annotated[int, Parameter(converter=_whole)]
 Threads = Annotated[int | None, Parameter(converter=_whole, validator=Number(gte=1))]
 Tile = Annotated[int | None, Parameter(converter=_whole, validator=Number(gte=1))]

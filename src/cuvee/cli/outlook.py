@@ -92,7 +92,7 @@ def disk_for(plan: Plan, out: Path | None) -> Disk:
     """What the output needs, and what is free there: at the nearest folder that exists."""
     wanted = (out or Path()).absolute()
     there = next(path for path in (wanted, *wanted.parents) if path.exists())
-    needed = sum(step.out.nbytes for step in plan.steps) + sum(file.path.stat().st_size for file in plan.side_files)
+    needed = sum(step.out.nbytes for step in plan.steps) + sum(file.nbytes for file in plan.side_files)
     return Disk(there, needed, shutil.disk_usage(there).free)
 
 

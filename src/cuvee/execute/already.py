@@ -58,4 +58,4 @@ def _older(status: Mapping[str, int | str], than: int) -> bool:
 def _files(plan: Plan) -> dict[str, str]:
     """The files beside the weights, as they would be written now."""
     texts = {name: digest_bytes(text.encode("utf-8")) for name, text in texts_of(plan).items()}
-    return texts | {file.name: digest_file(file.path) for file in plan.side_files}
+    return texts | {file.name: digest_file(file.fetched()) for file in plan.side_files}

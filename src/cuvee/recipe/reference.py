@@ -1,4 +1,8 @@
-"""Model references as mergekit spells them: `path[@revision][+adapter[@revision]]`, or a mapping of the same parts."""
+"""Model references as mergekit spells them: `path[@revision][+adapter[@revision]]`, or a mapping of the same parts.
+
+A path may be a URL. An `@` in one belongs to it, except in `hf://org/name@revision`; a `+` divides as everywhere, so a
+URL with a `+` of its own is written as a mapping.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cuvee.recipe.findings import shortened
-from cuvee.types import ModelRef
+from cuvee.types import ModelRef, scheme_of, url_fault
 
 
 def read_reference(value: str | Mapping[str, Any], root: Path | None = None) -> ModelRef:
@@ -60,6 +64,13 @@ def _part(value: str | Mapping[str, Any], root: Path | None) -> ModelRef:
     return ModelRef(value["path"], value.get("revision"))
 
 
+def _checked(path: str) -> str:
+    """A URL that can be one of a model; of others, nothing is repeated that could be a secret."""
+    if wrong := url_fault(path):
+        raise ValueError(f"a path, or a URL that should {wrong}")
+    return path
+
+
 def _split_adapter(text: str, root: Path | None) -> tuple[str, str | None]:
     """The text before and after the `+`, if it has one that is not part of an existing path."""
     if _exists(text, root):
@@ -75,6 +86,8 @@ def _split_adapter(text: str, root: Path | None) -> tuple[str, str | None]:
 
 def _split_revision(text: str, root: Path | None) -> tuple[str, str | None]:
     """Path and revision of one part."""
+    if scheme_of(text) is not None and (scheme_of(_checked(text)) != "hf" or "@" not in text):
+        return text, None
     splits = list(_splits(text, "@"))
     if not splits and text:
         return text, None

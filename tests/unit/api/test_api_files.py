@@ -60,7 +60,7 @@ def test_examples(module: str) -> None:
     assert doctest.testmod(importlib.import_module(module)).failed == 0
 
 
-@pytest.mark.parametrize("name", ["diff", "inspect", "load_recipe", "merge", "plan", "recipe_from", "verify"])
+@pytest.mark.parametrize("name", ["diff", "inspect", "load_recipe", "merge", "plan", "push", "recipe_from", "verify"])
 def test_every_argument_is_explained(name: str) -> None:
     call = getattr(cuvee, name)
     explained = inspect.getdoc(call).partition("Args:")[2].partition("\nR")[0]

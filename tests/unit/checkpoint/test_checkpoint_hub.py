@@ -176,6 +176,22 @@ def test_a_local_folder_wins_over_the_hub(tmp_path, ask):
     assert list(ask(env=OFFLINE)["specs"]) == ["local"]
 
 
+@pytest.mark.parametrize("path", ["hf://org/name", "hf://org/name/", "HF://org/name"])
+def test_a_hub_url_is_the_hub_whatever_folders_there_are(tmp_path, ask, path):
+    cached(tmp_path / "home", MODEL)
+    (tmp_path / "root" / "org" / "name").mkdir(parents=True)
+    found = ask(path, env={"HF_HUB_OFFLINE": "1"})
+    assert (found["label"], list(found["specs"])) == (path, ["a"])
+    missing = ask(path.replace("name", "other"), env={"HF_HUB_OFFLINE": "1"})
+    assert missing["codes"] == ["offline"]
+
+
+def test_headers_of_a_hub_url_are_fetched_for_a_plan(ask):
+    with running({"org/name": FakeModel(MODEL)}) as hub:
+        found = ask("hf://org/name", revision="main", download=False, env={"HF_ENDPOINT": hub.url})
+    assert (found["label"], found["refused"][0]) == ("hf://org/name@main", "offline")
+
+
 def test_offline_and_not_cached_says_what_to_do(ask):
     said = ask(env=OFFLINE)
     assert (said["kind"], said["codes"]) == ("InputError", ["offline"])
@@ -288,7 +304,7 @@ def test_a_branch_that_moves_during_the_download_is_fetched_again(tmp_path, monk
             now[0] += 1
         return tmp_path / str(now[0])
 
-    monkeypatch.setattr(hub, "_look_up", lambda _: hub.Listing(str(now[0]), ("model.safetensors",)))
+    monkeypatch.setattr(hub, "look_up", lambda _: hub.Listing(str(now[0]), ("model.safetensors",)))
     monkeypatch.setattr(hub, "_download", download)
     if found is None:
         with pytest.raises(InputError, match="changes faster than it can be downloaded"):

@@ -17,6 +17,12 @@ CASES = [
     ("a+l", ModelRef("a", None, ModelRef("l"))),
     ("a@r+l@r2", ModelRef("a", "r", LORA)),
     ("../models/a", ModelRef("../models/a")),
+    ("s3://me@bucket/a@b", ModelRef("s3://me@bucket/a@b")),
+    ("https://host/a@b/+l@r2", ModelRef("https://host/a@b/", None, LORA)),
+    ("s3://b/a+gs://b/l@1", ModelRef("s3://b/a", None, ModelRef("gs://b/l@1"))),
+    ("hf://org/name", ModelRef("hf://org/name")),
+    ("hf://org/name@main", ModelRef("hf://org/name", "main")),
+    ({"model": {"path": "s3://b/c++"}}, ModelRef("s3://b/c++")),
     ({"model": "a@r"}, ModelRef("a", "r")),
     ({"model": {"path": "a@r"}}, ModelRef("a@r")),
     ({"model": {"path": "a+b", "revision": "r"}, "lora": "l@r2"}, ModelRef("a+b", "r", LORA)),
@@ -34,6 +40,15 @@ def test_read(value, ref):
 def test_texts_that_cannot_be_split(text):
     with pytest.raises(ValueError, match="found"):
         read_reference(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["s3://", "ftp://host/a", "https://me:sesame@host/a", "https://host/a?sesame", "hf://a/b@", "s3://b/../c"]
+)
+def test_urls_that_no_model_has(text):
+    with pytest.raises(ValueError, match=r"URL|found") as caught:
+        read_reference(text)
+    assert "sesame" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,244 @@
+"""Merge models on disk: a recipe in, a folder out.
+
+Nothing heavy is imported until a call needs it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cuvee import methods
+from cuvee.api.arguments import AnyRecipe, as_path, as_recipe, callback_faults, refuse, switch_faults
+from cuvee.api.far_output import merge_far
+from cuvee.api.files import opened
+from cuvee.errors import Fault, number_faults
+from cuvee.types import scheme_of
+
+if TYPE_CHECKING:
+    from cuvee.checkpoint import FolderWriter
+    from cuvee.checkpoint.protocol import Layout, Reader
+    from cuvee.execute import Digests, Kernels, Progress, Runner
+    from cuvee.planning import Plan, Workers
+    from cuvee.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class MergeResult:
+    """What a merge wrote.
+
+    Attributes:
+        path: the output folder; its URL as it was given, if it is one.
+        merged, copied, tied: number of tensors by what became of them.
+        lost: input tensors that nothing was done with, counted independently; 0 in every merge.
+        left_out: input tensors that the recipe's slices do not ask for.
+        nbytes: bytes of weights written.
+        record: the content of `cuvee.json`.
+        notes: what the user should know.
+        resumed_ranges, resumed_bytes: what was taken over from a run that was interrupted.
+        was_complete: nothing was done, because the very same merge had made the output before.
+    """
+
+    path: Path | str
+    merged: int
+    copied: int
+    tied: int
+    lost: int
+    left_out: int
+    nbytes: int
+    record: Mapping[str, Any]
+    notes: tuple[str, ...]
+    resumed_ranges: int = 0
+    resumed_bytes: int = 0
+    was_complete: bool = False
+
+
+def merge(
+    recipe: AnyRecipe,
+    out: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    seed: int = 0,
+    threads: int | None = None,
+    tile: int | None = None,
+    max_memory: str | int | None = None,
+    shard_size: str | int = "5GB",
+    allow_nonfinite: bool = False,
+    sha256: bool = False,
+    runner: Runner = "threaded",
+    kernels: Kernels = "auto",
+    progress: Callable[[Progress], None] | None = None,
+    staging: str | os.PathLike[str] | None = None,
+    sending: Callable[[int, int, str], None] | None = None,
+) -> MergeResult:
+    """Merge models into a new folder, which appears complete or not at all.
+
+    Args:
+        recipe: what to merge.
+        out: the folder to make; or a URL such as `s3://bucket/prefix` or `hf://org/name`, to which the result is sent.
+        overwrite: replace a model folder that is there already.
+        resume: go on from where a run of the same merge was interrupted, if one was, and keep what is finished if this
+            one is. Without it, what such a run left is cleared away.
+        seed: seed of random masks (DARE), any integer.
+        threads: workers, 1 or more; one per core by default.
+        tile: elements per tile, 1 or more; changes memory and speed, never a byte.
+        max_memory: most memory besides file cache, in bytes or as `"1GiB"`: workers and tiles are made to fit. Without
+            it, half of what is free.
+        shard_size: largest weight file, in bytes or as `"5GB"`, `"500MB"`, `"2GiB"`.
+        allow_nonfinite: merge inputs that hold NaN or infinity.
+        sha256: also take the SHA-256 of the weight files written.
+        runner: `plain` merges tensor by tensor, whole: slower, and the definition of correct.
+        kernels: `auto`, `fused` or `plain`: which form of the method's arithmetic; never changes a byte.
+        progress: called as the work goes on, from any thread.
+        staging: for a URL, the folder to build in, which is kept; a temporary one by default.
+        sending: for a URL, called with bytes sent, bytes in all and the file at hand, from any thread.
+
+    Raises:
+        UsageError: an argument is of the wrong type, `threads` or `tile` is below 1, `shard_size` is no size, `runner`
+            is unknown, or `out` is empty.
+        RecipeError: faults of the recipe.
+        InputError: faults of the models.
+        OutputExists: `out` is there and `overwrite` is not given.
+        ResourceError: not enough disk or memory, or no right to write; with `resume`, what an interrupted run left is
+            of another merge: the recipe, the seed, an input is not what it was.
+    """
+    from cuvee.checkpoint import parse_size
+
+    if isinstance(out, str) and scheme_of(out) is not None:
+        target = None
+    else:
+        target = as_path(out, "out", "the output must be a folder's name")
+    limit = None if max_memory is None else parse_size(max_memory)
+    way = _Way(seed, threads, tile, limit, parse_size(shard_size), allow_nonfinite, sha256, runner, kernels, progress)
+    refuse(
+        [
+            *number_faults(seed=seed, threads=threads, tile=tile),
+            *switch_faults(overwrite=overwrite, resume=resume, allow_nonfinite=allow_nonfinite, sha256=sha256),
+            *callback_faults(progress),
+            *_plain_faults(runner, limit),
+        ]
+    )
+    asked = as_recipe(recipe)
+    read = _read_from(recipe, asked)
+    if target is None:
+        return merge_far(
+            str(out), staging, overwrite, lambda folder: _merge_here(asked, read, folder, way, resume=resume), sending
+        )
+    return _merge_here(asked, read, target, way, overwrite=overwrite, resume=resume)
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How a recipe is carried out; see `merge`. Only the seed and what may pass can change a byte of a tensor."""
+
+    seed: int
+    threads: int | None
+    tile: int | None
+    limit: int | None
+    shard_bytes: int
+    allow_nonfinite: bool
+    sha256: bool
+    runner: Runner
+    kernels: Kernels
+    progress: Callable[[Progress], None] | None
+
+
+def _merge_here(
+    recipe: Recipe, read: list[Path], out: Path, way: _Way, *, overwrite: bool = False, resume: bool = False
+) -> MergeResult:
+    """Merge into a folder of this machine.
+
+    Args:
+        recipe: what to merge.
+        read: what the output must not replace.
+        out: the folder.
+        way: how.
+        overwrite: replace a model folder that is there.
+        resume: go on from an interrupted run.
+    """
+    from cuvee.checkpoint import FolderWriter, plan_layout
+    from cuvee.checkpoint.staging import sweep
+    from cuvee.execute import Digests
+    from cuvee.execute.already import already_made
+    from cuvee.execute.publish import add_everything_else
+    from cuvee.execute.resume import describe, told_to_resume
+    from cuvee.planning import bind, fit_workers, referenced
+
+    spec = methods.get(recipe.method).spec
+    with opened(referenced(recipe), recipe.root) as readers:
+        plan = bind(recipe, readers, spec)
+        workers = fit_workers(plan, way.limit, way.threads, way.tile)
+        layout = plan_layout([step.out for step in plan.steps], way.shard_bytes)
+        made = already_made(plan, readers, layout, out, seed=way.seed, sha256=way.sha256) if resume else None
+        if made is not None:
+            sweep(out)
+            return _result(out, plan, layout, made, Digests(), was_complete=True)
+        job = describe(plan, readers, layout, seed=way.seed, allow_nonfinite=way.allow_nonfinite)
+        protected = [*read, *(r.folder for r in readers if r.folder is not None)]
+        kept = FolderWriter(layout, out, overwrite=overwrite, protected=protected, job=job, resume=resume)
+        with told_to_resume(kept), kept as writer:
+            digests = _run(plan, readers, writer, workers, way)
+            record = add_everything_else(plan, readers, writer, layout, digests, spec, seed=way.seed, sha256=way.sha256)
+            writer.publish()
+    return _result(out, plan, layout, record, digests)
+
+
+def _run(plan: Plan, readers: list[Reader], writer: FolderWriter, workers: Workers, way: _Way) -> Digests:
+    """Fill the tensors of the output."""
+    from cuvee.execute import execute
+
+    return execute(
+        plan,
+        readers,
+        writer,
+        methods.get(plan.recipe.method),
+        seed=way.seed,
+        threads=workers.threads,
+        tile=workers.tile,
+        allow_nonfinite=way.allow_nonfinite,
+        runner=way.runner,
+        kernels=way.kernels,
+        progress=way.progress,
+        journal=writer,
+    )
+
+
+def _result(
+    out: Path, plan: Plan, layout: Layout, record: Mapping[str, Any], digests: Digests, *, was_complete: bool = False
+) -> MergeResult:
+    return MergeResult(
+        path=out,
+        merged=plan.merged,
+        copied=plan.copied,
+        tied=len(plan.tied),
+        lost=plan.lost,
+        left_out=plan.left_out,
+        nbytes=layout.nbytes,
+        record=record,
+        notes=plan.notes,
+        resumed_ranges=digests.resumed_ranges,
+        resumed_bytes=digests.resumed_bytes,
+        was_complete=was_complete,
+    )
+
+
+def _plain_faults(runner: str, limit: int | None) -> list[Fault]:
+    if runner != "plain" or limit is None:
+        return []
+    message = "`max_memory` cannot be kept by the plain runner, which takes tensors whole"
+    return [Fault("bad-argument", message, subject="max_memory", hint="leave out one of the two")]
+
+
+def _read_from(given: AnyRecipe, recipe: Recipe) -> list[Path]:
+    """Every file and folder of this machine that a merge reads, and that its output must not replace."""
+    from cuvee.checkpoint.folder import local_path
+    from cuvee.planning import referenced
+
+    models = [local_path(ref.path, recipe.root) for ref in referenced(recipe)]
+    own = [Path(given)] if isinstance(given, str | os.PathLike) else []
+    links = [file.resolve() for model in models if model.is_dir() for file in model.iterdir() if file.is_symlink()]
+    return [path for path in (*models, *own, *links) if path.exists()]
