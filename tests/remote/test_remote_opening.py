@@ -55,7 +55,7 @@ def test_only_headers_are_read_to_look_at_a_model(bucket: Bucket, tmp_path: Path
     weights = [line for line in bucket.trouble.lines if line[1].endswith(".safetensors")]
     assert [line[3] for line in weights] == [FIRST_READ]
     assert bucket.trouble.sent < 300_000  # of 4 MB
-    assert len(bucket.trouble.lines) == 3  # a listing, the header, config.json
+    assert len(bucket.trouble.lines) == 4  # a listing, the header, config.json, and whether that is still the same
 
 
 def test_a_header_longer_than_the_first_read_takes_a_second(bucket: Bucket, tmp_path: Path) -> None:
@@ -110,6 +110,17 @@ def test_nothing_is_left_behind(bucket: Bucket, models: Path, tmp_path: Path, mo
     bucket.put("broken/model.safetensors", b"no header at all")
     refusal(bucket.url("broken"))
     assert list(own.iterdir()) == []
+
+
+def test_a_side_file_that_has_changed_is_refused(bucket: Bucket, models: Path) -> None:
+    url = bucket.put_folder(models / "a", "a")
+    reader = open_checkpoint(ModelRef(url))
+    bucket.put("a/tokenizer.json", (models / "a" / "tokenizer.json").read_bytes()[::-1])
+    generation, tokenizer = reader.side_files
+    assert generation.fetched().exists()
+    with pytest.raises(InputError, match=r"tokenizer\.json: it has changed"):
+        tokenizer.fetched()
+    reader.close()
 
 
 # --- kinds of places

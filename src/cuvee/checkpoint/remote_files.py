@@ -95,7 +95,7 @@ class RemoteWeights:
 
     def check_unchanged(self) -> None:
         """Refuse what was read if a file is not the one whose header was read; all that changed are told."""
-        faults = [fault for url, before in self._stamps.items() if (fault := _change(url, before))]
+        faults = [fault for url, before in self._stamps.items() if (fault := change_fault(url, before))]
         if faults:
             raise InputError(faults)
 
@@ -146,7 +146,7 @@ def read_range(url: str, begin: int, end: int, known: Stamp) -> bytes:
     return persistently(lambda: transport.read(url, begin, end, known), what, url)
 
 
-def _change(url: str, before: Stamp) -> Fault | None:
+def change_fault(url: str, before: Stamp) -> Fault | None:
     """The fault of a file that has changed or gone since its header was read."""
     try:
         now = find_stamp(url)

@@ -14,7 +14,7 @@ from weakref import finalize
 from cuvee.checkpoint.blocks import BLOCK
 from cuvee.checkpoint.os_errors import told
 from cuvee.checkpoint.protocol import SideFile
-from cuvee.checkpoint.remote_files import read_range
+from cuvee.checkpoint.remote_files import change_fault, read_range
 from cuvee.checkpoint.wire import Stamp
 from cuvee.errors import Fault, InputError
 
@@ -48,12 +48,15 @@ class SideFiles:
             return path
         if fault := self._size_fault(name, known, limit):
             raise InputError(fault)
+        url = f"{self._url}/{name}"
         part = path.with_name(f"{path.name}.part")
         with told("write", part):
             part.parent.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as copy:
                 for at in range(0, known.size, BLOCK):
-                    copy.write(read_range(f"{self._url}/{name}", at, min(at + BLOCK, known.size), known))
+                    copy.write(read_range(url, at, min(at + BLOCK, known.size), known))
+            if fault := change_fault(url, known):  # a store's ranges do not say which version they are of
+                raise InputError(fault)
             part.rename(path)
         return path
 
