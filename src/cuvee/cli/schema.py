@@ -27,4 +27,4 @@ def schema(*, common: Common = COMMON) -> int:
     from cuvee.recipe import json_schema
 
     found = json_schema(methods.specs())
-    return deliver(Answer("schema", {"json_schema": found}, [json.dumps(found, indent=2)]), common)
+    return deliver(Answer("schema", {"json_schema": found}, json.dumps(found, indent=2).splitlines()), common)
