@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cuvee.fused.compiler import compiled
-from cuvee.fused.numbers import MAGNITUDE, SPAN, as_bits, as_number, load, load_delta, store
+from cuvee.fused.numbers import MAGNITUDE, SPAN, as_bits, as_number, bits_at, load, load_delta, store
 from cuvee.fused.weighted import add_weighted
 from cuvee.tensors import BLOCK
 
@@ -40,11 +40,17 @@ def trim_and_elect(
         stop = min(at + SPAN, n)
         worst = max(worst, load(rows[0, at:stop], base))
         for k in range(count):
-            worst = max(worst, load_delta(rows[k + 1, at:stop], base, weighted[k]))
-            equal_go = runs_out(weighted[k], threshold[k], edge[k] - start - at, quota[k])
-            trim(weighted[k], threshold[k], 0, equal_go)
-            trim(weighted[k], np.uint32(threshold[k] + np.uint32(1)), equal_go, SPAN)
-            scale_twice(weighted[k], gain[k], weight[k])
+            row, least, here = rows[k + 1, at:stop], threshold[k], edge[k] - start - at
+            go = SPAN if here >= SPAN else 0
+            if 0 <= here < SPAN:
+                load_delta(row, base, weighted[k])
+                go = runs_out(weighted[k], least, here, quota[k])
+            go = min(go, stop - at)
+            added, first = weighted[k], k == 0
+            top = trim(row[:go], base, least, gain[k], weight[k], first, added, total)
+            more = np.uint32(least + np.uint32(1))
+            rest = trim(row[go:], base[go:], more, gain[k], weight[k], first, added[go:], total[go:])
+            worst = max(worst, max(top, rest))
         average_agreeing(weighted, weight, normalize, total)
         worst = max(worst, finish(base, total, scale, out[at:stop]))
     return worst
@@ -64,8 +70,7 @@ def drop_and_elect(
         for k in range(count):
             worst = max(worst, load_delta(rows[k + 1, at:stop], base, weighted[k]))
             drop(weighted[k], key[k], start + at, density[k], divisor[k])
-            for i in range(SPAN):
-                weighted[k, i] = weighted[k, i] * weight[k]
+            scaled(weighted[k], weight[k], k == 0, total)
         average_agreeing(weighted, weight, normalize, total)
         worst = max(worst, finish(base, total, scale, out[at:stop]))
     return worst
@@ -95,10 +100,7 @@ def drop_and_add(
 @compiled
 def runs_out(values: Any, threshold: Any, edge: Any, quota: Any) -> Any:
     """From which entry of a span on those equal to the threshold go, `edge` being counted from the span's first."""
-    place = min(max(edge, 0), SPAN)
-    if edge < 0:
-        return place
-    last = min(edge + BLOCK, SPAN)
+    place, last = edge, min(edge + BLOCK, SPAN)
     while place < last and quota > 0:
         if np.uint32(np.uint32(as_bits(values[place])) & MAGNITUDE) == threshold:
             quota -= 1
@@ -107,18 +109,21 @@ def runs_out(values: Any, threshold: Any, edge: Any, quota: Any) -> Any:
 
 
 @compiled
-def trim(values: Any, least: Any, first: Any, last: Any) -> Any:
-    """Zero the entries from `first` to `last` whose magnitude, as bits, is below `least`."""
-    for i in range(first, last):
-        bits = np.uint32(as_bits(values[i]))
-        values[i] = as_number(bits if np.uint32(bits & MAGNITUDE) >= least else _NOTHING)
-
-
-@compiled
-def scale_twice(values: Any, gain: Any, weight: Any) -> Any:
-    """X · gain · weight, each product rounded."""
-    for i in range(SPAN):
-        values[i] = values[i] * gain * weight
+def trim(row: Any, base: Any, least: Any, gain: Any, weight: Any, first: Any, weighted: Any, total: Any) -> Any:
+    """Weighted deltas of one model, without those of magnitude below `least`, and their sum with those before."""
+    worst = np.uint32(0)
+    for i in range(len(row)):
+        bits = np.uint32(bits_at(row, i))
+        worst = max(worst, np.uint32(bits & MAGNITUDE))
+        delta = np.uint32(as_bits(as_number(bits) - base[i]))
+        weighted[i] = as_number(delta if np.uint32(delta & MAGNITUDE) >= least else _NOTHING) * gain * weight
+    if first:
+        for i in range(len(row)):
+            total[i] = weighted[i]
+    else:
+        for i in range(len(row)):
+            total[i] = total[i] + weighted[i]
+    return worst
 
 
 @compiled
@@ -139,28 +144,44 @@ def drop(values: Any, key: Any, start: Any, density: Any, divisor: Any) -> Any:
 
 
 @compiled
+def scaled(values: Any, weight: Any, first: Any, total: Any) -> Any:
+    """Multiply with a weight, and add to the sum of those before."""
+    for i in range(SPAN):
+        values[i] = values[i] * weight
+    if first:
+        for i in range(SPAN):
+            total[i] = values[i]
+    else:
+        for i in range(SPAN):
+            total[i] = total[i] + values[i]
+
+
+@compiled
 def _kept(value: Any, draw: Any, density: Any) -> Any:
     return value if draw < density else np.float32(0)
 
 
 @compiled
 def average_agreeing(weighted: Any, weight: Any, normalize: Any, total: Any) -> Any:
-    """Elect a sign per entry and add up the weighted deltas that agree; divided by their weights if asked."""
-    count = len(weighted)
+    """Elect a sign per entry and add up the weighted deltas that agree; divided by their weights if asked.
+
+    `total` is their sum before, and what comes out.
+    """
     elected, divisor = np.empty(SPAN, np.float32), np.empty(SPAN, np.float32)
     for i in range(SPAN):
-        total[i] = weighted[0, i]
-    for k in range(1, count):
-        for i in range(SPAN):
-            total[i] = total[i] + weighted[k, i]
-    for i in range(SPAN):
         elected[i] = np.float32(1) if total[i] >= np.float32(0) else np.float32(-1)
-    for k in range(count):
-        for i in range(SPAN):
-            agrees = np.float32(1) if weighted[k, i] * elected[i] > np.float32(0) else np.float32(0)
-            added, share = weighted[k, i] * agrees, agrees * weight[k]
-            total[i] = added if k == 0 else total[i] + added
-            divisor[i] = share if k == 0 else divisor[i] + share
+    for k in range(len(weighted)):
+        values, share = weighted[k], weight[k]
+        if k == 0:
+            for i in range(SPAN):
+                agrees = np.float32(1) if values[i] * elected[i] > np.float32(0) else np.float32(0)
+                total[i] = values[i] * agrees
+                divisor[i] = agrees * share
+        else:
+            for i in range(SPAN):
+                agrees = np.float32(1) if values[i] * elected[i] > np.float32(0) else np.float32(0)
+                total[i] = total[i] + values[i] * agrees
+                divisor[i] = divisor[i] + agrees * share
     if normalize:
         for i in range(SPAN):
             total[i] = total[i] / (divisor[i] if divisor[i] != np.float32(0) else np.float32(1))
