@@ -21,7 +21,7 @@ from cuvee.types import scheme_of
 if TYPE_CHECKING:
     from cuvee.checkpoint import FolderWriter
     from cuvee.checkpoint.protocol import Layout, Reader
-    from cuvee.execute import Digests, Kernels, Progress, Runner
+    from cuvee.execute import Digests, FormSoon, Kernels, Progress, Runner
     from cuvee.planning import Plan, Workers
     from cuvee.recipe import Recipe
 
@@ -162,7 +162,7 @@ def _merge_here(
     """
     from cuvee.checkpoint import FolderWriter, plan_layout
     from cuvee.checkpoint.staging import sweep
-    from cuvee.execute import Digests
+    from cuvee.execute import Digests, FormSoon
     from cuvee.execute.already import already_made
     from cuvee.execute.publish import add_everything_else
     from cuvee.execute.resume import describe, told_to_resume
@@ -179,15 +179,25 @@ def _merge_here(
             return _result(out, plan, layout, made, Digests(), was_complete=True)
         job = describe(plan, readers, layout, seed=way.seed, allow_nonfinite=way.allow_nonfinite)
         protected = [*read, *(r.folder for r in readers if r.folder is not None)]
+        form = FormSoon(
+            plan,
+            readers,
+            methods.get(recipe.method),
+            seed=way.seed,
+            kernels=way.kernels,
+            allow_nonfinite=way.allow_nonfinite,
+        )
         kept = FolderWriter(layout, out, overwrite=overwrite, protected=protected, job=job, resume=resume)
         with told_to_resume(kept), kept as writer:
-            digests = _run(plan, readers, writer, workers, way)
+            digests = _run(plan, readers, writer, workers, way, form)
             record = add_everything_else(plan, readers, writer, layout, digests, spec, seed=way.seed, sha256=way.sha256)
             writer.publish()
     return _result(out, plan, layout, record, digests)
 
 
-def _run(plan: Plan, readers: list[Reader], writer: FolderWriter, workers: Workers, way: _Way) -> Digests:
+def _run(
+    plan: Plan, readers: list[Reader], writer: FolderWriter, workers: Workers, way: _Way, form: FormSoon
+) -> Digests:
     """Fill the tensors of the output."""
     from cuvee.execute import execute
 
@@ -201,7 +211,7 @@ def _run(plan: Plan, readers: list[Reader], writer: FolderWriter, workers: Worke
         tile=workers.tile,
         allow_nonfinite=way.allow_nonfinite,
         runner=way.runner,
-        kernels=way.kernels,
+        form=form,
         progress=way.progress,
         journal=writer,
     )

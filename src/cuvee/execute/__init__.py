@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from cuvee.execute.forms import FormSoon, Kernels
 from cuvee.execute.ledger import Digests, Progress
-from cuvee.execute.run import Kernels, Runner, execute
+from cuvee.execute.run import Runner, execute
 
-__all__ = ["Digests", "Kernels", "Progress", "Runner", "execute"]
+__all__ = ["Digests", "FormSoon", "Kernels", "Progress", "Runner", "execute"]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cuvee.checkpoint.flat import writable_bytes
+from cuvee.checkpoint.protocol import Reader
 from cuvee.execute.hands import ROW_DTYPES, Hands
 from cuvee.execute.work import Bench, check_finite, write_checked, write_tile
 from cuvee.fused.model import INFINITE, Fused, FusedRound
@@ -52,21 +53,21 @@ class Shown:
     start: int
 
 
-def dtype_of(bench: Bench, piece: Piece) -> str:
+def dtype_of(readers: Sequence[Reader], piece: Piece) -> str:
     """The dtype of an input tensor as it is stored."""
-    return bench.readers[piece.model].specs[piece.tensor].dtype
+    return readers[piece.model].specs[piece.tensor].dtype
 
 
-def is_served(bench: Bench, step: Step) -> bool:
+def is_served(readers: Sequence[Reader], step: Step) -> bool:
     """Whether a fused form can do a step: one that merges floats with arithmetic in float32."""
     if step.action != "merge" or step.work != "float32" or not step.inputs:
         return False
-    return all(DTYPES[dtype_of(bench, piece)].kind.startswith("float") for piece in step.pieces)
+    return all(DTYPES[dtype_of(readers, piece)].kind.startswith("float") for piece in step.pieces)
 
 
-def row_dtype(bench: Bench, step: Step) -> str:
+def row_dtype(readers: Sequence[Reader], step: Step) -> str:
     """What the inputs of a step are read as: bfloat16 where all are stored so, else float32."""
-    return "bfloat16" if all(dtype_of(bench, piece) == "bfloat16" for piece in step.pieces) else "float32"
+    return "bfloat16" if all(dtype_of(readers, piece) == "bfloat16" for piece in step.pieces) else "float32"
 
 
 def out_dtype(step: Step) -> str:
@@ -84,7 +85,7 @@ def read_rows(bench: Bench, step: Step, runs: Sequence[tuple[int, int]], hands: 
         hands: the worker's memory.
         first: whether the elements are read for the first time, and so hashed.
     """
-    rows = hands.rows(len(step.pieces), sum(stop - start for start, stop in runs), row_dtype(bench, step))
+    rows = hands.rows(len(step.pieces), sum(stop - start for start, stop in runs), row_dtype(bench.readers, step))
     for piece, row in zip(step.pieces, rows, strict=True):
         at = 0
         for start, stop in runs:
@@ -98,7 +99,7 @@ def read_rows(bench: Bench, step: Step, runs: Sequence[tuple[int, int]], hands: 
 def _fetch(bench: Bench, piece: Piece, start: int, stop: int, into: Tensor) -> Tensor:
     """Put one run of elements in its place; gives it as it is stored."""
     reader = bench.readers[piece.model]
-    if ROW_DTYPES.get(dtype_of(bench, piece)) is into.dtype:
+    if ROW_DTYPES.get(dtype_of(bench.readers, piece)) is into.dtype:
         reader.read_into(piece.tensor, start, stop, writable_bytes(into))
         return into
     values = reader.read(piece.tensor, start, stop)
@@ -111,7 +112,7 @@ def observe(bench: Bench, shown: Shown, job: Job, following: FusedRound | Round,
     if isinstance(following, Round):
         stack, _ = _plainly(bench, shown, job)
         return following.observe(stack, shown.start, job, known)
-    partial, largest = following.observe(_bits(shown.rows), shown.start)
+    partial, largest = following.observe(bits_of(shown.rows), shown.start)
     if largest >= INFINITE:
         _refuse(bench, shown)
     return partial
@@ -121,7 +122,7 @@ def merge(bench: Bench, fast: Fast, shown: Shown, job: Job, known: Any, combine:
     """Combine a tile and write it."""
     step = shown.step
     out = hands.out(shown.rows.shape[1], out_dtype(step))
-    largest = INFINITE if fast.broken else combine(_bits(shown.rows), shown.start, _bits(out))
+    largest = INFINITE if fast.broken else combine(bits_of(shown.rows), shown.start, bits_of(out))
     if largest < INFINITE and not fast.proved:
         _prove(bench, fast, shown, job, known, out)
     if largest >= INFINITE or fast.broken:
@@ -171,6 +172,7 @@ def _refuse(bench: Bench, shown: Shown) -> None:
         check_finite(row, bench, piece, shown.start)
 
 
-def _bits(values: Tensor) -> NDArray[np.unsignedinteger[Any]]:
+def bits_of(values: Tensor) -> NDArray[np.unsignedinteger[Any]]:
+    """The same memory as bits: the rows of a fused form."""
     bits: NDArray[np.unsignedinteger[Any]] = values.view(_BITS[values.dtype]).numpy()
     return bits

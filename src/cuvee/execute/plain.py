@@ -27,7 +27,7 @@ def run_step(bench: Bench, step: Step) -> None:
 
 
 def _merge(bench: Bench, step: Step, left: Sequence[Range]) -> None:
-    job = job_of(bench, step)
+    job = job_of(bench.plan, bench.seed, step)
     whole = read_tile(bench, step, 0, step.out.numel, job)
     known: Any = None
     done = 0

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
-from cuvee import fused
 from cuvee.checkpoint.identity import changed, was_touched
 from cuvee.checkpoint.protocol import Reader, Writer
 from cuvee.errors import Fault, InputError, UsageError, number_faults
-from cuvee.execute.fast import Fast, is_served, out_dtype, row_dtype
+from cuvee.execute.forms import FormSoon, Kernels
 from cuvee.execute.ledger import Digests, Ledger, Progress
 from cuvee.execute.plain import run_step
 from cuvee.execute.preflight import preflight
@@ -21,7 +20,6 @@ from cuvee.planning.model import Plan, Step
 from cuvee.planning.room import DEFAULT_TILE, default_threads
 
 Runner = Literal["threaded", "plain"]
-Kernels = Literal["auto", "fused", "plain"]
 
 
 def execute(
@@ -36,6 +34,7 @@ def execute(
     allow_nonfinite: bool = False,
     runner: Runner = "threaded",
     kernels: Kernels = "auto",
+    form: FormSoon | None = None,
     hashes: bool = True,
     progress: Callable[[Progress], None] | None = None,
     journal: Keeper | None = None,
@@ -54,6 +53,7 @@ def execute(
         runner: `plain` takes tensors whole, one at a time: the definition of correct.
         kernels: `fused` takes the fused form of the method where it has one, `plain` never, `auto` where it is
             installed and saves more than it takes to be ready. The bytes are the same.
+        form: the form, if it is being made ready already.
         hashes: take the hashes; without them the result is empty.
         progress: called after every tile, from any thread.
         journal: the writer, if it keeps one: finished ranges are noted, and those that an earlier run noted are not
@@ -68,6 +68,7 @@ def execute(
         raise UsageError(faults)
     _check_choice("runner", runner, get_args(Runner))
     _check_choice("kernels", kernels, get_args(Kernels))
+    soon = form or FormSoon(plan, readers, method, seed=seed, kernels=kernels, allow_nonfinite=allow_nonfinite)
     preflight(plan, readers)
     ended = NOTHING if journal is None else take_over(plan, readers, journal)
     ledger = Ledger(plan, hashes=hashes, progress=progress, journal=journal, finished=ended)
@@ -77,11 +78,8 @@ def execute(
         ledger.complete(step, readers, writer)
 
     if runner == "threaded":
-        fast = chosen_form(bench, kernels)
         width = tile or DEFAULT_TILE
-        run_threaded(bench, threads=threads or default_threads(), tile=width, finished=finished, fast=fast)
-        if fast is not None:
-            fused.note_used(method.name, kinds_of(bench))
+        run_threaded(bench, threads=threads or default_threads(), tile=width, finished=finished, fast=soon.get())
     for step in plan.steps:
         if runner == "plain":
             run_step(bench, step)
@@ -106,28 +104,3 @@ def _check_unchanged(readers: Sequence[Reader], digests: Digests) -> None:
 def _check_choice(name: str, given: object, known: Sequence[str]) -> None:
     if given not in known:
         raise UsageError(Fault("bad-argument", f"`{name}` must be one of {', '.join(known)}; found {given!r}"))
-
-
-def chosen_form(bench: Bench, kernels: Kernels) -> Fast | None:
-    """The fused form to use: if there is one, if it is asked for or worth its start, and if the run allows it.
-
-    Raises:
-        UsageError: `kernels` is `fused` and numba is not installed.
-    """
-    if kernels == "fused" and not fused.available():
-        hint = "install `cuvee[fast]`, or leave the choice to Cuvee"
-        raise UsageError(Fault("bad-argument", "fused kernels need numba, which is not installed", hint=hint))
-    # What is not finite takes other ways through the two forms, so a run that lets it pass has the plain one.
-    if kernels == "plain" or bench.allow_nonfinite or bench.method.name not in fused.SAVES or not fused.available():
-        return None
-    served = [step for step in bench.plan.steps if is_served(bench, step)]
-    entries = sum(step.out.numel * len(step.pieces) for step in served)
-    if not served or (kernels == "auto" and not fused.is_worth_it(bench.method.name, kinds_of(bench), entries)):
-        return None
-    return Fast(fused.form_of(bench.method.name))
-
-
-def kinds_of(bench: Bench) -> str:
-    """The dtypes that the fused form reads and writes in a run: it is compiled for each pair by itself."""
-    steps = (step for step in bench.plan.steps if is_served(bench, step))
-    return "+".join(sorted({f"{row_dtype(bench, step)}-{out_dtype(step)}" for step in steps}))

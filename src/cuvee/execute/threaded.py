@@ -10,87 +10,27 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from cuvee.execute import fast as fused
+from cuvee.execute.course import Course, Measure, Task, sample_of
 from cuvee.execute.fast import Fast
 from cuvee.execute.hands import Hands
 from cuvee.execute.work import Bench, copy_tile, job_of, merge_tile, read_tile
 from cuvee.methods import Job
-from cuvee.methods.tiles import Tally, tile_ranges
+from cuvee.methods.tiles import tile_ranges
 from cuvee.planning.model import Step
 
 if TYPE_CHECKING:
-    from cuvee.fused.model import Combine
+    pass
 
 Finished = Callable[[Step], None]
 """Called from a worker when a step is complete."""
 _GLANCE = 0.2
 """Seconds after which the waiting caller looks for an interrupt."""
-
-
-@dataclass
-class _Course:
-    """A step on its way through its phases.
-
-    Attributes:
-        step: the step.
-        job: the method's view of it.
-        ranges: its tiles.
-        fast: the fused form, where it serves the step.
-        round: the pass that is being made, a plain or a fused one; `None` while tiles are written.
-        known: what the passes before it concluded.
-        done: how many those are.
-        seen: whether all of the tensor has been read before.
-        combine: what writes the tiles, in the fused form.
-        tally: adds up what the pass finds.
-        left: tiles of the phase that are not done.
-    """
-
-    step: Step
-    job: Job
-    ranges: list[tuple[int, int]]
-    fast: Fast | None = None
-    round: Any = None
-    known: Any = None
-    done: int = 0
-    seen: bool = False
-    combine: Combine | None = None
-    tally: Tally = field(default_factory=Tally)
-    left: int = 0
-
-    def turn(self, measure: Measure) -> None:
-        """Ask for the next pass; where none is wanted, get ready to write."""
-        self.round = measure(self.job, self.done, self.known)
-        if self.round is None and self.fast is not None:
-            self.combine = self.fast.form.combiner(self.job, self.known)
-
-    def conclude(self) -> None:
-        """Draw the conclusion of the pass whose tiles are all done."""
-        self.known = self.round.conclude(self.tally.total(), self.job, self.known)
-        self.seen = self.seen or not sample_of(self.round)
-        self.done += 1
-        self.tally = Tally()
-
-
-Measure = Callable[[Job, int, Any], Any]
-
-
-def sample_of(following: Any) -> Sequence[tuple[int, int]] | None:
-    """The runs of elements that a pass wants to see, if not all."""
-    return getattr(following, "sample", None)
-
-
-@dataclass(frozen=True)
-class _Task:
-    """What a worker does at a time: one tile of one phase, or the sample of a tensor."""
-
-    course: _Course
-    runs: Sequence[tuple[int, int]]
 
 
 class _Board:
@@ -104,7 +44,7 @@ class _Board:
         self.waiting: Iterator[Step] = iter(
             [s for s in bench.plan.steps if bench.ledger.left(s, tile_ranges(s.out.numel, tile))]
         )
-        self.ready: deque[_Task] = deque()
+        self.ready: deque[Task] = deque()
         self.running = 0
         self.exhausted = False
         self.error: BaseException | None = None
@@ -112,7 +52,7 @@ class _Board:
         self.workers = workers
         self.over = threading.Event()
 
-    def take(self) -> _Task | None:
+    def take(self) -> Task | None:
         """The next tile, `None` when there is nothing left or a worker failed."""
         with self.changed:
             while self.error is None:
@@ -133,28 +73,32 @@ class _Board:
             self.exhausted = True
             self.changed.notify_all()
             return
-        job = Job({}, step.out.numel, torch.float32) if step.action == "copy" else job_of(self.bench, step)
-        fast = self.fast if self.fast is not None and fused.is_served(self.bench, step) else None
-        course = _Course(step, job, tile_ranges(step.out.numel, self.tile), fast)
+        job = (
+            Job({}, step.out.numel, torch.float32)
+            if step.action == "copy"
+            else job_of(self.bench.plan, self.bench.seed, step)
+        )
+        fast = self.fast if self.fast is not None and fused.is_served(self.bench.readers, step) else None
+        course = Course(step, job, tile_ranges(step.out.numel, self.tile), fast)
         if step.action == "merge":
             course.turn(self._measure(course))
         self._enqueue(course)
 
-    def _measure(self, course: _Course) -> Measure:
+    def _measure(self, course: Course) -> Measure:
         return self.bench.method.measure if course.fast is None else course.fast.form.measure
 
-    def _enqueue(self, course: _Course) -> None:
+    def _enqueue(self, course: Course) -> None:
         """Put all tiles of the current phase first in the queue, so that open tensors are finished before new ones."""
         sample = sample_of(course.round)
         # For a pass every tile is needed, those of finished ranges too.
         measuring = course.round is not None
         ranges = course.ranges if measuring else self.bench.ledger.left(course.step, course.ranges)
-        tasks = [_Task(course, sample)] if sample else [_Task(course, [run]) for run in ranges]
+        tasks = [Task(course, sample)] if sample else [Task(course, [run]) for run in ranges]
         course.left = len(tasks)
         self.ready.extendleft(reversed(tasks))
         self.changed.notify_all()
 
-    def complete(self, task: _Task, partial: Any) -> None:
+    def complete(self, task: Task, partial: Any) -> None:
         """Note that a tile is done; the last one of a phase opens the next."""
         course = task.course
         with self.changed:
@@ -169,7 +113,7 @@ class _Board:
             self.running -= 1
             self.changed.notify_all()
 
-    def _advance(self, course: _Course) -> bool:
+    def _advance(self, course: Course) -> bool:
         """Conclude a round and open the next phase; `False` when the step is complete."""
         if course.round is None:
             return False
@@ -193,7 +137,7 @@ class _Board:
             self.changed.notify_all()
 
 
-def _do(bench: Bench, task: _Task, hands: Hands) -> Any:
+def _do(bench: Bench, task: Task, hands: Hands) -> Any:
     course, (start, stop) = task.course, task.runs[0]
     if course.step.action == "copy":
         return copy_tile(bench, course.step, start, stop)
@@ -205,7 +149,7 @@ def _do(bench: Bench, task: _Task, hands: Hands) -> Any:
     return merge_tile(bench, course.step, tile, course.job, course.known)
 
 
-def _do_fast(bench: Bench, fast: Fast, task: _Task, hands: Hands) -> Any:
+def _do_fast(bench: Bench, fast: Fast, task: Task, hands: Hands) -> Any:
     course = task.course
     first = not course.seen and not sample_of(course.round)
     shown = fused.read_rows(bench, course.step, task.runs, hands, first=first)

@@ -51,14 +51,14 @@ class Tile:
     start: int
 
 
-def job_of(bench: Bench, step: Step) -> Job:
-    """The method's view of a step."""
-    labels = [str(bench.plan.models[piece.model].ref) for piece in step.inputs]
+def job_of(plan: Plan, seed: int, step: Step, *, numel: int | None = None) -> Job:
+    """The method's view of a step; of a tensor of its own of so many elements, if they are given."""
+    labels = [str(plan.models[piece.model].ref) for piece in step.inputs]
     return Job(
         settings=_tensors(step.settings),
-        numel=step.out.numel,
+        numel=step.out.numel if numel is None else numel,
         dtype=getattr(torch, step.work),
-        keys=mask_keys(bench.seed, labels, step.mask or step.out.name),
+        keys=mask_keys(seed, labels, step.mask or step.out.name),
     )
 
 
