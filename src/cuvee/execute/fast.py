@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import Tensor
 
-from cuvee.checkpoint.flat import writable_bytes
 from cuvee.checkpoint.protocol import Reader
-from cuvee.execute.hands import ROW_DTYPES, Hands
+from cuvee.execute.hands import ROW_DTYPES, Hands, Room
 from cuvee.execute.work import Bench, check_finite, write_checked, write_tile
 from cuvee.fused.model import INFINITE, Fused, FusedRound
 from cuvee.methods import Job, Round
@@ -21,12 +20,7 @@ from cuvee.planning.model import Piece, Step
 from cuvee.types import DTYPES
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from cuvee.fused.model import Combine
-
-_BITS: Final = {torch.bfloat16: torch.uint16, torch.float32: torch.uint32}
 
 
 @dataclass
@@ -49,7 +43,7 @@ class Shown:
     """A tile of every input of a step as rows of one dtype: bfloat16 where all are, else float32."""
 
     step: Step
-    rows: Tensor
+    room: Room
     start: int
 
 
@@ -85,26 +79,25 @@ def read_rows(bench: Bench, step: Step, runs: Sequence[tuple[int, int]], hands: 
         hands: the worker's memory.
         first: whether the elements are read for the first time, and so hashed.
     """
-    rows = hands.rows(len(step.pieces), sum(stop - start for start, stop in runs), row_dtype(bench.readers, step))
-    for piece, row in zip(step.pieces, rows, strict=True):
+    own = row_dtype(bench.readers, step)
+    room = hands.rows(len(step.pieces), sum(stop - start for start, stop in runs), own)
+    for piece, row, into in zip(step.pieces, room.each, room.into, strict=True):
+        reader = bench.readers[piece.model]
+        direct = dtype_of(bench.readers, piece) == own
         at = 0
         for start, stop in runs:
-            values = _fetch(bench, piece, start, stop, row[at : at + stop - start])
+            values = row if len(runs) == 1 else row[at : at + stop - start]
+            if direct:
+                size = values.itemsize
+                reader.read_into(piece.tensor, start, stop, into[at * size : (at + stop - start) * size])
+            else:
+                stored = reader.read(piece.tensor, start, stop)
+                values.copy_(stored)
+                values = stored
             at += stop - start
             if first:
                 bench.ledger.read(piece, step.out.numel, start, values)
-    return Shown(step, rows, runs[0][0])
-
-
-def _fetch(bench: Bench, piece: Piece, start: int, stop: int, into: Tensor) -> Tensor:
-    """Put one run of elements in its place; gives it as it is stored."""
-    reader = bench.readers[piece.model]
-    if ROW_DTYPES.get(dtype_of(bench.readers, piece)) is into.dtype:
-        reader.read_into(piece.tensor, start, stop, writable_bytes(into))
-        return into
-    values = reader.read(piece.tensor, start, stop)
-    into.copy_(values)
-    return values
+    return Shown(step, room, runs[0][0])
 
 
 def observe(bench: Bench, shown: Shown, job: Job, following: FusedRound | Round, known: Any) -> Any:
@@ -112,7 +105,7 @@ def observe(bench: Bench, shown: Shown, job: Job, following: FusedRound | Round,
     if isinstance(following, Round):
         stack, _ = _plainly(bench, shown, job)
         return following.observe(stack, shown.start, job, known)
-    partial, largest = following.observe(bits_of(shown.rows), shown.start)
+    partial, largest = following.observe(shown.room.bits, shown.start)
     if largest >= INFINITE:
         _refuse(bench, shown)
     return partial
@@ -121,8 +114,9 @@ def observe(bench: Bench, shown: Shown, job: Job, following: FusedRound | Round,
 def merge(bench: Bench, fast: Fast, shown: Shown, job: Job, known: Any, combine: Combine, hands: Hands) -> None:
     """Combine a tile and write it."""
     step = shown.step
-    out = hands.out(shown.rows.shape[1], out_dtype(step))
-    largest = INFINITE if fast.broken else combine(bits_of(shown.rows), shown.start, bits_of(out))
+    room = hands.out(shown.room.rows.shape[1], out_dtype(step))
+    out = room.each[0]
+    largest = INFINITE if fast.broken else combine(shown.room.bits, shown.start, room.bits[0])
     if largest < INFINITE and not fast.proved:
         _prove(bench, fast, shown, job, known, out)
     if largest >= INFINITE or fast.broken:
@@ -161,18 +155,12 @@ _INTEGERS: Final = {torch.bfloat16: torch.int16, torch.float32: torch.int32}
 
 def _plainly(bench: Bench, shown: Shown, job: Job) -> tuple[Tensor, Tensor | None]:
     """The stack that the plain form of the method sees, and the base."""
-    values = list(shown.rows)
+    values = list(shown.room.each)
     base = values.pop(0) if shown.step.base is not None else None
     return stack_of(bench.method, values, base, job.dtype), base
 
 
 def _refuse(bench: Bench, shown: Shown) -> None:
     """Say which entry of the inputs is no number, if one is."""
-    for piece, row in zip(shown.step.pieces, shown.rows, strict=True):
+    for piece, row in zip(shown.step.pieces, shown.room.each, strict=True):
         check_finite(row, bench, piece, shown.start)
-
-
-def bits_of(values: Tensor) -> NDArray[np.unsignedinteger[Any]]:
-    """The same memory as bits: the rows of a fused form."""
-    bits: NDArray[np.unsignedinteger[Any]] = values.view(_BITS[values.dtype]).numpy()
-    return bits

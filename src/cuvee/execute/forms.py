@@ -11,7 +11,7 @@ import torch
 from cuvee import fused
 from cuvee.checkpoint.protocol import Reader
 from cuvee.errors import Fault, UsageError
-from cuvee.execute.fast import Fast, bits_of, is_served, out_dtype, row_dtype
+from cuvee.execute.fast import Fast, is_served, out_dtype, row_dtype
 from cuvee.execute.hands import Hands
 from cuvee.execute.work import job_of
 from cuvee.fused.model import Fused, FusedRound
@@ -99,11 +99,12 @@ def _try(form: Fused, job: Job, kind: Kind) -> None:
     """Run a form on a tensor of zeros, so that its kernels are there when the tiles come."""
     source, target, count = kind
     hands = Hands()
-    rows = bits_of(hands.rows(count, _TRIED, source).zero_())
+    room = hands.rows(count, _TRIED, source)
+    room.rows.zero_()
     known: Any = None
     done = 0
     while isinstance(following := form.measure(job, done, known), FusedRound):
-        known = following.conclude(following.observe(rows, 0)[0], job, known)
+        known = following.conclude(following.observe(room.bits, 0)[0], job, known)
         done += 1
     if following is None:
-        form.combiner(job, known)(rows, 0, bits_of(hands.out(_TRIED, target)))
+        form.combiner(job, known)(room.bits, 0, hands.out(_TRIED, target).bits[0])
