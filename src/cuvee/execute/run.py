@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, get_args
 
 from cuvee import fused
 from cuvee.checkpoint.identity import changed, was_touched
-from cuvee.checkpoint.protocol import Reader, Writer
+from cuvee.checkpoint.protocol import Filler, Reader
 from cuvee.errors import Fault, InputError, UsageError, number_faults
 from cuvee.execute.fast import Fast, is_served, out_dtype, row_dtype
 from cuvee.execute.ledger import Digests, Ledger, Progress
+from cuvee.execute.lots import all_but
 from cuvee.execute.plain import run_step
 from cuvee.execute.preflight import preflight
-from cuvee.execute.resume import NOTHING, Keeper, take_over
+from cuvee.execute.resume import NOTHING, Keeper, Notes, Range, take_over
 from cuvee.execute.threaded import run_threaded
 from cuvee.execute.work import Bench
 from cuvee.methods import Method
@@ -27,7 +28,7 @@ Kernels = Literal["auto", "fused", "plain"]
 def execute(
     plan: Plan,
     readers: Sequence[Reader],
-    writer: Writer,
+    writer: Filler,
     method: Method,
     *,
     seed: int = 0,
@@ -69,6 +70,40 @@ def execute(
     _check_choice("runner", runner, get_args(Runner))
     _check_choice("kernels", kernels, get_args(Kernels))
     preflight(plan, readers)
+    return carry_out(
+        plan,
+        readers,
+        writer,
+        method,
+        seed=seed,
+        threads=threads,
+        tile=tile,
+        allow_nonfinite=allow_nonfinite,
+        runner=runner,
+        kernels=kernels,
+        hashes=hashes,
+        progress=progress,
+        journal=journal,
+    )
+
+
+def carry_out(
+    plan: Plan,
+    readers: Sequence[Reader],
+    writer: Filler,
+    method: Method,
+    *,
+    seed: int,
+    threads: int | None,
+    tile: int | None,
+    allow_nonfinite: bool,
+    runner: Runner,
+    kernels: Kernels,
+    hashes: bool = True,
+    progress: Callable[[Progress], None] | None,
+    journal: Keeper | None,
+) -> Digests:
+    """Do what `execute` does, after its checks."""
     ended = NOTHING if journal is None else take_over(plan, readers, journal)
     ledger = Ledger(plan, hashes=hashes, progress=progress, journal=journal, finished=ended)
     bench = Bench(plan, readers, writer, method, ledger, seed, allow_nonfinite)
@@ -77,11 +112,7 @@ def execute(
         ledger.complete(step, readers, writer)
 
     if runner == "threaded":
-        fast = chosen_form(bench, kernels)
-        width = tile or DEFAULT_TILE
-        run_threaded(bench, threads=threads or default_threads(), tile=width, finished=finished, fast=fast)
-        if fast is not None:
-            fused.note_used(method.name, kinds_of(bench))
+        _run_tiles(bench, threads, tile, kernels, finished)
     for step in plan.steps:
         if runner == "plain":
             run_step(bench, step)
@@ -89,6 +120,56 @@ def execute(
             finished(step)
     _check_unchanged(readers, ledger.digests)
     return ledger.digests
+
+
+def _run_tiles(
+    bench: Bench, threads: int | None, tile: int | None, kernels: Kernels, finished: Callable[[Step], None]
+) -> None:
+    fast = chosen_form(bench, kernels)
+    width = tile or DEFAULT_TILE
+    run_threaded(bench, threads=threads or default_threads(), tile=width, finished=finished, fast=fast)
+    if fast is not None:
+        fused.note_used(bench.method.name, kinds_of(bench))
+
+
+def write_ranges(
+    plan: Plan,
+    readers: Sequence[Reader],
+    writer: Filler,
+    method: Method,
+    ranges: Mapping[str, Sequence[Range]],
+    *,
+    seed: int,
+    threads: int,
+    tile: int,
+    allow_nonfinite: bool,
+    kernels: Kernels,
+    journal: Notes,
+) -> None:
+    """Write some ranges of a plan's tensors and note each; what the others need is for whoever publishes.
+
+    Args:
+        plan: what to do, with the tensors of `ranges` only.
+        readers: the input models, in the plan's order.
+        writer: where the output goes.
+        method: the recipe's method.
+        ranges: what to write, by tensor: whole blocks.
+        seed: seed of random masks.
+        threads: workers.
+        tile: elements per tile.
+        allow_nonfinite: let NaN and infinity pass.
+        kernels: as for `execute`.
+        journal: where finished ranges are noted.
+
+    Raises:
+        InputError: an input is not finite, or changed while it was read.
+    """
+    others = all_but(plan.steps, lambda step: ranges[step.out.name])
+    ledger = Ledger(plan, hashes=True, progress=None, journal=journal, finished=others)
+    bench = Bench(plan, readers, writer, method, ledger, seed, allow_nonfinite)
+    _run_tiles(bench, threads, tile, kernels, lambda _step: None)
+    for reader in readers:
+        reader.check_unchanged()
 
 
 def _check_unchanged(readers: Sequence[Reader], digests: Digests) -> None:
