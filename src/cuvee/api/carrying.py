@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from cuvee import methods
 from cuvee.api.arguments import unfit
 from cuvee.errors import Fault
+from cuvee.types import scheme_of
 
 if TYPE_CHECKING:
     from cuvee.checkpoint import FolderWriter
@@ -139,15 +140,19 @@ def _spread(
     crew: Crew,
 ) -> Digests:
     """Have the tensors of the output filled by a crew."""
+    from cuvee.checkpoint.folder import local_path
     from cuvee.execute.errand import Errand, portable
     from cuvee.execute.spread import execute_spread
 
+    root = (plan.recipe.root or Path()).absolute()
+    paths = [local_path(facts.ref.path, root) for facts in plan.models if scheme_of(facts.ref.path) is None]
     errand = Errand(
         run=uuid.uuid4().hex[:12],
         plan=portable(plan),
         layout=layout,
         out=writer.out,
-        root=(plan.recipe.root or Path()).absolute(),
+        root=root,
+        paths=tuple(path for path in paths if path.exists()),
         job=job,
         seed=way.seed,
         allow_nonfinite=way.allow_nonfinite,

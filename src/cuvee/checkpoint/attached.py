@@ -60,11 +60,6 @@ class AttachedWriter:
         if self._journal is not None:
             self._journal.close()
 
-    @property
-    def staging(self) -> Path:
-        """The hidden folder in which the output is being built."""
-        return self._places.staging
-
     def attempts(self, stem: str) -> dict[str, tuple[Entry, ...]]:
         """What other processes whose names begin so have noted, by name: an earlier attempt at the same work."""
         own = self._places.journal(stem).name

@@ -16,7 +16,9 @@ from cuvee.checkpoint import open_checkpoint
 from cuvee.checkpoint.attached import AttachedWriter
 from cuvee.checkpoint.job import job_differences
 from cuvee.checkpoint.journal import Entry, disjoint
+from cuvee.checkpoint.os_errors import told
 from cuvee.checkpoint.protocol import Layout, Reader
+from cuvee.checkpoint.staging import find_places
 from cuvee.errors import CuveeError, Fault, InputError, ResourceError, listed
 from cuvee.execute.lots import Lot
 from cuvee.execute.resume import Finished, Range, describe
@@ -39,6 +41,8 @@ class Errand:
         layout: where every byte stands.
         out: the output, as an absolute path.
         root: folder that relative model paths start from, absolute.
+        paths: the models that are files and folders, absolute: a worker that does not see one must not take its name
+            for that of a model on the hub.
         job: what the publishing run found, its inputs among it.
         seed, allow_nonfinite, kernels: as for `execute`.
         threads: threads for one lot.
@@ -51,6 +55,7 @@ class Errand:
     layout: Layout
     out: Path
     root: Path
+    paths: tuple[Path, ...]
     job: Mapping[str, Any]
     seed: int
     allow_nonfinite: bool
@@ -96,10 +101,11 @@ def _write(errand: Errand, number: int, lot: Lot) -> tuple[str, ...]:
     """Write what no earlier attempt at the lot has written."""
     stem = f"{errand.run}-{number}-"
     worker = f"{stem}{re.sub('[^A-Za-z0-9.]', '_', platform.node())}-{os.getpid()}"
+    with told("look at the folders of", errand.out):
+        _check_seen(*errand.paths, find_places(errand.out).staging)
     with _models(errand) as readers:
         _check_same(errand, readers)
         writer = AttachedWriter(errand.layout, errand.out, job=errand.job, worker=worker)
-        _check_seen(writer)
         with writer:
             earlier = writer.attempts(stem)
             done = _standing(writer, earlier)
@@ -189,12 +195,17 @@ def _unlike(part: str, how: str) -> str:
     return f"the worker {platform.node()} {what} than the run: {how}"
 
 
-def _check_seen(writer: AttachedWriter) -> None:
-    """Say what must be shared where a worker does not find the folder that the run has made.
+def _check_seen(*paths: Path) -> None:
+    """Say what must be shared where a worker does not find what the run has opened or made.
 
     Raises:
-        ResourceError: `not-shared`.
+        ResourceError: `not-shared`, for everything that it does not find.
     """
-    if not writer.staging.is_dir():
-        message = f"the worker {platform.node()} does not see {writer.staging}, in which the output is being built"
-        raise ResourceError(Fault("not-shared", message, None, str(writer.staging), SHARE))
+    where = platform.node()
+    faults = [
+        Fault("not-shared", f"the worker {where} does not see {path}", None, str(path), SHARE)
+        for path in paths
+        if not path.exists()
+    ]
+    if faults:
+        raise ResourceError(faults)

@@ -56,7 +56,8 @@ class RayCrew:
             )
         if threads is not None and threads > max(machines):
             message = f"`threads` must be at most {max(machines)}, the CPUs of the cluster's largest machine"
-            raise UsageError(Fault("bad-argument", f"{message}; found {threads}", subject="threads"))
+            hint = "give fewer --threads: there may be several tasks on a machine"
+            raise UsageError(Fault("bad-argument", f"{message}; found {threads}", subject="threads", hint=hint))
         self.threads = threads or min(machines)
         self.workers = sum(count // self.threads for count in machines)
 
@@ -149,13 +150,17 @@ def ray_crew(address: str | None, threads: int | None) -> Iterator[RayCrew]:
         threads: threads of a task.
 
     Raises:
-        UsageError: `missing-extra`: Ray is not installed.
+        UsageError: `missing-extra`: Ray is not installed; or this process is connected to another cluster.
         ResourceError: `no-cluster`: there is none.
     """
     ray = _imported()
     ours = not ray.is_initialized()
     if ours:
         _connect(address or AUTO)
+    elif address not in (None, AUTO, ray.get_runtime_context().gcs_address):
+        message = f"this process is connected to the Ray cluster at {ray.get_runtime_context().gcs_address} already"
+        hint = "leave `address` out, or call `ray.shutdown()` first"
+        raise UsageError(Fault("bad-argument", f"{message}; found {address!r}", subject="address", hint=hint))
     try:
         yield RayCrew(threads)
     finally:
