@@ -27,8 +27,8 @@ _GLANCE: Final = 0.3
 """Seconds between two looks at how far the workers are."""
 _REACH: Final = 5.0
 """Seconds that an address has to answer."""
-_STOP: Final = 15.0
-"""Seconds that tasks have to end when they are cancelled."""
+_STOP: Final = 8.0
+"""Seconds that tasks have to end when they are cancelled, each way."""
 _STORE: Final = 100 * 1024**2
 """Bytes of Ray's object store where it is started here: tensors never pass through it."""
 _START: Final = "start one with `ray start --head`, or give `--address local` to use this machine only"
@@ -97,14 +97,16 @@ def _taken(ref: Any) -> tuple[str, ...]:
 
 
 def _stop(pending: Sequence[Any]) -> None:
-    """End all tasks, and wait until nobody writes any more."""
+    """End all tasks, and wait until nobody writes any more: an interrupt, and where that does not help, the hard way."""
     import ray
 
+    left = list(pending)
     with suppress(Exception):  # the cluster may be what failed
-        for ref in pending:
-            ray.cancel(ref, force=True)
-        if pending:
-            ray.wait(list(pending), num_returns=len(pending), timeout=_STOP)
+        for force in (False, True):
+            for ref in left:
+                ray.cancel(ref, force=force)
+            if left:
+                _, left = ray.wait(left, num_returns=len(left), timeout=_STOP)
 
 
 @contextmanager
