@@ -97,7 +97,7 @@ def _taken(ref: Any) -> tuple[str, ...]:
 
 
 def _stop(pending: Sequence[Any]) -> None:
-    """End all tasks, and wait until nobody writes any more: an interrupt, and where that does not help, the hard way."""
+    """End all tasks, with an interrupt or else the hard way, and wait until nobody writes any more."""
     import ray
 
     left = list(pending)
