@@ -78,6 +78,10 @@ REASONS: Final[Mapping[str, str]] = {
     "memory": "not enough memory",
     "io-error": "the operating system could not read or write",
     "resume-mismatch": "what an interrupted run left is of another job, or damaged, and cannot be gone on with",
+    "no-cluster": "a Ray cluster that is not there, has no room, or was lost",
+    "not-shared": "a model or the folder of the output, which a worker does not see",
+    "worker-mismatch": "a worker that has other versions, or sees other inputs, than the run it works for",
+    "worker-died": "a worker that died again and again",
     "output-busy": "another run is writing the same output",
     # checks, output
     "check-failed": "a check of `verify` failed",

@@ -26,7 +26,7 @@ ADAPTERS = {
     "peft": None,
     "lm_eval": None,
     "numba": "fused/compiler.py",
-    "ray": None,
+    "ray": "execute/ray_tasks.py",
     "flwr": None,
 }
 RANKS = {

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from cuvee import methods
 from cuvee.api.arguments import AnyRecipe, as_path, as_recipe, callback_faults, refuse, switch_faults
+from cuvee.api.carrying import Executor, Way, crew_for, filled, form_soon, way_faults
 from cuvee.api.far_output import merge_far
 from cuvee.api.files import opened
-from cuvee.errors import Fault, number_faults
+from cuvee.errors import number_faults
 from cuvee.types import scheme_of
 
 if TYPE_CHECKING:
-    from cuvee.checkpoint import FolderWriter
-    from cuvee.checkpoint.protocol import Layout, Reader
-    from cuvee.execute import Digests, FormSoon, Kernels, Progress, Runner
-    from cuvee.planning import Plan, Workers
+    from cuvee.checkpoint.protocol import Layout
+    from cuvee.execute import Digests, Kernels, Progress, Runner
+    from cuvee.planning import Plan
     from cuvee.recipe import Recipe
 
 
@@ -71,6 +71,8 @@ def merge(
     sha256: bool = False,
     runner: Runner = "threaded",
     kernels: Kernels = "auto",
+    executor: Executor = "threads",
+    address: str | None = None,
     progress: Callable[[Progress], None] | None = None,
     staging: str | os.PathLike[str] | None = None,
     sending: Callable[[int, int, str], None] | None = None,
@@ -93,18 +95,24 @@ def merge(
         sha256: also take the SHA-256 of the weight files written.
         runner: `plain` merges tensor by tensor, whole: slower, and the definition of correct.
         kernels: `auto`, `fused` or `plain`: which form of the method's arithmetic; never changes a byte.
+        executor: `threads` of this process, or `ray`: tasks on the machines of a Ray cluster, which must share the
+            folders of the models and of the output. `threads` and `max_memory` are then those of one task.
+        address: for `ray`, the cluster: `host:port`, `auto` for the one that is running, which is the default, or
+            `local` to start one on this machine for this call.
         progress: called as the work goes on, from any thread.
         staging: for a URL, the folder to build in, which is kept; a temporary one by default.
         sending: for a URL, called with bytes sent, bytes in all and the file at hand, from any thread.
 
     Raises:
         UsageError: an argument is of the wrong type, `threads` or `tile` is below 1, `shard_size` is no size, `runner`
-            is unknown, or `out` is empty.
+            or `executor` is unknown, `address` is given without Ray, or `out` is empty; Ray is asked for and not
+            installed.
         RecipeError: faults of the recipe.
         InputError: faults of the models.
         OutputExists: `out` is there and `overwrite` is not given.
         ResourceError: not enough disk or memory, or no right to write; with `resume`, what an interrupted run left is
-            of another merge: the recipe, the seed, an input is not what it was.
+            of another merge: the recipe, the seed, an input is not what it was; there is no Ray cluster, or its
+            workers do not see what this process sees.
     """
     from cuvee.checkpoint import parse_size
 
@@ -113,13 +121,15 @@ def merge(
     else:
         target = as_path(out, "out", "the output must be a folder's name")
     limit = None if max_memory is None else parse_size(max_memory)
-    way = _Way(seed, threads, tile, limit, parse_size(shard_size), allow_nonfinite, sha256, runner, kernels, progress)
+    far = executor, address
+    shard_bytes = parse_size(shard_size)
+    way = Way(seed, threads, tile, limit, shard_bytes, allow_nonfinite, sha256, runner, kernels, *far, progress)
     refuse(
         [
             *number_faults(seed=seed, threads=threads, tile=tile),
             *switch_faults(overwrite=overwrite, resume=resume, allow_nonfinite=allow_nonfinite, sha256=sha256),
             *callback_faults(progress),
-            *_plain_faults(runner, limit),
+            *way_faults(way),
         ]
     )
     asked = as_recipe(recipe)
@@ -131,24 +141,8 @@ def merge(
     return _merge_here(asked, read, target, way, overwrite=overwrite, resume=resume)
 
 
-@dataclass(frozen=True)
-class _Way:
-    """How a recipe is carried out; see `merge`. Only the seed and what may pass can change a byte of a tensor."""
-
-    seed: int
-    threads: int | None
-    tile: int | None
-    limit: int | None
-    shard_bytes: int
-    allow_nonfinite: bool
-    sha256: bool
-    runner: Runner
-    kernels: Kernels
-    progress: Callable[[Progress], None] | None
-
-
 def _merge_here(
-    recipe: Recipe, read: list[Path], out: Path, way: _Way, *, overwrite: bool = False, resume: bool = False
+    recipe: Recipe, read: list[Path], out: Path, way: Way, *, overwrite: bool = False, resume: bool = False
 ) -> MergeResult:
     """Merge into a folder of this machine.
 
@@ -162,7 +156,7 @@ def _merge_here(
     """
     from cuvee.checkpoint import FolderWriter, plan_layout
     from cuvee.checkpoint.staging import sweep
-    from cuvee.execute import Digests, FormSoon
+    from cuvee.execute import Digests
     from cuvee.execute.already import already_made
     from cuvee.execute.publish import add_everything_else
     from cuvee.execute.resume import describe, told_to_resume
@@ -179,42 +173,13 @@ def _merge_here(
             return _result(out, plan, layout, made, Digests(), was_complete=True)
         job = describe(plan, readers, layout, seed=way.seed, allow_nonfinite=way.allow_nonfinite)
         protected = [*read, *(r.folder for r in readers if r.folder is not None)]
-        form = FormSoon(
-            plan,
-            readers,
-            methods.get(recipe.method),
-            seed=way.seed,
-            kernels=way.kernels,
-            allow_nonfinite=way.allow_nonfinite,
-        )
+        form = form_soon(plan, readers, way)
         kept = FolderWriter(layout, out, overwrite=overwrite, protected=protected, job=job, resume=resume)
-        with told_to_resume(kept), kept as writer:
-            digests = _run(plan, readers, writer, workers, way, form)
+        with crew_for(way) as crew, told_to_resume(kept), kept as writer:
+            digests = filled(plan, readers, writer, layout, job, workers, way, crew or form)
             record = add_everything_else(plan, readers, writer, layout, digests, spec, seed=way.seed, sha256=way.sha256)
             writer.publish()
     return _result(out, plan, layout, record, digests)
-
-
-def _run(
-    plan: Plan, readers: list[Reader], writer: FolderWriter, workers: Workers, way: _Way, form: FormSoon
-) -> Digests:
-    """Fill the tensors of the output."""
-    from cuvee.execute import execute
-
-    return execute(
-        plan,
-        readers,
-        writer,
-        methods.get(plan.recipe.method),
-        seed=way.seed,
-        threads=workers.threads,
-        tile=workers.tile,
-        allow_nonfinite=way.allow_nonfinite,
-        runner=way.runner,
-        form=form,
-        progress=way.progress,
-        journal=writer,
-    )
 
 
 def _result(
@@ -234,13 +199,6 @@ def _result(
         resumed_bytes=digests.resumed_bytes,
         was_complete=was_complete,
     )
-
-
-def _plain_faults(runner: str, limit: int | None) -> list[Fault]:
-    if runner != "plain" or limit is None:
-        return []
-    message = "`max_memory` cannot be kept by the plain runner, which takes tensors whole"
-    return [Fault("bad-argument", message, subject="max_memory", hint="leave out one of the two")]
 
 
 def _read_from(given: AnyRecipe, recipe: Recipe) -> list[Path]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from cuvee.checkpoint.job import job_faults
-from cuvee.checkpoint.journal import Entry, Journal, read_journal
+from cuvee.checkpoint.journal import Entry, Journal, Tail, read_journal
 from cuvee.checkpoint.os_errors import told
 from cuvee.checkpoint.protocol import Layout
 from cuvee.checkpoint.staged import StagedFiles
@@ -45,6 +45,7 @@ class AttachedWriter:
         self._journal: Journal | None = None
 
     def __enter__(self) -> Self:
+        self._check_run()
         if not self._files.attach():
             raise ResourceError(_nothing_begun(self._places))
         try:
@@ -59,6 +60,17 @@ class AttachedWriter:
         if self._journal is not None:
             self._journal.close()
 
+    def attempts(self, stem: str) -> dict[str, tuple[Entry, ...]]:
+        """What other processes whose names begin so have noted, by name: an earlier attempt at the same work."""
+        own = self._places.journal(stem).name
+        names = [path.name for path in self._places.journals() if path.name.startswith(own) and path != self._path]
+        pasts = {name: read_journal(self._path.with_name(name)) for name in names}
+        return {f"{stem}{name[len(own) :]}": past.entries for name, past in pasts.items() if past is not None}
+
+    def holds(self, entry: Entry) -> bool:
+        """Whether the bytes of a range that was journalled stand in their place."""
+        return self._files.holds(entry.tensor, entry.start, entry.stop, entry.written)
+
     def write(self, name: str, start: int, values: Tensor) -> None:
         """Put flat `values`, of the tensor's own dtype, at element `start` of a tensor; safe from any thread."""
         self._files.write(name, start, values)
@@ -72,6 +84,14 @@ class AttachedWriter:
         """The fingerprint of the tensor's bytes, read back from the file."""
         return self._files.digest(name)
 
+    def _check_run(self) -> None:
+        """Refuse to write where a run of another job has begun since this one was sent out."""
+        own = read_journal(self._places.journal())
+        if own is None:
+            raise ResourceError(_nothing_begun(self._places))
+        if faults := job_faults(own.job, self._job):
+            raise ResourceError(faults)
+
     def _open_journal(self) -> Journal:
         """The worker's journal, begun or gone on with: a worker that died may come again under its name."""
         past = read_journal(self._path)
@@ -81,6 +101,26 @@ class AttachedWriter:
         if faults := job_faults(past.job, self._job):
             raise ResourceError(faults)
         return Journal.again(self._path, past.length)
+
+
+class Following:
+    """What attached processes note, as they note it; for telling how far they are.
+
+    Args:
+        out: the output.
+        stem: what their names begin with.
+    """
+
+    def __init__(self, out: Path, stem: str) -> None:
+        self._places = find_places(out)
+        self._start = self._places.journal(stem).name
+        self._tails: dict[Path, Tail] = {}
+
+    def news(self) -> Iterator[Entry]:
+        """The ranges that were noted since this was last asked for."""
+        for path in self._places.journals():
+            if path.name.startswith(self._start):
+                yield from self._tails.setdefault(path, Tail(path)).news()
 
 
 def _nothing_begun(places: Places) -> Fault:

@@ -54,10 +54,20 @@ def job_faults(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[Fault]:
         was: the job of a journal.
         now: what is asked for.
     """
+    return [_fault(part, how) for part, how in job_differences(was, now).items()]
+
+
+def job_differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Every part of a job that is another one than it was, and how; places of inputs and their rights aside.
+
+    Args:
+        was: a job.
+        now: another, or the same.
+    """
     before, after = _without_places(was), _without_places(now)
     parts = [part for part in dict.fromkeys([*after, *before]) if before.get(part) != after.get(part)]
     named = [part for part in parts if part != _STEPS]
-    return [_fault(part, before, after) for part in named or parts]
+    return {part: _how(part, before, after) for part in named or parts}
 
 
 def touched_files(was: Mapping[str, Any], now: Mapping[str, Any]) -> frozenset[str]:
@@ -73,15 +83,16 @@ def _without_places(job: Mapping[str, Any]) -> dict[str, Any]:
     return {**job, INPUTS: inputs}
 
 
-def _fault(part: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Fault:
-    what = _WORDS.get(part, "the run is another one")
+def _how(part: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     if part == _STEPS:
-        detail = "what the models' configurations ask for"
-    else:
-        wide = isinstance(before.get(part), Mapping)
-        found = differences(before.get(part, _GONE), after.get(part, _GONE), "" if wide else part)
-        detail = listed(found)
-    message = f"{what} since the run that was interrupted: {detail}"
+        return ["what the models' configurations ask for"]
+    wide = isinstance(before.get(part), Mapping)
+    return list(differences(before.get(part, _GONE), after.get(part, _GONE), "" if wide else part))
+
+
+def _fault(part: str, how: Sequence[str]) -> Fault:
+    what = _WORDS.get(part, "the run is another one")
+    message = f"{what} since the run that was interrupted: {listed(how)}"
     return Fault("resume-mismatch", message, subject=part, hint=f"undo that, or {AFRESH}")
 
 

@@ -159,8 +159,36 @@ def read_journal(path: Path) -> Past | None:
     head = _parsed(first)
     if not isinstance(head, Mapping) or head.get("format") != FORMAT:
         raise ResourceError(_unreadable(path))
-    entries = (_entry(found) for line in lines[:-1] if (found := _parsed(line)) is not None)
-    return Past(head["job"], tuple(entries), len(data) - len(lines[-1]))
+    return Past(head["job"], tuple(_entries(lines[:-1])), len(data) - len(lines[-1]))
+
+
+class Tail:
+    """A journal that another process is writing, read as it grows; for telling how far that is.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._at = 0
+
+    def news(self) -> Iterator[Entry]:
+        """The ranges that were noted since this was last asked for; none where it cannot be read."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._at)
+                data = file.read()
+        except OSError:
+            return
+        whole = data.rfind(b"\n") + 1
+        first = self._at == 0
+        self._at += whole
+        yield from _entries(data[:whole].split(b"\n")[int(first) : -1])
+
+
+def _entries(lines: Iterable[bytes]) -> Iterator[Entry]:
+    return (_entry(found) for line in lines if (found := _parsed(line)) is not None)
 
 
 def _entry(data: Mapping[str, Any]) -> Entry:

@@ -101,14 +101,18 @@ class Reader(Protocol):
         """Let go of files and maps; reading afterwards is an error."""
 
 
-class Writer(Protocol):
-    """A checkpoint being written: the layout is fixed first, tensors are filled in any order, then all is published."""
+class Filler(Protocol):
+    """Tensors being filled."""
 
     def write(self, name: str, start: int, values: Tensor) -> None:
         """Put flat `values` (already in the tensor's dtype) at element `start` of a tensor; safe from any thread."""
 
     def digest(self, name: str) -> str:
         """The fingerprint (hex) of the tensor's bytes as written; call it when the tensor is complete."""
+
+
+class Writer(Filler, Protocol):
+    """A checkpoint being written: the layout is fixed first, tensors are filled in any order, then all is published."""
 
     def add_text(self, name: str, text: str) -> None:
         """Add a small text file to the output."""

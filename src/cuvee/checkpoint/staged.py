@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cuvee.checkpoint.digest import CHUNK, digest_chunks, digest_cuts
 from cuvee.checkpoint.flat import tensor_bytes
-from cuvee.checkpoint.os_errors import told
+from cuvee.checkpoint.layout import format_size
+from cuvee.checkpoint.os_errors import HINTS, told
 from cuvee.checkpoint.protocol import Layout, Placed, Shard
 from cuvee.checkpoint.ranges import read_into, read_pieces
 from cuvee.checkpoint.written import check_values
+from cuvee.errors import Fault, ResourceError
 from cuvee.types import DTYPES
 
 if TYPE_CHECKING:
@@ -63,6 +66,11 @@ class StagedFiles:
             self._files[shard.name] = descriptor
         return True
 
+    def attach_again(self) -> bool:
+        """Open the files anew: only then does a network file system promise to show what other machines wrote."""
+        self.close()
+        return self.attach()
+
     def write(self, name: str, start: int, values: Tensor) -> None:
         """Put flat `values`, of the tensor's own dtype, at element `start` of a tensor; safe from any thread."""
         file, placed = self._where[name]
@@ -111,6 +119,15 @@ def is_as_planned(layout: Layout, folder: Path) -> bool:
             if os.fstat(file.fileno()).st_size != shard.nbytes or file.read(len(shard.header)) != shard.header:
                 return False
     return True
+
+
+def check_space(layout: Layout, folder: Path) -> None:
+    """Refuse to begin what cannot end; other programs may still fill the disk, so files are allocated too."""
+    with told("look at the space of", folder):
+        free = shutil.disk_usage(folder).free
+    if layout.nbytes > free:
+        message = f"the output needs {format_size(layout.nbytes)} in {folder}, {format_size(free)} are free"
+        raise ResourceError(Fault("disk-full", message, None, str(folder), HINTS["disk-full"]))
 
 
 def _create(path: Path) -> int:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -12,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Self
 from cuvee.checkpoint.copying import copy_hashed
 from cuvee.checkpoint.job import job_faults, touched_files
 from cuvee.checkpoint.journal import Entry, Journal, Past, read_journal
-from cuvee.checkpoint.layout import INDEX, format_size
+from cuvee.checkpoint.layout import INDEX
 from cuvee.checkpoint.os_errors import HINTS, told
 from cuvee.checkpoint.protocol import Layout, SideFile
-from cuvee.checkpoint.staged import StagedFiles
+from cuvee.checkpoint.staged import StagedFiles, check_space
 from cuvee.checkpoint.staging import (
     check_output,
     clear,
@@ -125,6 +124,11 @@ class FolderWriter:
         return self._kept
 
     @property
+    def out(self) -> Path:
+        """The real place of the output."""
+        return self._places.out
+
+    @property
     def staging(self) -> Path:
         """The hidden folder in which the output is being built."""
         return self._places.staging
@@ -138,6 +142,13 @@ class FolderWriter:
         """Journal a range that has been written, for a run that may have to go on from there."""
         if self._journal is not None:
             self._journal.add(entry)
+
+    def gather(self, workers: Iterable[str]) -> None:
+        """Make what other processes wrote and noted (`attached.AttachedWriter`) part of the past."""
+        if not self._files.attach_again():
+            message = f"{self._places.staging} is not as it was begun"
+            raise ResourceError(Fault("io-error", message, None, str(self._places.staging), HINTS["io-error"]))
+        self._past += tuple(entry for worker in workers for entry in self.noted_by(worker))
 
     def noted_by(self, worker: str) -> tuple[Entry, ...]:
         """What another process that writes into the staging folder has noted so far (`attached.AttachedWriter`)."""
@@ -224,7 +235,7 @@ class FolderWriter:
         with told("clear away what a run that was killed left of", self._places.out):
             clear(self._places)
         self._check()
-        _check_space(self._layout, staging.parent)
+        check_space(self._layout, staging.parent)
         with told("make the folder", staging):
             staging.mkdir()
         self._files.create()
@@ -278,12 +289,3 @@ def _make_folders(folder: Path) -> list[Path]:
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     return made
-
-
-def _check_space(layout: Layout, folder: Path) -> None:
-    """Refuse to begin what cannot end; other programs may still fill the disk, so files are allocated too."""
-    with told("look at the space of", folder):
-        free = shutil.disk_usage(folder).free
-    if layout.nbytes > free:
-        message = f"the output needs {format_size(layout.nbytes)} in {folder}, {format_size(free)} are free"
-        raise ResourceError(Fault("disk-full", message, None, str(folder), HINTS["disk-full"]))

@@ -36,6 +36,8 @@ def merge(
     tile: Tile = None,
     max_memory: MaxMemory = None,
     kernels: Annotated[Literal["auto", "fused", "plain"], Parameter(name="--kernels")] = "auto",
+    executor: Literal["threads", "ray"] = "threads",
+    address: str | None = None,
     shard_size: Annotated[str, Parameter(name="--shard-size")] = "5GB",
     allow_nonfinite: Switch = False,
     sha256: Switch = False,
@@ -54,6 +56,7 @@ def merge(
         cuvee merge recipe.yml -o merged
         cuvee merge recipe.yml -o merged --overwrite --seed 7
         cuvee merge recipe.yml -o merged --resume
+        cuvee merge recipe.yml -o merged --executor ray --address local
         cuvee merge recipe.yml -o merged --dry-run
 
     Args:
@@ -70,6 +73,10 @@ def merge(
             free without it.
         kernels: Compiled loops or plain torch: speed, never the result. `auto`
             compiles for large jobs only.
+        executor: Threads of this process, or `ray`: tasks on a Ray cluster whose
+            machines share the folders of the models and of the output.
+        address: The Ray cluster: host:port, `auto` for the one that is running, or
+            `local` to start one here. `auto` without it.
         shard_size: Largest weight file, such as 5GB, 500MB or 2GiB.
         allow_nonfinite: Merge models that hold NaN or infinity.
         sha256: Record the SHA-256 of the weight files too.
@@ -107,6 +114,8 @@ def merge(
             tile=tile,
             max_memory=max_memory,
             kernels=kernels,
+            executor=executor,
+            address=address,
             shard_size=shard_size,
             allow_nonfinite=allow_nonfinite,
             sha256=sha256,

@@ -12,8 +12,8 @@ from torch import Tensor
 from cuvee.checkpoint.digest import TensorHash, digest_cuts
 from cuvee.checkpoint.flat import tensor_bytes
 from cuvee.checkpoint.journal import Entry
-from cuvee.checkpoint.protocol import Reader, Writer
-from cuvee.execute.resume import NOTHING, Finished, Keeper, Range
+from cuvee.checkpoint.protocol import Filler, Reader
+from cuvee.execute.resume import NOTHING, Finished, Notes, Range
 from cuvee.planning.model import Piece, Plan, Step
 from cuvee.types import DTYPES
 
@@ -63,7 +63,7 @@ class Ledger:
         *,
         hashes: bool,
         progress: Callable[[Progress], None] | None,
-        journal: Keeper | None = None,
+        journal: Notes | None = None,
         finished: Finished = NOTHING,
     ) -> None:
         self._journal = journal
@@ -87,14 +87,12 @@ class Ledger:
     def _recall(self, step: Step) -> None:
         """Take over the fingerprints of what is finished of a tensor."""
         for entry in self._finished.entries.get(step.out.name, ()):
-            pairs: list[tuple[TensorHash, bytes]] = [
-                (_room_for(self._read, piece, step.out.numel), digests)
-                for piece, digests in zip(step.pieces, entry.read)
-                if digests
-            ]
-            pairs.append((_room_for(self._written, step.out.name, step.out.numel), entry.written))
+            numel = step.out.numel
+            pairs = [(_room_for(self._read, piece, numel), known) for piece, known in zip(step.pieces, entry.read)]
+            pairs.append((_room_for(self._written, step.out.name, numel), entry.written))
             for found, digests in pairs:
-                found.take(entry.start, entry.stop, digests)
+                if digests:
+                    found.take(entry.start, entry.stop, digests)
 
     @property
     def digests(self) -> Digests:
@@ -130,7 +128,7 @@ class Ledger:
             read = tuple(b"" if passed is None else passed.known(start, stop) for passed in hashes)
             self._journal.note(Entry(name, start, stop, digests, read))
 
-    def complete(self, step: Step, readers: Sequence[Reader], writer: Writer) -> None:
+    def complete(self, step: Step, readers: Sequence[Reader], writer: Filler) -> None:
         """A step is complete; what did not pass through in whole chunks is read again for its fingerprint."""
         if not self._hashes:
             return

@@ -26,7 +26,14 @@ from cuvee.tensors import BLOCK
 Range = tuple[int, int]
 
 
-class Keeper(Protocol):
+class Notes(Protocol):
+    """Where finished ranges are noted."""
+
+    def note(self, entry: Entry) -> None:
+        """Note a range as written."""
+
+
+class Keeper(Notes, Protocol):
     """A writer that keeps a journal."""
 
     @property
@@ -46,9 +53,6 @@ class Keeper(Protocol):
 
     def take_over(self, entry: Entry) -> None:
         """Count a noted range as written."""
-
-    def note(self, entry: Entry) -> None:
-        """Note a range as written."""
 
 
 def describe(

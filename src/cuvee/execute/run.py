@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, get_args
 
 from cuvee.checkpoint.identity import changed, was_touched
-from cuvee.checkpoint.protocol import Reader, Writer
+from cuvee.checkpoint.protocol import Filler, Reader
 from cuvee.errors import Fault, InputError, UsageError, number_faults
 from cuvee.execute.forms import FormSoon, Kernels
 from cuvee.execute.ledger import Digests, Ledger, Progress
+from cuvee.execute.lots import all_but
 from cuvee.execute.plain import run_step
 from cuvee.execute.preflight import preflight
-from cuvee.execute.resume import NOTHING, Keeper, take_over
+from cuvee.execute.resume import NOTHING, Keeper, Notes, Range, take_over
 from cuvee.execute.threaded import run_threaded
 from cuvee.execute.work import Bench
 from cuvee.methods import Method
@@ -25,7 +26,7 @@ Runner = Literal["threaded", "plain"]
 def execute(
     plan: Plan,
     readers: Sequence[Reader],
-    writer: Writer,
+    writer: Filler,
     method: Method,
     *,
     seed: int = 0,
@@ -70,6 +71,43 @@ def execute(
     _check_choice("kernels", kernels, get_args(Kernels))
     soon = form or FormSoon(plan, readers, method, seed=seed, kernels=kernels, allow_nonfinite=allow_nonfinite)
     preflight(plan, readers)
+    return carry_out(
+        plan,
+        readers,
+        writer,
+        method,
+        seed=seed,
+        threads=threads,
+        tile=tile,
+        allow_nonfinite=allow_nonfinite,
+        runner=runner,
+        kernels=kernels,
+        form=soon,
+        hashes=hashes,
+        progress=progress,
+        journal=journal,
+    )
+
+
+def carry_out(
+    plan: Plan,
+    readers: Sequence[Reader],
+    writer: Filler,
+    method: Method,
+    *,
+    seed: int,
+    threads: int | None,
+    tile: int | None,
+    allow_nonfinite: bool,
+    runner: Runner,
+    kernels: Kernels,
+    form: FormSoon | None = None,
+    hashes: bool = True,
+    progress: Callable[[Progress], None] | None,
+    journal: Keeper | None,
+) -> Digests:
+    """Do what `execute` does, after its checks."""
+    soon = form or FormSoon(plan, readers, method, seed=seed, kernels=kernels, allow_nonfinite=allow_nonfinite)
     ended = NOTHING if journal is None else take_over(plan, readers, journal)
     ledger = Ledger(plan, hashes=hashes, progress=progress, journal=journal, finished=ended)
     bench = Bench(plan, readers, writer, method, ledger, seed, allow_nonfinite)
@@ -78,8 +116,7 @@ def execute(
         ledger.complete(step, readers, writer)
 
     if runner == "threaded":
-        width = tile or DEFAULT_TILE
-        run_threaded(bench, threads=threads or default_threads(), tile=width, finished=finished, fast=soon.get())
+        _run_tiles(bench, threads, tile, soon, finished)
     for step in plan.steps:
         if runner == "plain":
             run_step(bench, step)
@@ -87,6 +124,54 @@ def execute(
             finished(step)
     _check_unchanged(readers, ledger.digests)
     return ledger.digests
+
+
+def _run_tiles(
+    bench: Bench, threads: int | None, tile: int | None, form: FormSoon, finished: Callable[[Step], None]
+) -> None:
+    width = tile or DEFAULT_TILE
+    run_threaded(bench, threads=threads or default_threads(), tile=width, finished=finished, fast=form.get())
+
+
+def write_ranges(
+    plan: Plan,
+    readers: Sequence[Reader],
+    writer: Filler,
+    method: Method,
+    ranges: Mapping[str, Sequence[Range]],
+    *,
+    seed: int,
+    threads: int,
+    tile: int,
+    allow_nonfinite: bool,
+    kernels: Kernels,
+    journal: Notes,
+) -> None:
+    """Write some ranges of a plan's tensors and note each; what the others need is for whoever publishes.
+
+    Args:
+        plan: what to do, with the tensors of `ranges` only.
+        readers: the input models, in the plan's order.
+        writer: where the output goes.
+        method: the recipe's method.
+        ranges: what to write, by tensor: whole blocks.
+        seed: seed of random masks.
+        threads: workers.
+        tile: elements per tile.
+        allow_nonfinite: let NaN and infinity pass.
+        kernels: as for `execute`.
+        journal: where finished ranges are noted.
+
+    Raises:
+        InputError: an input is not finite, or changed while it was read.
+    """
+    others = all_but(plan.steps, lambda step: ranges[step.out.name])
+    ledger = Ledger(plan, hashes=True, progress=None, journal=journal, finished=others)
+    bench = Bench(plan, readers, writer, method, ledger, seed, allow_nonfinite)
+    form = FormSoon(plan, readers, method, seed=seed, kernels=kernels, allow_nonfinite=allow_nonfinite)
+    _run_tiles(bench, threads, tile, form, lambda _step: None)
+    for reader in readers:
+        reader.check_unchanged()
 
 
 def _check_unchanged(readers: Sequence[Reader], digests: Digests) -> None:

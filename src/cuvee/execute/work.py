@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cuvee import tensors
-from cuvee.checkpoint.protocol import Reader, Writer
+from cuvee.checkpoint.protocol import Filler, Reader
 from cuvee.errors import Fault, InputError
 from cuvee.execute.ledger import Ledger
 from cuvee.methods import Job, Method
@@ -35,7 +35,7 @@ class Bench:
 
     plan: Plan
     readers: Sequence[Reader]
-    writer: Writer
+    writer: Filler
     method: Method
     ledger: Ledger
     seed: int = 0
