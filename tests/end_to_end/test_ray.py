@@ -192,7 +192,10 @@ def test_a_worker_is_killed(cluster: str, room: Yard, built: Path) -> None:
 
 
 def test_what_a_worker_finds_in_an_input(cluster: str, room: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(FolderWriter, "gather")  # it is told before this process would find it itself
+    def never(*_: object) -> None:
+        raise AssertionError("it is told before this process would find it itself")
+
+    monkeypatch.setattr(FolderWriter, "gather", never)
     shutil.rmtree(room.root / "b")
     room.model("b", spoilt(2, HEAD, 7, float("nan"), **SIZES))
     asked = room.root / "ties.yml"
