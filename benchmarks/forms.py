@@ -146,10 +146,11 @@ def _copied(bits: Any, runs: Any) -> Any:
 
 @dataclass(frozen=True)
 class Compiled:
-    """The combination of one tile by `torch.compile`: seconds to compile, and per tile when it is."""
+    """The combination of one tile by `torch.compile`: seconds to compile, and per tile then; same bytes as eager?"""
 
     compiling: float
     per_tile: float
+    same: bool
 
 
 def compiled_by_torch(bed: Bed, repeats: int) -> Compiled:
@@ -162,8 +163,8 @@ def compiled_by_torch(bed: Bed, repeats: int) -> Compiled:
     logging.getLogger("torch").setLevel(logging.CRITICAL)  # what cannot be compiled is told in the table
     made = torch.compile(tile, dynamic=False)
     _, compiling = timed(made)
-    made()
-    return Compiled(compiling, min(timed(made)[1] for _ in range(repeats)))
+    same = torch.equal(made(), tile())
+    return Compiled(compiling, min(timed(made)[1] for _ in range(repeats)), same)
 
 
 def _tile_of(bed: Bed, known: Any) -> Callable[[], Tensor]:

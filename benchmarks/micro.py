@@ -28,13 +28,14 @@ from cuvee.execute.heap import keep_freed_memory
 
 HERE = Path(__file__).parent
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
-COLUMNS = ("method", "dtype", "pass", "eager", "fused", "eager ÷ fused", "torch.compile", "its compiling, s")
+COLUMNS = ("method", "dtype", "pass", "eager", "fused", "eager ÷ fused", "torch.compile", "compiling, s", "same bytes")
 EXPLAINED = (
-    "Nanoseconds per entry and model, medians (least – largest); the base counts as a model. One thread. *eager* is the "
-    "plain form as the engine runs it on tiles, *fused* the loop that numba compiles, with the copy of a tile into the "
-    "worker's own memory. *torch.compile* is the eager combination — stacking, arithmetic, rounding — of one tile, best "
-    "of as many runs; seconds of compiling are those of this process, with whatever its cache held. Passes of the fused "
-    "form may be other ones than those of the eager form: a sample first, then what it left open."
+    "Nanoseconds per entry and model, medians (least – largest); the base counts as a model. One thread. *eager* is "
+    "the plain form as the engine runs it on tiles, *fused* the loop that numba compiles, with the copy of a tile into "
+    "the worker's own memory. *torch.compile* is the eager combination — stacking, arithmetic, rounding — of one tile, "
+    "best of as many runs; seconds of compiling are those of this process, with whatever its cache held; *same bytes* "
+    "says whether it rounds as the eager form does. Passes of the fused form may be other ones than those of the eager "
+    "form: a sample first, then what it left open."
 )
 
 
@@ -50,6 +51,7 @@ class Row:
     fused: tuple[float, float, float] | None
     compiled: float | None = None
     compiling_seconds: float | None = None
+    compiled_same: bool | None = None
     compile_error: str | None = None
 
 
@@ -115,6 +117,7 @@ def compiled_of(bed: forms.Bed, repeats: int) -> dict[str, Any]:
     return {
         "compiled": found.per_tile / ((stop - start) * len(bed.rows)) * 1e9,
         "compiling_seconds": found.compiling,
+        "compiled_same": found.same,
     }
 
 
@@ -122,7 +125,8 @@ def cells(row: Row) -> tuple[str, ...]:
     ratio = f"{row.eager[0] / row.fused[0]:.1f}" if row.eager and row.fused else ""
     compiled = "fails" if row.compile_error else "" if row.compiled is None else f"{row.compiled:.2f}"
     seconds = "" if row.compiling_seconds is None else f"{row.compiling_seconds:.1f}"
-    return (row.method, row.dtype, row.step, _told(row.eager), _told(row.fused), ratio, compiled, seconds)
+    same = "" if row.compiled_same is None else "yes" if row.compiled_same else "no"
+    return (row.method, row.dtype, row.step, _told(row.eager), _told(row.fused), ratio, compiled, seconds, same)
 
 
 def _told(value: tuple[float, float, float] | None) -> str:
