@@ -38,7 +38,7 @@ EXPLAINED = (
 )
 
 PREDICTED = (
-    "Predicted by `cuvee plan` after a calibration in the folder of the outputs, made just before the first round. "
+    "Predicted as by `cuvee plan`, after a calibration in the folder of the outputs just before the first round. "
     "Measured is the median. The memory said by a plan is a bound, not an estimate."
 )
 
