@@ -75,7 +75,7 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--smoke", action="store_true", help="one method, tiny models, once: does the script work?")
     asked = parser.parse_args(given)
     if asked.smoke:
-        asked.methods, asked.counts, asked.count_size, asked.sizes = ["linear"], [2], "tiny", ["tiny"]
+        asked.methods, asked.counts, asked.count_size, asked.sizes = ["linear"], [3], "tiny", ["tiny"]
         asked.workers, asked.repeats = [1], 1
     return asked
 
