@@ -10,7 +10,7 @@ OUT    ?= demo-out
 # What docs/differences.md speaks of; tests/peers refuse another mergekit.
 RIVAL  := mergekit==0.1.5 transformers==5.23.0
 
-.PHONY: demo test check lint types contract slow soak bench fuzz peers setup clean
+.PHONY: demo test check lint types contract slow soak bench bench-micro bench-scaling fuzz peers setup clean
 
 setup: $(STAMP)
 
@@ -45,8 +45,20 @@ slow: $(STAMP)
 soak: $(STAMP)
 	$(BIN)/python -m pytest -m slow -s tests/end_to_end/test_soak.py tests/end_to_end/test_resume.py
 
+# Against the floor that the hardware sets and, where PEER_PYTHON names an interpreter that has mergekit, against that.
+# BENCH="--size 0.1" and the like narrow it; the scripts say what they take.
+BENCH ?=
+
 bench: $(STAMP)
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/run.py $(BENCH)
+
+# What a method's arithmetic costs per entry, in each of its forms.
+bench-micro: $(STAMP)
+	$(BIN)/python benchmarks/micro.py $(BENCH)
+
+# How time grows with models, parameters and workers.
+bench-scaling: $(STAMP)
+	$(BIN)/python benchmarks/scaling.py $(BENCH)
 
 # Inputs for each parser; FUZZ="--seed 7 --target header" narrows it. What fails is saved in fuzz-failures/.
 FUZZ ?= --inputs 100000

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-METHODS = ("linear", "slerp", "task_arithmetic", "ties", "dare_ties")
+from recipes import PEER, models_read, recipe
+
 SMOKE_METHODS = ("linear", "ties")
 FLOOR, START = "floor", "start-up"
 
@@ -36,28 +37,9 @@ class Case:
     reads: int
 
 
-def recipe(method: str, models: Path) -> dict[str, Any]:
-    """The recipe of a method over the models of a folder."""
-    tunes = [str(models / name) for name in "abc"]
-    if method == "linear":
-        return _listed(method, tunes, weight=[0.5, 0.3, 0.2])
-    if method == "slerp":
-        found = _listed(method, tunes[:2])
-        return found | {"base_model": tunes[0], "parameters": {"t": 0.35}}
-    found = _listed(
-        method, tunes, weight=[0.5, 0.3, 0.4], **({} if method == "task_arithmetic" else {"density": [0.5] * 3})
-    )
-    return found | {"base_model": str(models / "base")}
-
-
-def _listed(method: str, models: Sequence[str], **each: Sequence[float]) -> dict[str, Any]:
-    listed = [{"model": m, "parameters": {k: v[i] for k, v in each.items()}} for i, m in enumerate(models)]
-    return {"merge_method": method, "models": listed, "dtype": "bfloat16"}
-
-
-def models_read(method: str) -> int:
-    """2 for slerp, 3 for linear, 4 where there is a base too."""
-    return {"linear": 3, "slerp": 2}.get(method, 4)
+def floor_name(reads: int) -> str:
+    """What the floor of so many models is called."""
+    return f"{reads} model" if reads == 1 else f"{reads} models"
 
 
 def cases(methods: Sequence[str], large: Path, tiny: Path, room: Path, peer: Path | None) -> list[Case]:
@@ -73,13 +55,15 @@ def cases(methods: Sequence[str], large: Path, tiny: Path, room: Path, peer: Pat
     one = (large / "a" / "model.safetensors").stat().st_size
     counts = sorted({models_read(method) for method in methods})
     found = [_floor(large, room, count, one) for count in counts]
-    tools: dict[str, Any] = {"cuvee": _cuvee} | ({"mergekit": lambda *p: _mergekit(peer, *p)} if peer else {})
+    tools: dict[str, Any] = {"cuvee": cuvee} | ({"mergekit": lambda *p: _mergekit(peer, *p)} if peer else {})
     for who, command in tools.items():
         out = room / "out"
-        start = _write(room / "start-up.yml", recipe("linear", tiny))
+        start = write(room / "start-up.yml", recipe("linear", tiny))
         found.append(Case(who, START, command(start, out), out, 0, 0))
         for method in methods:
-            asked = _write(room / f"{method}.yml", recipe(method, large))
+            if who == "mergekit" and method not in PEER:
+                continue
+            asked = write(room / f"{method}.yml", recipe(method, large))
             reads = models_read(method)
             found.append(Case(who, method, command(asked, out), out, (reads + 1) * one, reads))
     return found
@@ -93,11 +77,12 @@ def _floor(models: Path, room: Path, count: int, one: int) -> Case:
     first = shlex.quote(str(models / "a"))
     copy = "cp -r --reflink=never" if sys.platform == "linux" else "cp -r"  # a reflink moves no bytes
     script = f"cat {files} > /dev/null && {copy} {first} {shlex.quote(str(out))}"
-    return Case(FLOOR, f"{count} models", ("sh", "-c", script), out, (count + 1) * one, count)
+    return Case(FLOOR, floor_name(count), ("sh", "-c", script), out, (count + 1) * one, count)
 
 
-def _cuvee(asked: Path, out: Path) -> Sequence[str]:
-    return (sys.executable, "-m", "cuvee", "merge", str(asked), "-o", str(out))
+def cuvee(asked: Path, out: Path, *options: str) -> Sequence[str]:
+    """The command of a merge by Cuvee."""
+    return (sys.executable, "-m", "cuvee", "merge", str(asked), "-o", str(out), *options)
 
 
 def _mergekit(peer: Path, asked: Path, out: Path) -> Sequence[str]:
@@ -106,7 +91,7 @@ def _mergekit(peer: Path, asked: Path, out: Path) -> Sequence[str]:
     return (str(peer), str(program), str(asked), str(out), *options)
 
 
-def _write(path: Path, content: Mapping[str, Any]) -> Path:
+def write(path: Path, content: Mapping[str, Any]) -> Path:
     """JSON is YAML."""
     path.write_text(json.dumps(content, indent=1), "utf-8")
     return path

@@ -16,6 +16,8 @@ from statistics import median
 
 from cases import Case
 
+import cuvee
+
 SAMPLE = 0.005
 """Seconds between two looks at the memory."""
 
@@ -52,7 +54,7 @@ def run(case: Case) -> Run:
     _remove(case.out)
     with tempfile.TemporaryFile() as said:
         begin = time.perf_counter()
-        process = subprocess.Popen(case.command, stdout=said, stderr=said, env=_environment())
+        process = subprocess.Popen(case.command, stdout=said, stderr=said, env=environment(case.who))
         watcher = _Watcher(process.pid)
         try:
             _, status, usage = os.wait4(process.pid, 0)
@@ -69,10 +71,11 @@ def run(case: Case) -> Run:
     return Run(wall, usage.ru_utime + usage.ru_stime, peak)
 
 
-def _environment() -> dict[str, str]:
-    """No look-ups on the network, and each tool's own choice of threads."""
+def environment(who: str) -> dict[str, str]:
+    """No look-ups on the network, each tool's own choice of threads, and the Cuvee that this script has imported."""
     kept = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "PYTHONPATH")}
-    return kept | {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    own = {"PYTHONPATH": str(Path(cuvee.__file__).parents[1])} if who == "cuvee" else {}
+    return kept | own | {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
 def _remove(out: Path) -> None:

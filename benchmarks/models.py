@@ -112,8 +112,10 @@ def nbytes(folder: Path) -> int:
 
 
 def place(built: Path, folder: Path) -> Path:
-    """A copy of the models where the merges are to read them; nothing is done if they are there already."""
+    """The models where the merges are to read them: copied, unless they lie on the same file system already."""
     there = folder / built.name
+    if built.stat().st_dev == folder.stat().st_dev:
+        return built
     if there.resolve() != built.resolve() and not (there / "complete").exists():
         shutil.rmtree(there, ignore_errors=True)
         shutil.copytree(built, there)

@@ -44,6 +44,11 @@ def test_a_tiny_run(done: subprocess.CompletedProcess[str], room: Path) -> None:
     for row in rows.values():
         assert 0 < row["wall"]["low"] <= row["wall"]["middle"] <= row["wall"]["high"]
     assert rows["cuvee", "ties"]["net_by_floor"] is not None
+    assert [row["runs"] for row in rows.values()] == [1] * len(rows)
+    predictions = {one["what"]: one for one in found["predictions"]}
+    assert predictions.keys() == {"linear", "ties"}
+    assert predictions["ties"]["ratio"] == predictions["ties"]["seconds"] / rows["cuvee", "ties"]["wall"]["middle"]
+    assert predictions["ties"]["memory"] > predictions["ties"]["measured_memory"] > 0
     assert list((room / "models").iterdir()) == [], "the models are taken away again"
 
 

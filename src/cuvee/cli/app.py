@@ -40,6 +40,7 @@ VERBS: Final = (
     Verb("inspect", "Say what a model is: architecture, layers, dtypes, parameters.", _LOOK),
     Verb("diff", "Compare two models layer by layer.", _LOOK),
     Verb("methods", "List the merge methods, or explain one.", _LOOK),
+    Verb("env", "Say what Cuvee runs on: versions, cores, memory, extras, how fast it is.", _LOOK),
     Verb("schema", "Print the JSON Schema of recipes, for editors.", _LOOK),
 )
 

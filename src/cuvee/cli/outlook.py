@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cuvee.api.forecast import Forecast
     from cuvee.planning import Cost, Effect, Plan, Workers
 
 
@@ -35,7 +36,7 @@ class Outlook:
         recipe, out: the recipe file, and where the output would go.
         overwrite: whether what is there may be replaced.
         occupied: whether something stands there.
-        plan, workers, cost, disk: what would be done, and what it takes.
+        plan, workers, cost, disk, forecast: what would be done, and what it takes.
     """
 
     recipe: Path
@@ -46,6 +47,7 @@ class Outlook:
     workers: Workers
     cost: Cost
     disk: Disk
+    forecast: Forecast
 
 
 def look_ahead(
@@ -71,6 +73,7 @@ def look_ahead(
         ResourceError: the memory does not do, or the place for the output cannot be looked at.
     """
     from cuvee import api
+    from cuvee.api.forecast import forecast
     from cuvee.checkpoint.layout import parse_size
     from cuvee.checkpoint.os_errors import told
     from cuvee.planning import cost, fit_workers
@@ -80,7 +83,9 @@ def look_ahead(
     workers = fit_workers(made, limit, threads, tile)
     price = cost(made, workers, keeps=limit is None)
     with told("look at", out or Path()):
-        return Outlook(recipe, out, overwrite, is_occupied(out), made, workers, price, disk_for(made, out))
+        disk = disk_for(made, out)
+        time = forecast(made, workers, disk.path)
+        return Outlook(recipe, out, overwrite, is_occupied(out), made, workers, price, disk, time)
 
 
 def is_occupied(out: Path | None) -> bool:

@@ -30,8 +30,8 @@ def plan(
 
     Told are the models, what becomes of their tensors, the parameters of every
     model in every layer (what gradients and filters come to), changes of the
-    configuration, bytes to read and write, peak memory, and disk. Whatever does
-    not fit is told at once. With --json every tensor is listed.
+    configuration, bytes to read and write, peak memory, time, and disk. Whatever
+    does not fit is told at once. With --json every tensor is listed.
 
     For example:
 
@@ -80,6 +80,7 @@ def data_of(outlook: Outlook) -> dict[str, Any]:
         "tied": {tied.name: tied.same_as for tied in plan.tied},
         "arithmetic": arithmetic(plan),
         "cost": {**asdict(outlook.cost), **asdict(outlook.workers)},
+        "time": _time(outlook),
         "disk": {**asdict(outlook.disk), "enough": outlook.disk.enough, "occupied": outlook.occupied},
         "effects": [_effect(effect) for effect in effects_of(plan)],
         "config_changes": plan.config_changes,
@@ -101,6 +102,11 @@ def _model(plan: Plan, number: int) -> dict[str, Any]:
         "base": facts.is_base,
         "donor": number == plan.donor,
     }
+
+
+def _time(outlook: Outlook) -> dict[str, Any]:
+    made = outlook.forecast.prediction
+    return {"seconds": made.seconds, **asdict(made), "basis": outlook.forecast.basis}
 
 
 def _effect(effect: Effect) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from cuvee.cli.console import plain
 from cuvee.cli.outlook import Outlook, arithmetic, copied_by_reason, effects_of
 from cuvee.cli.tables import Column, FirstThatFits, facts, table
-from cuvee.cli.words import counted, fates, in_millions, setting, shortened, span, summary
+from cuvee.cli.words import counted, duration, fates, in_millions, setting, shortened, span, summary
 from cuvee.errors import listed
 
 if TYPE_CHECKING:
@@ -86,10 +86,22 @@ def _costs(outlook: Outlook) -> Iterator[tuple[str, str]]:
     yield "read, write", f"{format_size(cost.read)}, {format_size(cost.write)}"
     who = f"{counted(workers.threads, 'thread')}, tiles of {workers.tile:,} elements"
     yield "peak memory", f"at most {format_size(cost.memory)} besides file cache ({who})"
+    yield "time", _time(outlook)
     verdict = "" if disk.enough else " — not enough"
     yield "disk", f"{format_size(disk.needed)} needed, {format_size(disk.free)} free at {disk.path}{verdict}"
     given = "--overwrite replaces it" if outlook.overwrite else "--overwrite will be needed"
     yield "output", f"{outlook.out} is there already: {given}" if outlook.occupied else ""
+
+
+def _time(outlook: Outlook) -> str:
+    """Seconds, and what they rest on."""
+    made, basis = outlook.forecast.prediction, outlook.forecast.basis
+    rest = {
+        "measured": "as measured here",
+        "measured-elsewhere": "as measured here, on another disk",
+        "assumed": "on a small server; `cuvee env --calibrate` measures this machine",
+    }
+    return f"about {duration(made.seconds)}, {duration(made.start)} of it to start ({made.form} kernels; {rest[basis]})"
 
 
 def together(effects: Sequence[Effect]) -> list[Effect]:

@@ -26,10 +26,10 @@ SAVES: Final = {
 
 _START: Final = 0.5
 """Seconds that numba takes to be imported and to find what it has compiled before, measured."""
-_COMPILE: Final = 3.0
+COMPILING: Final = 3.0
 """Seconds that compiling a method takes, measured."""
 
-__all__ = ["SAVES", "available", "form_of", "is_cached", "is_worth_it", "note_used"]
+__all__ = ["COMPILING", "SAVES", "available", "form_of", "is_cached", "is_worth_it", "note_used"]
 
 
 def is_worth_it(name: str, kinds: str, entries: int) -> bool:
@@ -40,7 +40,7 @@ def is_worth_it(name: str, kinds: str, entries: int) -> bool:
         kinds: the dtypes that it reads and writes.
         entries: entries of all inputs that it would be run on.
     """
-    ready = _START if is_cached(name, kinds) else _START + _COMPILE
+    ready = _START if is_cached(name, kinds) else _START + COMPILING
     return entries * SAVES.get(name, 0.0) * 1e-9 > ready
 
 
