@@ -50,9 +50,20 @@ def run(case: Case) -> Run:
         RuntimeError: the process failed; with the end of what it said.
     """
     _remove(case.out)
+    found = watch(case.command, f"{case.who} {case.what}")
+    _remove(case.out)
+    return found
+
+
+def watch(command: Sequence[str], name: str) -> Run:
+    """Run a command once.
+
+    Raises:
+        RuntimeError: the process failed; with the end of what it said.
+    """
     with tempfile.TemporaryFile() as said:
         begin = time.perf_counter()
-        process = subprocess.Popen(case.command, stdout=said, stderr=said, env=_environment())
+        process = subprocess.Popen(command, stdout=said, stderr=said, env=_environment())
         watcher = _Watcher(process.pid)
         try:
             _, status, usage = os.wait4(process.pid, 0)
@@ -64,8 +75,7 @@ def run(case: Case) -> Run:
         peak = watcher.stop()
         if process.returncode != 0:
             said.seek(0)
-            raise RuntimeError(f"{case.who} {case.what} failed:\n{said.read().decode(errors='replace')[-3000:]}")
-    _remove(case.out)
+            raise RuntimeError(f"{name} failed:\n{said.read().decode(errors='replace')[-3000:]}")
     return Run(wall, usage.ru_utime + usage.ru_stime, peak)
 
 

@@ -64,6 +64,11 @@ class ShardedWeights:
         """All weight files; their index is read once, on opening."""
         return tuple(file for weights in self._files.values() for file in weights.input_files)
 
+    @property
+    def held(self) -> int:
+        """What all files together hold in memory."""
+        return sum(weights.held for weights in self._files.values())
+
     def read(self, name: str, start: int, stop: int) -> Tensor:
         """Elements `start` to `stop` (not included), from the file that holds the tensor."""
         return self._files[self._where[name]].read(name, start, stop)
