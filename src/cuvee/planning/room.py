@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -10,7 +11,7 @@ from typing import Final
 from cuvee.errors import Fault, ResourceError
 from cuvee.methods import METHODS
 from cuvee.planning.free import free_memory
-from cuvee.planning.model import Plan, Step
+from cuvee.planning.model import Action, Plan
 
 _MIB: Final = 1 << 20
 DEFAULT_TILE: Final = 1 << 18
@@ -81,17 +82,21 @@ def _buffers(plan: Plan, workers: Workers) -> int:
 
 def _under_way(plan: Plan, workers: Workers) -> int:
     """What is held of the tensors that may be open at a time: one per worker, the largest ones."""
-    held = sorted((_of_tensor(plan, step, workers.tile) for step in plan.steps), reverse=True)
-    return sum(held[: workers.threads])
+    alike = Counter((step.action, step.out.numel, len(step.pieces)) for step in plan.steps)
+    held = sorted(((_of_tensor(plan, *kind, workers.tile), count) for kind, count in alike.items()), reverse=True)
+    total, left = 0, workers.threads
+    for nbytes, count in held:
+        total += nbytes * min(count, left)
+        left -= min(count, left)
+    return total
 
 
-def _of_tensor(plan: Plan, step: Step, tile: int) -> int:
+def _of_tensor(plan: Plan, action: Action, numel: int, pieces: int, tile: int) -> int:
     """What passes hold of a tensor, and what is kept of each of its tiles."""
-    pieces = len(step.pieces)
-    tiles = -(-step.out.numel // tile) * (_PER_TILE + _PER_TILE_AND_INPUT * pieces)
-    if step.action == "copy" or plan.recipe.method not in METHODS:
+    tiles = -(-numel // tile) * (_PER_TILE + _PER_TILE_AND_INPUT * pieces)
+    if action == "copy" or plan.recipe.method not in METHODS:
         return tiles
-    return tiles + METHODS.get(plan.recipe.method).holds(step.out.numel, pieces, tile)
+    return tiles + METHODS.get(plan.recipe.method).holds(numel, pieces, tile)
 
 
 def fit_workers(plan: Plan, limit: int | None, threads: int | None = None, tile: int | None = None) -> Workers:
@@ -108,12 +113,14 @@ def fit_workers(plan: Plan, limit: int | None, threads: int | None = None, tile:
     """
     room = limit if limit is not None else _default_limit()
     choices = [Workers(count, size) for count in _threads(threads) for size in _tiles(tile)]
-    needs = [(peak_memory(plan, workers, keeps=limit is None), workers) for workers in choices]
-    fitting = (workers for need, workers in needs if room is None or need <= room)
-    if (first := next(fitting, None)) is not None:
-        return first
+    needs: dict[Workers, int] = {}
+    for workers in choices:
+        needs[workers] = peak_memory(plan, workers, keeps=limit is None)
+        if room is None or needs[workers] <= room:
+            return workers
     # Small tiles of a very large tensor are so many that they may take more than larger ones.
-    least, workers = min(needs, key=lambda found: found[0])
+    workers = min(needs, key=needs.__getitem__)
+    least = needs[workers]
     if limit is None and least <= (free_memory() or least):
         return workers
     raise ResourceError(_too_little(least, room or 0, limit))
