@@ -6,7 +6,7 @@ The threshold of TIES comes from two histograms over all deltas and a count of e
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -40,6 +40,7 @@ class Expected:
     base: Bits
     tunes: Sequence[Bits]
     draws: Callable[[int, int, int], Floats]
+    _counted: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def of(self, method: str, start: int, stop: int) -> Bits:
         """The bits that a method must give for a range."""
@@ -79,22 +80,24 @@ class Expected:
             equal = magnitude == threshold
             left = stay - self._equal_before(number, start)
             kept.append(np.where((magnitude > threshold) | (equal & (np.cumsum(equal) <= left)), delta, 0))
-        return self._elected(kept, start, stop)
+        total, by = self._elected(kept)
+        average = np.divide(total, by, out=np.zeros_like(total), where=by != 0)
+        return floats(self.base[start:stop]) + average
 
     def _dare_ties(self, start: int, stop: int) -> Floats:
         kept = []
         for number, delta in enumerate(self._deltas(start, stop)):
             drawn = self.draws(number, start, stop) < np.float32(DENSITY)
             kept.append(np.where(drawn, delta, 0) / np.float32(DENSITY))
-        return self._elected(kept, start, stop)
+        return floats(self.base[start:stop]) + self._elected(kept)[0]
 
-    def _elected(self, kept: Sequence[Floats], start: int, stop: int) -> Floats:
+    def _elected(self, kept: Sequence[Floats]) -> tuple[Floats, Floats]:
+        """The sum of the weighted deltas that agree with the elected sign, and of their weights."""
         weight = np.array(WEIGHTS, np.float32)[:, None]
         weighted = np.stack(kept).astype(np.float32) * weight
         sign = np.where(weighted.sum(0) >= 0, 1, -1)
         agrees = weighted * sign > 0
-        total, by = (weighted * agrees).sum(0), (weight * agrees).sum(0)
-        return floats(self.base[start:stop]) + np.divide(total, by, out=np.zeros_like(total), where=by != 0)
+        return (weighted * agrees).sum(0), (weight * agrees).sum(0)
 
     @cached_property
     def _thresholds(self) -> list[tuple[int, int]]:
@@ -120,8 +123,12 @@ class Expected:
 
     def _equal_before(self, number: int, start: int) -> int:
         threshold = self._thresholds[number][0]
-        pieces = (self._delta(number, at, min(at + PIECE, start)) for at in range(0, start, PIECE))
-        return sum(int(np.count_nonzero(np.abs(piece).view(np.uint32) == threshold)) for piece in pieces)
+        begin, found = self._counted.get(number, (0, 0))
+        begin, found = (begin, found) if begin <= start else (0, 0)
+        pieces = (self._delta(number, at, min(at + PIECE, start)) for at in range(begin, start, PIECE))
+        found += sum(int(np.count_nonzero(np.abs(piece).view(np.uint32) == threshold)) for piece in pieces)
+        self._counted[number] = start, found
+        return found
 
     def _deltas(self, start: int, stop: int) -> Iterator[Floats]:
         return (self._delta(number, start, stop) for number in range(len(self.tunes)))

@@ -86,14 +86,14 @@ def plans(room: Path, smoke: bool) -> Iterator[Planned]:
             yield Planned(name, count, sparse.parameters(shape), form, round(run.wall, 2), run.anonymous)
 
 
-def merges(room: Path, smoke: bool) -> Iterator[Merged]:
-    """Merge the embedding by every method under the limit, and look at what came out."""
+def merges(room: Path, methods: Sequence[str], smoke: bool) -> Iterator[Merged]:
+    """Merge the embedding by some methods under the limit, and look at what came out."""
     shape = SMALL_SHAPE if smoke else embedding.SHAPE
     embedding.write_models(room / "models", shape)
     files = {name: room / "models" / f"{name}.safetensors" for name in embedding.MODELS}
     base, *tunes = (embedding.opened(file, shape) for file in files.values())
     expected = formulas.Expected(base, tunes, lambda number, start, stop: _draws(files, number, start, stop))
-    for method in METHODS[2:3] if smoke else METHODS:
+    for method in methods:
         asked, out = _recipe(room, method, files), room / "out"
         options = ("--max-memory", LIMIT)
         cost = json.loads(subprocess.check_output(_cuvee("plan", str(asked), "--json", *options)))["cost"]
@@ -212,14 +212,15 @@ def main(given: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=HERE / "cache", help="where the models are written")
     parser.add_argument("--results", type=Path, default=HERE / "results", help="where JSON and Markdown go")
-    parser.add_argument("--smoke", action="store_true", help="small models, TIES only")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--smoke", action="store_true", help="small models")
     asked = parser.parse_args(given)
     asked.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="giants-", dir=asked.folder) as folder:
         room = Path(folder)
         facts = machine.facts(room, None)
         planned = list(plans(room / "sparse", asked.smoke))
-        merged = list(merges(room / "embedding", asked.smoke))
+        merged = list(merges(room / "embedding", asked.methods, asked.smoke))
     keep(planned, merged, facts, asked.results)
     print(markdown(planned, merged, facts))
 

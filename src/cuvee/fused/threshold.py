@@ -9,6 +9,7 @@ byte.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -156,15 +157,34 @@ def _at(bits: Bits, density: float) -> int:
     return int(select.largest(bits, rank)[0])
 
 
+class _Scratch(threading.local):
+    """Room for what a tile may hold inside, kept by each thread.
+
+    Made anew for every tile, it would leave gaps between the few entries that stay, which nothing else fits into: of a
+    tensor of 2³¹ entries, gibibytes.
+    """
+
+    def __init__(self) -> None:
+        self._held: Bits = np.empty(0, np.uint32)
+
+    def room(self, count: int, n: int) -> Bits:
+        """Places and magnitudes, `[2, count, n]`; good until the thread asks again."""
+        if len(self._held) < 2 * count * n:
+            self._held = np.empty(2 * count * n, np.uint32)
+        return self._held[: 2 * count * n].reshape(2, count, n)
+
+
+_SCRATCH: Final = _Scratch()
+
+
 def _collect(rows: Rows, start: int, bracket: Bracket, numel: int) -> tuple[Found, int]:
     count, n = len(rows) - 1, rows.shape[1]
     room = min(n, math.ceil(n * inside_limit(numel) / numel))
-    places, bits = np.empty((count, n), np.uint32), np.empty((count, n), np.uint32)
+    places, bits = _SCRATCH.room(count, n)
     found, above = np.zeros(count, np.int64), np.zeros(count, np.int64)
     worst = select.collect(rows, bracket.low, bracket.width, bracket.kept, places, bits, found, above)
     if found.max(initial=0) > room:
         return Found({}, overflowed=True), int(worst)
-    # In memory of their own, so that the rest is let go.
     kept = tuple((p[:f].copy(), b[:f].copy()) for p, b, f in zip(places, bits, found.tolist(), strict=True))
     return Found({start: Inside(kept, above)}), int(worst)
 
