@@ -10,7 +10,7 @@ OUT    ?= demo-out
 # What docs/differences.md speaks of; tests/peers refuse another mergekit.
 RIVAL  := mergekit==0.1.5 transformers==5.23.0
 
-.PHONY: demo test check lint types contract slow soak bench bench-micro bench-scaling fuzz peers setup clean
+.PHONY: demo test check lint types contract slow soak bench bench-micro bench-scaling giants fuzz peers setup clean
 
 setup: $(STAMP)
 
@@ -59,6 +59,10 @@ bench-micro: $(STAMP)
 # How time grows with models, parameters and workers.
 bench-scaling: $(STAMP)
 	$(BIN)/python benchmarks/scaling.py $(BENCH)
+
+# Plans of 64 B models, and merges of a tensor of 4.3 GB under 1 GiB: 20 GB of disk, which are given back.
+giants: $(STAMP)
+	$(BIN)/python benchmarks/giants.py
 
 # Inputs for each parser; FUZZ="--seed 7 --target header" narrows it. What fails is saved in fuzz-failures/.
 FUZZ ?= --inputs 100000

@@ -52,9 +52,20 @@ def run(case: Case) -> Run:
         RuntimeError: the process failed; with the end of what it said.
     """
     _remove(case.out)
+    found = watch(case.command, f"{case.who} {case.what}", case.who)
+    _remove(case.out)
+    return found
+
+
+def watch(command: Sequence[str], name: str, who: str = "cuvee") -> Run:
+    """Run a command once.
+
+    Raises:
+        RuntimeError: the process failed; with the end of what it said.
+    """
     with tempfile.TemporaryFile() as said:
         begin = time.perf_counter()
-        process = subprocess.Popen(case.command, stdout=said, stderr=said, env=environment(case.who))
+        process = subprocess.Popen(command, stdout=said, stderr=said, env=environment(who))
         watcher = _Watcher(process.pid)
         try:
             _, status, usage = os.wait4(process.pid, 0)
@@ -66,8 +77,7 @@ def run(case: Case) -> Run:
         peak = watcher.stop()
         if process.returncode != 0:
             said.seek(0)
-            raise RuntimeError(f"{case.who} {case.what} failed:\n{said.read().decode(errors='replace')[-3000:]}")
-    _remove(case.out)
+            raise RuntimeError(f"{name} failed:\n{said.read().decode(errors='replace')[-3000:]}")
     return Run(wall, usage.ru_utime + usage.ru_stime, peak)
 
 

@@ -70,3 +70,18 @@ def test_a_failing_process_is_told(tmp_path: Path) -> None:
     failed = subprocess.run(command, capture_output=True, text=True)
     assert failed.returncode != 0
     assert "cuvee linear failed:\nwhy" in failed.stderr
+
+
+@pytest.mark.slow
+def test_small_giants(tmp_path: Path) -> None:
+    script = SCRIPT.with_name("giants.py")
+    options = ["--smoke", "--results", str(tmp_path / "results"), "--folder", str(tmp_path / "models")]
+    options += ["--methods", "ties", "dare_ties"]
+    subprocess.run([sys.executable, str(script), *options], check=True, capture_output=True)
+    found = json.loads((tmp_path / "results" / "giants.json").read_text("utf-8"))
+    assert [plan["form"] for plan in found["plans"]] == ["text", "JSON"]
+    for merged in found["merges"]:
+        assert merged["compared"] > 10**6
+        assert merged["unlike"] < 100, "the formulas in numpy give the same, but for roundings"
+        assert merged["peak"] <= merged["estimate"] <= 1 << 30
+    assert list((tmp_path / "models").iterdir()) == [], "the models are taken away again"

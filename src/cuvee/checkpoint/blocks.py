@@ -21,6 +21,9 @@ KEPT: Final = 6
 _FETCHERS: Final = 4
 """Requests under way at a time per model."""
 
+KEPT_BYTES: Final = (KEPT + _FETCHERS) * BLOCK
+"""Bytes that one model takes at most, with those blocks that are let go while they are fetched or read."""
+
 Key = tuple[str, int]
 """A file and the number of a block in it."""
 

@@ -127,6 +127,11 @@ class Dequantised:
         """The files that the stored tensors lie in."""
         return self._reader.input_files
 
+    @property
+    def held(self) -> int:
+        """What the model as stored holds; scales are read as they are wanted."""
+        return self._reader.held
+
     def read(self, name: str, start: int, stop: int) -> Tensor:
         """Elements `start` to `stop` (not included) of a tensor, dequantised."""
         scaling = self._scalings.get(name)

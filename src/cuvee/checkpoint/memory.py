@@ -86,6 +86,11 @@ class MemoryReader:
         """None."""
         return ()
 
+    @property
+    def held(self) -> int:
+        """Nothing but what its caller holds."""
+        return 0
+
     def read(self, name: str, start: int, stop: int) -> Tensor:
         """Elements `start` to `stop` (not included) in row-major order: a view where that is possible."""
         check_range(name, start, stop, self._specs[name].numel)

@@ -81,6 +81,11 @@ class Checkpoint:
         """The files the tensors are read from."""
         return self._weights.input_files
 
+    @property
+    def held(self) -> int:
+        """Bytes that its weights hold in memory."""
+        return self._weights.held
+
     def read(self, name: str, start: int, stop: int) -> Tensor:
         """Elements `start` to `stop` (not included) of a tensor."""
         return self._weights.read(name, start, stop)

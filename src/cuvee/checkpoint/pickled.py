@@ -50,6 +50,7 @@ class PickleFile:
         self._status = path.stat()
         sizes = _check(path)
         loaded, notes = _load(path, zipped=sizes is not None)
+        self._held = self._status.st_size if sizes is None else 0
         state, nesting = _find_state_dict(loaded, path)
         _check_tensors(state, path)
         if sizes is not None:
@@ -68,6 +69,11 @@ class PickleFile:
     def input_files(self) -> tuple[InputFile, ...]:
         """The file."""
         return (input_file(self.path, self._status, frozenset(self._tensors)),)
+
+    @property
+    def held(self) -> int:
+        """The whole file, where it cannot be mapped."""
+        return self._held
 
     def read(self, name: str, start: int, stop: int) -> Tensor:
         """Elements `start` to `stop` (not included) in row-major order, whatever the tensor's strides."""

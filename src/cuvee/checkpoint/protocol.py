@@ -78,6 +78,10 @@ class Reader(Protocol):
     def input_files(self) -> tuple[InputFile, ...]:
         """The files its tensors are read from, as they were when they were opened; none in memory."""
 
+    @property
+    def held(self) -> int:
+        """Bytes of memory, other than file cache, that it keeps while it is open; not those of its caller."""
+
     def read(self, name: str, start: int, stop: int) -> Tensor:
         """Elements `start` to `stop` (not included) of a tensor in row-major order, shape `[stop - start]`, own dtype.
 

@@ -35,6 +35,11 @@ class RemoteHeaders:
         """None: nothing but headers is here."""
         return ()
 
+    @property
+    def held(self) -> int:
+        """What reading will hold, once the files are here: nothing."""
+        return 0
+
     def read(self, name: str, start: int, stop: int) -> Tensor:  # noqa: ARG002 - the protocol's arguments
         """Refuse: nothing but headers is here.
 

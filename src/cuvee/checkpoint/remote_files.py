@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cuvee.checkpoint import transport
-from cuvee.checkpoint.blocks import BlockCache
+from cuvee.checkpoint.blocks import KEPT_BYTES, BlockCache
 from cuvee.checkpoint.digest import CHUNK, digest_chunks
 from cuvee.checkpoint.flat import check_range, writable_bytes
 from cuvee.checkpoint.format import LENGTH_BYTES, header_length, parse_header
@@ -67,6 +67,11 @@ class RemoteWeights:
             names[file.url].add(name)
         marks = self._stamps.items()
         return tuple(InputFile(url, {"size": m.size, "tag": m.tag}, {}, frozenset(names[url])) for url, m in marks)
+
+    @property
+    def held(self) -> int:
+        """The blocks that are kept, and those under way."""
+        return KEPT_BYTES
 
     def read(self, name: str, start: int, stop: int) -> Tensor:
         """Elements `start` to `stop` (not included), in memory of their own."""

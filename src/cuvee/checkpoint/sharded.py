@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -63,6 +64,11 @@ class ShardedWeights:
     def input_files(self) -> tuple[InputFile, ...]:
         """All weight files; their index is read once, on opening."""
         return tuple(file for weights in self._files.values() for file in weights.input_files)
+
+    @property
+    def held(self) -> int:
+        """What all files together hold in memory."""
+        return sum(weights.held for weights in self._files.values())
 
     def read(self, name: str, start: int, stop: int) -> Tensor:
         """Elements `start` to `stop` (not included), from the file that holds the tensor."""
@@ -148,8 +154,11 @@ def check_agreement(index: Path, where: Mapping[str, str], held: Mapping[str, Ma
     twice = _held_twice(held)
     if twice:
         faults.append(_bad(index, f"more than one file holds {_listed(twice)}", twice[0]))
+    placed: dict[str, list[str]] = defaultdict(list)
+    for tensor, file in where.items():
+        placed[file].append(tensor)
     for file, specs in held.items():
-        lost = [tensor for tensor, named in where.items() if named == file and tensor not in specs]
+        lost = [tensor for tensor in placed[file] if tensor not in specs]
         if lost:
             faults.append(_bad(index, f"places {_listed(lost)} in `{file}`, which does not hold it", lost[0]))
         extra = [tensor for tensor in specs if where.get(tensor) != file and tensor not in twice]

@@ -96,6 +96,11 @@ class SafetensorsFile:
         """The file."""
         return (input_file(self.path, self._status, frozenset(self._placed)),)
 
+    @property
+    def held(self) -> int:
+        """Nothing: what is read goes into memory of the caller's."""
+        return 0
+
     def read(self, name: str, start: int, stop: int) -> Tensor:
         """Elements `start` to `stop` (not included), in memory of their own."""
         import torch

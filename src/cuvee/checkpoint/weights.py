@@ -28,6 +28,10 @@ class Weights(Protocol):
     def input_files(self) -> tuple[InputFile, ...]:
         """The files, as they were when they were opened."""
 
+    @property
+    def held(self) -> int:
+        """Bytes of memory, other than file cache, that are kept while it is open."""
+
     def read(self, name: str, start: int, stop: int) -> Tensor:
         """Elements `start` to `stop` (not included)."""
 

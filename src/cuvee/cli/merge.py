@@ -91,10 +91,9 @@ def merge(
     here = _place_here(out, staging)
     if dry_run:
         return planned("merge", recipe, here, (threads, tile, max_memory), common, overwrite=overwrite)
-    from cuvee.execute.heap import keep_freed_memory
+    from cuvee.execute.heap import give_back_freed_memory, keep_freed_memory
 
-    if max_memory is None:
-        keep_freed_memory()
+    (keep_freed_memory if max_memory is None else give_back_freed_memory)()
     start = time.perf_counter()
     with _honest_interrupt(here), metered("merging", "bytes") as meter:
 

@@ -9,6 +9,7 @@ byte.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from cuvee.fused import select
 from cuvee.fused.model import FusedRound
 from cuvee.methods import Job, Round
-from cuvee.methods.trim import INSIDE_LIMIT, SAMPLE_LIMIT, WHOLE, Prefix, entries_kept, trim_first
+from cuvee.methods.trim import SAMPLE_RUN, WHOLE, Prefix, entries_kept, inside_limit, sample_runs, trim_first
 from cuvee.tensors import BLOCK, Cut, magnitude_from_bits
 
 if TYPE_CHECKING:
@@ -28,11 +29,10 @@ if TYPE_CHECKING:
 
 Bits = NDArray[np.uint32]
 
-_RUN: Final = 2048
 _ERRORS: Final = 4.0
 _AT_LEAST: Final = 0.002
-_INSIDE: Final = 1 << 22
-"""Entries of one delta that may be expected inside its bracket; for a larger tensor the bracket is made narrower."""
+_EXPECTED: Final = 2
+"""Of what may be kept of a delta, one part in so many is expected inside its bracket, which is made narrow enough."""
 
 
 @dataclass(frozen=True)
@@ -114,14 +114,10 @@ def _begun_anew(first: Round | None) -> Round:
 
 
 def sample_of(numel: int) -> list[tuple[int, int]]:
-    """Runs of entries evenly over a tensor that has more than `WHOLE`.
-
-    8 to 32 of them, which cost little of the time of a pass; and so many in a very large tensor, up to 1024, that a
-    bracket narrow enough for `_INSIDE` is still wide enough for the error of the sample.
-    """
-    runs = max(min(max(numel >> 17, 8), 32), min(numel >> 21, SAMPLE_LIMIT // _RUN))
-    step = numel // runs // _RUN * _RUN
-    return [(i * step, i * step + _RUN) for i in range(runs)]
+    """Runs of entries evenly over a tensor that has more than `WHOLE`."""
+    runs = sample_runs(numel)
+    step = numel // runs // SAMPLE_RUN * SAMPLE_RUN
+    return [(i * step, i * step + SAMPLE_RUN) for i in range(runs)]
 
 
 def _magnitudes(rows: Rows, start: int) -> tuple[Magnitudes, int]:
@@ -145,9 +141,9 @@ def _ends(bits: Bits, density: float, numel: int) -> tuple[int, int]:
     Neighbours are alike, so the error of the sample is taken from how much its runs differ, not from how many entries
     there are.
     """
-    runs = bits.reshape(-1, _RUN)
+    runs = bits.reshape(-1, SAMPLE_RUN)
     error = float(np.std((runs >= _at(bits, density)).mean(axis=1))) / math.sqrt(len(runs))
-    half = min(_AT_LEAST + _ERRORS * error, _INSIDE / numel / 2)
+    half = min(_AT_LEAST + _ERRORS * error, inside_limit(numel) / _EXPECTED / numel / 2)
     low = 0 if density + half >= 1 else _at(bits, density + half)
     return low, max(low, _TOP if density - half <= 0 else _at(bits, density - half))
 
@@ -161,15 +157,34 @@ def _at(bits: Bits, density: float) -> int:
     return int(select.largest(bits, rank)[0])
 
 
+class _Scratch(threading.local):
+    """Room for what a tile may hold inside, kept by each thread.
+
+    Made anew for every tile, it would leave gaps between the few entries that stay, which nothing else fits into: of a
+    tensor of 2³¹ entries, gibibytes.
+    """
+
+    def __init__(self) -> None:
+        self._held: Bits = np.empty(0, np.uint32)
+
+    def room(self, count: int, n: int) -> Bits:
+        """Places and magnitudes, `[2, count, n]`; good until the thread asks again."""
+        if len(self._held) < 2 * count * n:
+            self._held = np.empty(2 * count * n, np.uint32)
+        return self._held[: 2 * count * n].reshape(2, count, n)
+
+
+_SCRATCH: Final = _Scratch()
+
+
 def _collect(rows: Rows, start: int, bracket: Bracket, numel: int) -> tuple[Found, int]:
     count, n = len(rows) - 1, rows.shape[1]
-    room = min(n, math.ceil(n * INSIDE_LIMIT / numel))
-    places, bits = np.empty((count, n), np.uint32), np.empty((count, n), np.uint32)
+    room = min(n, math.ceil(n * inside_limit(numel) / numel))
+    places, bits = _SCRATCH.room(count, n)
     found, above = np.zeros(count, np.int64), np.zeros(count, np.int64)
     worst = select.collect(rows, bracket.low, bracket.width, bracket.kept, places, bits, found, above)
     if found.max(initial=0) > room:
         return Found({}, overflowed=True), int(worst)
-    # In memory of their own, so that the rest is let go.
     kept = tuple((p[:f].copy(), b[:f].copy()) for p, b, f in zip(places, bits, found.tolist(), strict=True))
     return Found({start: Inside(kept, above)}), int(worst)
 
@@ -212,12 +227,21 @@ def _threshold(found: Sequence[tuple[int, Bits, Bits]], left: int, numel: int) -
     if not 0 < left <= len(bits):
         return None
     threshold, larger = select.largest(bits, left)
-    equal = np.concatenate([places[row == threshold] + np.int64(start) for start, places, row in found])
     stay = left - larger
-    if stay == len(equal):
+    if stay == np.count_nonzero(bits == threshold):
         return int(threshold), _beyond(numel), 0
-    block = int(equal[stay - 1]) // BLOCK
-    return int(threshold), block * BLOCK, int(np.count_nonzero(equal[:stay] >= block * BLOCK))
+    return int(threshold), *_edge(found, threshold, stay)
+
+
+def _edge(found: Sequence[tuple[int, Bits, Bits]], threshold: int, stay: int) -> tuple[int, int]:
+    """The first element of the block where `stay` entries equal to the threshold run out, and how many are in it."""
+    for start, places, row in found:
+        equal = places[row == threshold]
+        if stay <= len(equal):  # tiles begin where blocks do, so the block has no entries in tiles before
+            first = int(equal[stay - 1]) // BLOCK * BLOCK
+            return start + first, int(np.count_nonzero(equal[:stay] >= first))
+        stay -= len(equal)
+    raise AssertionError("more entries stay than are equal to the threshold")
 
 
 def _beyond(numel: int) -> int:

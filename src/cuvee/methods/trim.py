@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 WHOLE: Final = 1 << 17
 """Entries up to which the fused form looks at a tensor whole; of a larger one it takes a sample first."""
-INSIDE_LIMIT: Final = 1 << 23
-"""Entries of one delta that it keeps at most, to select the threshold from."""
-SAMPLE_LIMIT: Final = 1 << 21
-"""Entries of one tensor in its sample at most."""
+SAMPLE_RUN: Final = 2048
+"""Entries in a row of a sample."""
+_INSIDE_LIMIT: Final = 1 << 23
+_INSIDE_SHARE: Final = 3
+_SAMPLE_LIMIT: Final = 1 << 21
 _BINS: Final = 1 << 16
 _BLOCK: Final = 1 << 10
 
@@ -65,8 +66,26 @@ def held_for_cut(numel: int, models: int, tile: int) -> int:
     deltas = models - 1
     heaps = max(numel // max(tile, 1), 1).bit_length() + 2
     plain = deltas * 8 * (heaps * _BINS + 3 * (numel // _BLOCK + 1))
-    inside, sampled = min(numel, INSIDE_LIMIT), min(numel, SAMPLE_LIMIT)
-    return max(plain, inside * (8 * deltas + 6) + (sampled * (8 * deltas + 8 * models) if numel > WHOLE else 0))
+    selecting = inside_limit(numel) * (8 * deltas + 6)
+    if numel <= WHOLE:
+        return max(plain, selecting)
+    sampled = sample_runs(numel) * SAMPLE_RUN
+    # The rows of the sample stay with the worker; their magnitudes are gone before anything is selected.
+    return max(plain, selecting, sampled * (8 * deltas + 6)) + sampled * 6 * models
+
+
+def inside_limit(numel: int) -> int:
+    """Entries of one delta that the fused form keeps at most, to select the threshold from."""
+    return min(_INSIDE_LIMIT, max(numel // _INSIDE_SHARE, min(numel, WHOLE)))
+
+
+def sample_runs(numel: int) -> int:
+    """How many runs of `SAMPLE_RUN` entries the sample of a tensor has that is larger than `WHOLE`.
+
+    8 to 32, which cost little of the time of a pass; and so many in a very large tensor, up to 1024, that a bracket
+    narrow enough for what may be kept is still wide enough for the error of the sample.
+    """
+    return max(min(max(numel >> 17, 8), 32), min(numel >> 21, _SAMPLE_LIMIT // SAMPLE_RUN))
 
 
 def entries_kept(density: Tensor, numel: int) -> Tensor:

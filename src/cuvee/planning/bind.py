@@ -246,4 +246,5 @@ def _facts(model: Opened, is_base: bool) -> ModelFacts:
         dtypes=tuple(sorted({s.stored or s.dtype for s in specs})),
         layers={s.prefix: s.count for s in model.anatomy.stacks},
         is_base=is_base,
+        held=model.reader.held,
     )

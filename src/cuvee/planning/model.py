@@ -69,7 +69,7 @@ class Tied:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What a plan says of one input model."""
+    """What a plan says of one input model; `held` are the bytes that reading it keeps in memory."""
 
     ref: ModelRef
     label: str
@@ -79,6 +79,7 @@ class ModelFacts:
     dtypes: tuple[str, ...]
     layers: Mapping[str, int]
     is_base: bool = False
+    held: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from cuvee.errors import Fault, ResourceError
 from cuvee.methods import METHODS
-from cuvee.planning.model import Plan, Step
+from cuvee.planning.free import free_memory
+from cuvee.planning.model import Action, Plan
 
+_MIB: Final = 1 << 20
 DEFAULT_TILE: Final = 1 << 18
 """Elements per tile: measured; smaller ones spend their time on calls, larger ones leave the cache."""
 SMALLEST_TILE: Final = 1 << 13
 """Below this a smaller tile saves next to nothing."""
-TILE_BYTES_PER_ENTRY: Final = 28
-"""Bytes of buffers per entry and input that one worker holds at a time, measured on TIES in its plain form."""
-FIXED_BYTES: Final = 230 * 1024**2
-"""The interpreter with torch and numba loaded, before any work, measured."""
-KEPT_BYTES: Final = 112 * 1024**2
-"""What the C library keeps of freed memory where it is let (see `execute.heap`), measured."""
-_PER_TENSOR: Final = 2600
-"""Bytes of headers, plan and record per tensor and model, measured."""
+FIXED_BYTES: Final = 256 * _MIB
+"""The interpreter with torch and numba loaded, and a method being compiled; 165 to 235 MiB measured."""
+_PER_ENTRY: Final = 20
+_PER_ENTRY_OF_DELTAS: Final = 12
+_PER_ENTRY_DRAWN: Final = 14
+"""Bytes of buffers per entry and input (and output) of a tile, in float32: of every method in its plain form; more
+for those that work on deltas, and those that draw random numbers. 13, 24 and 31 in all measured."""
+_KEPT_BYTES: Final = 32 * _MIB
+_KEPT_SHARE: Final = 6
+"""What the C library keeps of freed memory where it is let (see `execute.heap`): so much, and one part in so many of
+what comes and goes. 34 MiB of 120 measured, 90 MiB of 900."""
+_PER_TENSOR: Final = 2000
+"""Bytes of headers, plan and record per tensor and model; 1,500 measured."""
+_PER_TILE: Final = 400
+_PER_TILE_AND_INPUT: Final = 320
+"""Bytes of tasks, hashes and partial statistics per tile of a tensor under way, and per tile and input."""
 _SHARE: Final = 2
 """Without a limit a merge takes one part in so many of the memory that is free."""
 
@@ -49,22 +59,44 @@ def peak_memory(plan: Plan, workers: Workers, *, keeps: bool = True) -> int:
         workers: how it is carried out.
         keeps: whether the C library may keep freed memory, as it does where no limit is set.
     """
+    coming = _buffers(plan, workers) + _under_way(plan, workers)
+    tensors = sum(facts.tensors for facts in plan.models) + len(plan.steps)
+    held = sum(facts.held for facts in plan.models)
+    kept = _KEPT_BYTES + coming // _KEPT_SHARE if keeps else 0
+    return FIXED_BYTES + tensors * _PER_TENSOR + held + coming + kept
+
+
+def _buffers(plan: Plan, workers: Workers) -> int:
+    """What the tiles take that are worked on at a time: one per worker."""
     merged = [step for step in plan.steps if step.action == "merge"]
     widest = max((len(step.pieces) for step in merged), default=1)
     largest = max((step.out.numel for step in plan.steps), default=0)
-    tiles = workers.threads * min(workers.tile, largest) * TILE_BYTES_PER_ENTRY * (widest + 1)
-    tensors = sum(facts.tensors for facts in plan.models) + len(plan.steps)
-    fixed = FIXED_BYTES + (KEPT_BYTES if keeps else 0)
-    return fixed + tensors * _PER_TENSOR + tiles + _statistics(plan, merged, workers)
+    each = _PER_ENTRY
+    if merged and plan.recipe.method in METHODS:
+        method = METHODS.get(plan.recipe.method)
+        each += _PER_ENTRY_OF_DELTAS if method.spec.space == "delta" else 0
+        each += _PER_ENTRY_DRAWN if "draws" in method.wants else 0
+    wide = any("float64" in (step.work, step.out.dtype) for step in plan.steps)
+    return workers.threads * min(workers.tile, largest) * each * (widest + 1) * (2 if wide else 1)
 
 
-def _statistics(plan: Plan, merged: list[Step], workers: Workers) -> int:
-    """What the passes of a method hold of the tensors that may be open at a time: one per worker, the largest ones."""
-    if plan.recipe.method not in METHODS:
-        return 0
-    holds = METHODS.get(plan.recipe.method).holds
-    held = sorted((holds(step.out.numel, len(step.pieces), workers.tile) for step in merged), reverse=True)
-    return sum(held[: workers.threads])
+def _under_way(plan: Plan, workers: Workers) -> int:
+    """What is held of the tensors that may be open at a time: one per worker, the largest ones."""
+    alike = Counter((step.action, step.out.numel, len(step.pieces)) for step in plan.steps)
+    held = sorted(((_of_tensor(plan, *kind, workers.tile), count) for kind, count in alike.items()), reverse=True)
+    total, left = 0, workers.threads
+    for nbytes, count in held:
+        total += nbytes * min(count, left)
+        left -= min(count, left)
+    return total
+
+
+def _of_tensor(plan: Plan, action: Action, numel: int, pieces: int, tile: int) -> int:
+    """What passes hold of a tensor, and what is kept of each of its tiles."""
+    tiles = -(-numel // tile) * (_PER_TILE + _PER_TILE_AND_INPUT * pieces)
+    if action == "copy" or plan.recipe.method not in METHODS:
+        return tiles
+    return tiles + METHODS.get(plan.recipe.method).holds(numel, pieces, tile)
 
 
 def fit_workers(plan: Plan, limit: int | None, threads: int | None = None, tile: int | None = None) -> Workers:
@@ -81,20 +113,25 @@ def fit_workers(plan: Plan, limit: int | None, threads: int | None = None, tile:
     """
     room = limit if limit is not None else _default_limit()
     choices = [Workers(count, size) for count in _threads(threads) for size in _tiles(tile)]
+    needs: dict[Workers, int] = {}
     for workers in choices:
-        if room is None or peak_memory(plan, workers, keeps=limit is None) <= room:
+        needs[workers] = peak_memory(plan, workers, keeps=limit is None)
+        if room is None or needs[workers] <= room:
             return workers
-    least = peak_memory(plan, choices[-1], keeps=limit is not None)
+    # Small tiles of a very large tensor are so many that they may take more than larger ones.
+    workers = min(needs, key=needs.__getitem__)
+    least = needs[workers]
     if limit is None and least <= (free_memory() or least):
-        return choices[-1]
+        return workers
     raise ResourceError(_too_little(least, room or 0, limit))
 
 
 def _too_little(least: int, room: int, limit: int | None) -> Fault:
-    mebibytes = -(-least // 1024**2)
-    what = f"the limit is {room / 1024**2:,.0f} MiB" if limit is not None else "less than that is free"
+    mebibytes = -(-least // _MIB)
+    what = f"the limit is {room / _MIB:,.0f} MiB" if limit is not None else "less than that is free"
     message = f"this merge needs {mebibytes:,} MiB of memory at least, {what}"
-    remedy = f"set --max-memory to {mebibytes}MiB or more" if limit is not None else "close other programs"
+    tried = f"close other programs, set --max-memory to {mebibytes}MiB to try all the same"
+    remedy = tried if limit is None else f"set --max-memory to {mebibytes}MiB or more"
     return Fault("memory", message, hint=f"{remedy}, or merge fewer models at a time")
 
 
@@ -113,27 +150,3 @@ def _tiles(given: int | None) -> Iterator[int]:
 def _default_limit() -> int | None:
     free = free_memory()
     return None if free is None else free // _SHARE
-
-
-def free_memory() -> int | None:
-    """Bytes that this process may still take without pushing others out; `None` where the system does not say."""
-    found = [size for size in (_available(), _left_in_group()) if size is not None]
-    return min(found, default=None)
-
-
-def _available() -> int | None:
-    try:
-        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
-
-
-def _left_in_group() -> int | None:
-    """What a container's limit leaves; its file cache counts as used, so this is on the safe side."""
-    group = Path("/sys/fs/cgroup")
-    try:
-        most, used = (group / "memory.max").read_text("ascii"), (group / "memory.current").read_text("ascii")
-    except OSError:
-        return None
-    return None if most.strip() == "max" else max(0, int(most) - int(used))

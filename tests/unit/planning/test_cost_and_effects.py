@@ -167,14 +167,14 @@ def test_the_base_is_read_too() -> None:
     assert cost(plan_of(data, dict.fromkeys("abo", stack(2))), Workers(1, 1024)).read == 3 * 16
 
 
-def test_memory_grows_with_workers_tiles_and_models_and_not_with_the_tensor() -> None:
+def test_memory_grows_with_workers_tiles_and_models_and_hardly_with_the_tensor() -> None:
     def memory(models: str, numel: int, threads: int, tile: int) -> int:
         return cost(
             plan_of(linear(*models), dict.fromkeys(models, tensors("w", shape=(numel,)))), Workers(threads, tile)
         ).memory
 
     start = memory("ab", 100_000, 1, 1000)
-    assert memory("ab", 200_000, 1, 1000) == start
+    assert 0 <= memory("ab", 200_000, 1, 1000) - start < 100 * 2048, "what is kept of a hundred tiles"
     assert memory("ab", 100_000, 2, 1000) > start
     assert memory("ab", 100_000, 1, 2000) > start
     assert memory("abc", 100_000, 1, 1000) > start
