@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from cuvee.checkpoint import FolderWriter
     from cuvee.checkpoint.protocol import Layout, Reader
     from cuvee.execute import Digests, Kernels, Progress, Runner
-    from cuvee.planning import Plan, Workers
+    from cuvee.execute.place import Choice
+    from cuvee.planning import Plan
     from cuvee.recipe import Recipe
 
 
@@ -40,6 +41,8 @@ class MergeResult:
         notes: what the user should know.
         resumed_ranges, resumed_bytes: what was taken over from a run that was interrupted.
         was_complete: nothing was done, because the very same merge had made the output before.
+        device: where tiles were combined, `cpu` or `cuda:0`; the record does not say, because the bytes are the same.
+        device_why: why `auto` chose it.
     """
 
     path: Path | str
@@ -54,6 +57,8 @@ class MergeResult:
     resumed_ranges: int = 0
     resumed_bytes: int = 0
     was_complete: bool = False
+    device: str = "cpu"
+    device_why: str = ""
 
 
 def merge(
@@ -71,6 +76,7 @@ def merge(
     sha256: bool = False,
     runner: Runner = "threaded",
     kernels: Kernels = "auto",
+    device: str = "cpu",
     progress: Callable[[Progress], None] | None = None,
     staging: str | os.PathLike[str] | None = None,
     sending: Callable[[int, int, str], None] | None = None,
@@ -93,13 +99,15 @@ def merge(
         sha256: also take the SHA-256 of the weight files written.
         runner: `plain` merges tensor by tensor, whole: slower, and the definition of correct.
         kernels: `auto`, `fused` or `plain`: which form of the method's arithmetic; never changes a byte.
+        device: `cpu`, `cuda`, `cuda:1` … or `auto`: where tiles are combined, which never changes a byte. `auto`
+            takes a GPU if one is there and the job is large enough.
         progress: called as the work goes on, from any thread.
         staging: for a URL, the folder to build in, which is kept; a temporary one by default.
         sending: for a URL, called with bytes sent, bytes in all and the file at hand, from any thread.
 
     Raises:
         UsageError: an argument is of the wrong type, `threads` or `tile` is below 1, `shard_size` is no size, `runner`
-            is unknown, or `out` is empty.
+            is unknown, `device` is not there, or `out` is empty.
         RecipeError: faults of the recipe.
         InputError: faults of the models.
         OutputExists: `out` is there and `overwrite` is not given.
@@ -107,19 +115,22 @@ def merge(
             of another merge: the recipe, the seed, an input is not what it was.
     """
     from cuvee.checkpoint import parse_size
+    from cuvee.planning.devices import device_faults
 
     if isinstance(out, str) and scheme_of(out) is not None:
         target = None
     else:
         target = as_path(out, "out", "the output must be a folder's name")
     limit = None if max_memory is None else parse_size(max_memory)
-    way = _Way(seed, threads, tile, limit, parse_size(shard_size), allow_nonfinite, sha256, runner, kernels, progress)
+    size = parse_size(shard_size)
+    way = _Way(seed, threads, tile, limit, size, allow_nonfinite, sha256, runner, kernels, device, progress)
     refuse(
         [
             *number_faults(seed=seed, threads=threads, tile=tile),
             *switch_faults(overwrite=overwrite, resume=resume, allow_nonfinite=allow_nonfinite, sha256=sha256),
             *callback_faults(progress),
             *_plain_faults(runner, limit),
+            *device_faults(device, runner, kernels),
         ]
     )
     asked = as_recipe(recipe)
@@ -144,6 +155,7 @@ class _Way:
     sha256: bool
     runner: Runner
     kernels: Kernels
+    device: str
     progress: Callable[[Progress], None] | None
 
 
@@ -164,14 +176,17 @@ def _merge_here(
     from cuvee.checkpoint.staging import sweep
     from cuvee.execute import Digests
     from cuvee.execute.already import already_made
+    from cuvee.execute.place import choose, find
     from cuvee.execute.publish import add_everything_else
     from cuvee.execute.resume import describe, told_to_resume
-    from cuvee.planning import bind, fit_workers, referenced
+    from cuvee.planning import bind, referenced
 
     spec = methods.get(recipe.method).spec
+    asked = find(way.device) if way.device.startswith("cuda") else way.device  # before anything is opened
     with opened(referenced(recipe), recipe.root) as readers:
         plan = bind(recipe, readers, spec)
-        workers = fit_workers(plan, way.limit, way.threads, way.tile)
+        limits = {"limit": way.limit, "threads": way.threads, "tile": way.tile}
+        choice = choose(asked, plan, **limits, runner=way.runner, kernels=way.kernels)
         layout = plan_layout([step.out for step in plan.steps], way.shard_bytes)
         made = already_made(plan, readers, layout, out, seed=way.seed, sha256=way.sha256) if resume else None
         if made is not None:
@@ -181,13 +196,13 @@ def _merge_here(
         protected = [*read, *(r.folder for r in readers if r.folder is not None)]
         kept = FolderWriter(layout, out, overwrite=overwrite, protected=protected, job=job, resume=resume)
         with told_to_resume(kept), kept as writer:
-            digests = _run(plan, readers, writer, workers, way)
+            digests = _run(plan, readers, writer, choice, way)
             record = add_everything_else(plan, readers, writer, layout, digests, spec, seed=way.seed, sha256=way.sha256)
             writer.publish()
-    return _result(out, plan, layout, record, digests)
+    return replace(_result(out, plan, layout, record, digests), device=choice.name, device_why=choice.why)
 
 
-def _run(plan: Plan, readers: list[Reader], writer: FolderWriter, workers: Workers, way: _Way) -> Digests:
+def _run(plan: Plan, readers: list[Reader], writer: FolderWriter, choice: Choice, way: _Way) -> Digests:
     """Fill the tensors of the output."""
     from cuvee.execute import execute
 
@@ -197,11 +212,12 @@ def _run(plan: Plan, readers: list[Reader], writer: FolderWriter, workers: Worke
         writer,
         methods.get(plan.recipe.method),
         seed=way.seed,
-        threads=workers.threads,
-        tile=workers.tile,
+        threads=choice.workers.threads,
+        tile=choice.workers.tile,
         allow_nonfinite=way.allow_nonfinite,
         runner=way.runner,
         kernels=way.kernels,
+        device=choice.place or "cpu",
         progress=way.progress,
         journal=writer,
     )

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from cuvee.cli.answer import Answer, deliver
 from cuvee.cli.failures import Interrupted
-from cuvee.cli.options import COMMON, Common, FarOut, MaxMemory, Seed, Switch, Threads, Tile
+from cuvee.cli.options import COMMON, Common, Device, FarOut, MaxMemory, Seed, Switch, Threads, Tile
 from cuvee.cli.plan import planned
 from cuvee.cli.progress import metered
 from cuvee.cli.words import duration, fates
@@ -36,6 +36,7 @@ def merge(
     tile: Tile = None,
     max_memory: MaxMemory = None,
     kernels: Annotated[Literal["auto", "fused", "plain"], Parameter(name="--kernels")] = "auto",
+    device: Device = "cpu",
     shard_size: Annotated[str, Parameter(name="--shard-size")] = "5GB",
     allow_nonfinite: Switch = False,
     sha256: Switch = False,
@@ -70,6 +71,8 @@ def merge(
             free without it.
         kernels: Compiled loops or plain torch: speed, never the result. `auto`
             compiles for large jobs only.
+        device: Where tiles are combined: cpu, cuda, cuda:1 …, or auto, which takes
+            a GPU for large jobs if there is one. Speed, never the result.
         shard_size: Largest weight file, such as 5GB, 500MB or 2GiB.
         allow_nonfinite: Merge models that hold NaN or infinity.
         sha256: Record the SHA-256 of the weight files too.
@@ -82,6 +85,7 @@ def merge(
 
     parse_size(shard_size)  # a dry run tells what a run would
     here = _place_here(out, staging)
+    _check_device(device)
     if dry_run:
         return planned("merge", recipe, here, (threads, tile, max_memory), common, overwrite=overwrite)
     from cuvee.execute.heap import keep_freed_memory
@@ -107,6 +111,7 @@ def merge(
             tile=tile,
             max_memory=max_memory,
             kernels=kernels,
+            device=device,
             shard_size=shard_size,
             allow_nonfinite=allow_nonfinite,
             sha256=sha256,
@@ -118,6 +123,14 @@ def merge(
     seconds = time.perf_counter() - start
     answer = Answer("merge", _data(result, seconds), _text(result, seconds), notes=result.notes)
     return deliver(answer, common)
+
+
+def _check_device(device: str) -> None:
+    """Refuse a GPU that is not there, in a dry run too."""
+    if device.startswith("cuda:") or device == "cuda":
+        from cuvee.execute.place import find
+
+        find(device)
 
 
 def _place_here(out: Path | str, staging: Path | None) -> Path:
@@ -157,6 +170,7 @@ def _data(result: MergeResult, seconds: float) -> dict[str, Any]:
         "seed": result.record["seed"],
         "recipe_sha256": result.record["recipe_sha256"],
         "content": result.record["output"]["content"],
+        "device": {"used": result.device, "why": result.device_why or None},
         "resumed": {
             "ranges": result.resumed_ranges,
             "bytes": result.resumed_bytes,
@@ -178,4 +192,6 @@ def _text(result: MergeResult, seconds: float) -> Iterator[str]:
         yield f"{result.left_out:,} tensors of the models are left out by the recipe's slices"
     if result.resumed_bytes:
         yield f"{format_size(result.resumed_bytes)} taken over from the run that was interrupted"
+    if result.device_why or result.device != "cpu":
+        yield f"combined on {result.device}" + (f": {result.device_why}" if result.device_why else "")
     yield f"written to {result.path} — {format_size(result.nbytes)} in {duration(seconds)}"

@@ -11,14 +11,16 @@ from cuvee.checkpoint.protocol import Reader, Writer
 from cuvee.errors import Fault, InputError, UsageError, number_faults
 from cuvee.execute.fast import Fast, is_served, out_dtype, row_dtype
 from cuvee.execute.ledger import Digests, Ledger, Progress
+from cuvee.execute.place import Place, choose
 from cuvee.execute.plain import run_step
 from cuvee.execute.preflight import preflight
 from cuvee.execute.resume import NOTHING, Keeper, take_over
 from cuvee.execute.threaded import run_threaded
 from cuvee.execute.work import Bench
 from cuvee.methods import Method
+from cuvee.planning.devices import device_faults
 from cuvee.planning.model import Plan, Step
-from cuvee.planning.room import DEFAULT_TILE, default_threads
+from cuvee.planning.room import DEFAULT_TILE, Workers, default_threads
 
 Runner = Literal["threaded", "plain"]
 Kernels = Literal["auto", "fused", "plain"]
@@ -36,6 +38,7 @@ def execute(
     allow_nonfinite: bool = False,
     runner: Runner = "threaded",
     kernels: Kernels = "auto",
+    device: str | Place = "cpu",
     hashes: bool = True,
     progress: Callable[[Progress], None] | None = None,
     journal: Keeper | None = None,
@@ -54,6 +57,8 @@ def execute(
         runner: `plain` takes tensors whole, one at a time: the definition of correct.
         kernels: `fused` takes the fused form of the method where it has one, `plain` never, `auto` where it is
             installed and saves more than it takes to be ready. The bytes are the same.
+        device: `cpu`, `cuda`, `cuda:1` … or `auto`: where tiles are combined; or a place that was found before, whose
+            workers and tiles are given then. The bytes are the same.
         hashes: take the hashes; without them the result is empty.
         progress: called after every tile, from any thread.
         journal: the writer, if it keeps one: finished ranges are noted, and those that an earlier run noted are not
@@ -61,13 +66,14 @@ def execute(
 
     Raises:
         InputError: a tensor that must be finite, or equal in all models, is not; an input changed while it was read.
-        UsageError: `threads` or `tile` below 1, a `seed` that is no integer, an unknown runner, or fused kernels where
-            numba is not installed.
+        UsageError: `threads` or `tile` below 1, a `seed` that is no integer, an unknown runner, fused kernels where
+            numba is not installed, or a device that is not there.
     """
     if faults := number_faults(seed=seed, threads=threads, tile=tile):
         raise UsageError(faults)
     _check_choice("runner", runner, get_args(Runner))
     _check_choice("kernels", kernels, get_args(Kernels))
+    place, workers = _settled(device, plan, threads, tile, runner, kernels)
     preflight(plan, readers)
     ended = NOTHING if journal is None else take_over(plan, readers, journal)
     ledger = Ledger(plan, hashes=hashes, progress=progress, journal=journal, finished=ended)
@@ -77,9 +83,9 @@ def execute(
         ledger.complete(step, readers, writer)
 
     if runner == "threaded":
-        fast = chosen_form(bench, kernels)
-        width = tile or DEFAULT_TILE
-        run_threaded(bench, threads=threads or default_threads(), tile=width, finished=finished, fast=fast)
+        fast = chosen_form(bench, kernels) if place is None else None
+        there = None if place is None else place.device
+        run_threaded(bench, threads=workers.threads, tile=workers.tile, finished=finished, fast=fast, device=there)
         if fast is not None:
             fused.note_used(method.name, kinds_of(bench))
     for step in plan.steps:
@@ -89,6 +95,19 @@ def execute(
             finished(step)
     _check_unchanged(readers, ledger.digests)
     return ledger.digests
+
+
+def _settled(
+    device: str | Place, plan: Plan, threads: int | None, tile: int | None, runner: Runner, kernels: Kernels
+) -> tuple[Place | None, Workers]:
+    """The device to use, `None` for the processor, and the workers."""
+    if device == "cpu" or isinstance(device, Place):
+        workers = Workers(threads or default_threads(), tile or DEFAULT_TILE)
+        return (device if isinstance(device, Place) else None), workers
+    if faults := device_faults(device, runner, kernels):
+        raise UsageError(faults)
+    choice = choose(device, plan, threads=threads, tile=tile, runner=runner, kernels=kernels)
+    return choice.place, choice.workers
 
 
 def _check_unchanged(readers: Sequence[Reader], digests: Digests) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 from cuvee.errors import Fault, ResourceError
 from cuvee.methods import METHODS
-from cuvee.planning.model import Plan, Step
+from cuvee.planning.model import Plan
 
 DEFAULT_TILE: Final = 1 << 18
 """Elements per tile: measured; smaller ones spend their time on calls, larger ones leave the cache."""
@@ -53,16 +53,21 @@ def peak_memory(plan: Plan, workers: Workers, *, keeps: bool = True) -> int:
     widest = max((len(step.pieces) for step in merged), default=1)
     largest = max((step.out.numel for step in plan.steps), default=0)
     tiles = workers.threads * min(workers.tile, largest) * TILE_BYTES_PER_ENTRY * (widest + 1)
+    return host_memory(plan) + (KEPT_BYTES if keeps else 0) + tiles + held_by_passes(plan, workers)
+
+
+def host_memory(plan: Plan) -> int:
+    """What a run takes whatever its workers, in bytes."""
     tensors = sum(facts.tensors for facts in plan.models) + len(plan.steps)
-    fixed = FIXED_BYTES + (KEPT_BYTES if keeps else 0)
-    return fixed + tensors * _PER_TENSOR + tiles + _statistics(plan, merged, workers)
+    return FIXED_BYTES + tensors * _PER_TENSOR
 
 
-def _statistics(plan: Plan, merged: list[Step], workers: Workers) -> int:
+def held_by_passes(plan: Plan, workers: Workers) -> int:
     """What the passes of a method hold of the tensors that may be open at a time: one per worker, the largest ones."""
     if plan.recipe.method not in METHODS:
         return 0
     holds = METHODS.get(plan.recipe.method).holds
+    merged = (step for step in plan.steps if step.action == "merge")
     held = sorted((holds(step.out.numel, len(step.pieces), workers.tile) for step in merged), reverse=True)
     return sum(held[: workers.threads])
 
