@@ -127,7 +127,13 @@ def merge(
 
 def _check_device(device: str) -> None:
     """Refuse a GPU that is not there, in a dry run too."""
-    if device.startswith("cuda:") or device == "cuda":
+    from cuvee.errors import UsageError
+    from cuvee.planning.devices import device_faults
+
+    faults = device_faults(device, "threaded", "auto")
+    if faults:
+        raise UsageError(faults)
+    if device.startswith("cuda"):
         from cuvee.execute.place import find
 
         find(device)
