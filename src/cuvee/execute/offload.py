@@ -8,7 +8,6 @@ that look at more than entries.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -21,6 +20,7 @@ from torch import Tensor
 from cuvee import tensors
 from cuvee.checkpoint.flat import writable_bytes
 from cuvee.execute.lane import Lane
+from cuvee.execute.proof import PROVED, Proof
 from cuvee.execute.turns import Turns
 from cuvee.execute.work import Bench, check_finite, write_checked, write_tile
 from cuvee.methods import Job, Round
@@ -30,8 +30,6 @@ from cuvee.tensors.moving import moved
 from cuvee.types import DTYPES
 
 _CPU = torch.device("cpu")
-_PROVED = 1 << 16
-"""Entries of a run's first tile that are compared with the processor's."""
 _Found = TypeVar("_Found")
 
 
@@ -41,13 +39,13 @@ class Far:
     Args:
         device: any device of torch; the processor works too, by the same steps.
         workers: how many there are.
+        method: the method's name.
     """
 
-    def __init__(self, device: torch.device, workers: int) -> None:
+    def __init__(self, device: torch.device, workers: int, method: str) -> None:
         self.device = device
         self.turns = Turns(str(device), workers)
-        self.proved: set[tuple[str, ...]] = set()
-        self.broken = False
+        self.proof = Proof(str(device), method)
 
 
 def is_served(bench: Bench, step: Step) -> bool:
@@ -73,6 +71,10 @@ class _Held:
         """The stack that the method sees of some of it, and the base."""
         base = rows[0] if self.step.base is not None else None
         return stack_of(bench.method, rows if base is None else rows[1:], base, dtype), base
+
+    def stack(self, bench: Bench, n: int, dtype: torch.dtype) -> Tensor:
+        """The stack of the first entries."""
+        return self.seen(bench, [row[:n] for row in self.rows], dtype)[0]
 
 
 class Errands:
@@ -102,9 +104,11 @@ class Errands:
 
         found = self._on_device(run[1] - run[0], look)
         if found is not None:
+            self._prove_pass(held, job, following, known, look)
+        if found is not None and not self._far.proof.broken:
             return reduce(add, found)
         self._refuse(held)
-        return following.observe(held.seen(self._bench, held.rows, job.dtype)[0], held.start, job, known)
+        return following.observe(held.stack(self._bench, run[1] - run[0], job.dtype), held.start, job, known)
 
     def merge(self, step: Step, run: tuple[int, int], job: Job, known: Any, *, first: bool) -> None:
         """Combine a tile and write it."""
@@ -123,7 +127,9 @@ class Errands:
             return None, _are_finite([*rows, rounded])
 
         made = self._on_device(run[1] - run[0], make)
-        if made is not None and self._is_proved(held, job, known, out):
+        if made is not None:
+            self._prove(held, job, known, out)
+        if made is not None and not self._far.proof.broken:
             write_checked(self._bench, step, held.start, out)
         else:
             self._refuse(held)
@@ -142,7 +148,7 @@ class Errands:
 
     def _on_device(self, n: int, one: Callable[[int, int], tuple[_Found, Tensor]]) -> list[_Found] | None:
         """Do a tile there, in parts where it has no memory for all of it; `None` if the processor has to."""
-        while not self._far.broken:
+        while not self._far.proof.broken:
             size = min(n, self._far.turns.most or n)
             with self._far.turns.one() as alone:
                 try:
@@ -172,22 +178,23 @@ class Errands:
         stack, base = held.seen(self._bench, [row[:n] for row in held.rows], job.dtype)
         return combine_tile(self._bench.method, stack, base, held.start, job, known)
 
-    def _is_proved(self, held: _Held, job: Job, known: Any, out: Tensor) -> bool:
+    def _prove(self, held: _Held, job: Job, known: Any, out: Tensor) -> None:
         """Compare the first tile of each kind with the processor's: a GPU may be one that nobody has tried."""
-        kind = (*_dtypes(self._bench, held.step), held.step.work, held.step.out.dtype)
-        if self._far.broken or kind in self._far.proved:
-            return not self._far.broken
-        mine = out[:_PROVED]
-        expected = tensors.round_to(self._by_hand(held, len(mine), job, known), mine.dtype)
-        self._far.broken = not torch.equal(expected.view(torch.uint8), mine.view(torch.uint8))
-        self._far.proved.add(kind)
-        if self._far.broken:
-            message = (
-                f"{self._bench.method.name} gives other bytes on {self._far.device} than on the processor, which is "
-                "used from here on. Please report it"
-            )
-            warnings.warn(message, RuntimeWarning, stacklevel=2)
-        return not self._far.broken
+        kind = ("combine", *_dtypes(self._bench, held.step), held.step.work, held.step.out.dtype)
+        if self._far.proof.wants(kind):
+            mine = out[:PROVED]
+            expected = tensors.round_to(self._by_hand(held, len(mine), job, known), mine.dtype)
+            self._far.proof.settle(kind, expected, mine, len(mine))
+
+    def _prove_pass(self, held: _Held, job: Job, following: Round, known: Any, look: Callable[[int, int], Any]) -> None:
+        """The same of a pass, of which a few entries are looked at once more on both sides."""
+        kind = (getattr(following.observe, "__qualname__", "pass"), *_dtypes(self._bench, held.step), held.step.work)
+        if self._far.proof.wants(kind):
+            few = min(PROVED, len(held.rows[0]), self._far.turns.most or PROVED)
+            found = self._on_device(few, look)
+            if found is not None and len(found) == 1:  # parts add up to the same sums, but not to the same tensors
+                expected = following.observe(held.stack(self._bench, few, job.dtype), held.start, job, known)
+                self._far.proof.settle(kind, expected, found[0], few)
 
 
 def _are_finite(rows: list[Tensor]) -> Tensor:

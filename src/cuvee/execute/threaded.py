@@ -279,7 +279,7 @@ def run_threaded(
         Whatever a worker raised first; `KeyboardInterrupt` when the caller is interrupted. All workers have stopped.
     """
     board = _Board(bench, tile, finished, threads, fast)
-    board.far = None if device is None else offload.Far(device, threads)
+    board.far = None if device is None else offload.Far(device, threads, bench.method.name)
     workers = [threading.Thread(target=_work, args=(board,), name=f"cuvee-{i}") for i in range(threads)]
     try:
         SINGLE.enter()

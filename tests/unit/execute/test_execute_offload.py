@@ -20,8 +20,10 @@ from cuvee.errors import InputError, ResourceError
 from cuvee.execute import Digests, execute, offload
 from cuvee.execute.lane import Lane
 from cuvee.execute.place import Place
+from cuvee.execute.proof import same
 from cuvee.execute.turns import Turns
 from cuvee.planning.room import SMALLEST_TILE
+from cuvee.tensors import Blocks, Counts, Cut
 from tests.support.benches import Table, table
 from tests.support.checkpoints import assert_same
 from tests.support.merging import METHODS, linear, recipe
@@ -178,7 +180,7 @@ class Small:
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_out_of_memory_takes_smaller_tiles(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(offload, "_PROVED", 1024)
+    monkeypatch.setattr(offload, "PROVED", 1024)  # the same `combine` is what the processor would use
     given = models(sizes=(150_000, 70_000))
     small = Small("ties", 40_000)
     plain, expected = carried_out(recipe("ties", "base", "a", "b"), given, runner="plain")
@@ -199,7 +201,8 @@ def test_what_has_no_memory_at_all_is_told_plainly() -> None:
     assert "--device cpu" in (caught.value.faults[0].hint or "")
 
 
-def test_a_pass_that_runs_out_is_made_in_parts() -> None:
+def test_a_pass_that_runs_out_is_made_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offload, "PROVED", 1024)  # the processor would run out too
     chosen = methods.get("slerp")
     sizes: list[int] = []
 
@@ -266,6 +269,33 @@ def test_a_device_that_gives_other_bytes_is_left(monkeypatch: pytest.MonkeyPatch
         made, _ = carried_out(recipe("ties", "base", "a", "b"), given, device=HERE, threads=1)
     assert_same(made.result, plain.result)
     assert asked == [90_000]
+
+
+def test_a_pass_that_finds_something_else_there_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes back from the device is a count too many; the pass is made again by the processor."""
+    moved = offload.moved
+    monkeypatch.setattr(offload, "moved", lambda value, to: too_many(moved(value, to)))
+
+    def too_many(value: Any) -> Any:
+        return Counts(value.values + 1) if isinstance(value, Counts) else value
+
+    given = models(torch.bfloat16, sizes=(90_000, 80_000))
+    plain, _ = carried_out(recipe("ties", "base", "a", "b"), given, runner="plain")
+    with pytest.warns(RuntimeWarning, match="ties gives other bytes on cpu"):
+        made, _ = carried_out(recipe("ties", "base", "a", "b"), given, device=HERE, threads=1)
+    assert_same(made.result, plain.result)
+
+
+def test_what_is_the_same_to_the_bit() -> None:
+    zero, nan = torch.zeros(2), torch.full((2,), torch.nan)
+    assert same(Blocks({0: nan, 1: zero}), Blocks({0: nan.clone(), 1: zero.clone()}))
+    assert same([(1, None, "a")], [(1, None, "a")])
+    for other in (-zero, zero.double(), zero[:1], None):
+        assert not same(Counts(zero), Counts(other))
+    assert not same(Blocks({0: zero}), Blocks({1: zero}))
+    assert not same((1, 2), (1, 2, 3))
+    assert not same(0.5, 0.25)
+    assert not same(Counts(zero), Cut(zero))
 
 
 def test_what_a_worker_raises_ends_the_run() -> None:
