@@ -10,7 +10,8 @@ OUT    ?= demo-out
 # What docs/differences.md speaks of; tests/peers refuse another mergekit.
 RIVAL  := mergekit==0.1.5 transformers==5.23.0
 
-.PHONY: demo test check lint types contract slow soak bench bench-micro bench-scaling giants fuzz peers setup clean
+.PHONY: demo test check lint types contract slow soak bench bench-micro bench-scaling giants gpu gpu-bench fuzz peers setup
+.PHONY: clean
 
 setup: $(STAMP)
 
@@ -24,7 +25,7 @@ demo: $(STAMP)
 	$(BIN)/cuvee demo --out $(OUT) --overwrite
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not peers"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not peers and not gpu"
 
 check: lint types contract test
 
@@ -39,7 +40,7 @@ contract: $(STAMP)
 	$(BIN)/lint-imports
 
 slow: $(STAMP)
-	$(BIN)/python -m pytest -m "slow and not peers"
+	$(BIN)/python -m pytest -m "slow and not peers and not gpu"
 
 # Merges killed at random moments; SOAK_SIZE=0.5 and SOAK_SEED=2 choose other models and other moments.
 soak: $(STAMP)
@@ -63,6 +64,13 @@ bench-scaling: $(STAMP)
 # Plans of 64 B models, and merges of a tensor of 4.3 GB under 1 GiB: 20 GB of disk, which are given back.
 giants: $(STAMP)
 	$(BIN)/python benchmarks/giants.py
+
+# On a machine with a GPU and a torch that knows it (PIP_OPTIONS); elsewhere all of it is skipped. `make gpu-bench` measures.
+gpu: $(STAMP)
+	$(BIN)/python -m pytest -m gpu -rs tests/gpu
+
+gpu-bench: $(STAMP)
+	$(BIN)/python benchmarks/gpu.py
 
 # Inputs for each parser; FUZZ="--seed 7 --target header" narrows it. What fails is saved in fuzz-failures/.
 FUZZ ?= --inputs 100000

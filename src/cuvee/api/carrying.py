@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cuvee.checkpoint import FolderWriter
     from cuvee.checkpoint.protocol import Layout, Reader
     from cuvee.execute import Digests, FormSoon, Kernels, Progress, Runner
+    from cuvee.execute.place import Choice
     from cuvee.execute.spread import Crew
     from cuvee.planning import Plan, Workers
 
@@ -37,6 +38,7 @@ class Way:
     sha256: bool
     runner: Runner
     kernels: Kernels
+    device: str
     executor: Executor
     address: str | None
     progress: Callable[[Progress], None] | None
@@ -44,7 +46,17 @@ class Way:
 
 def way_faults(way: Way) -> list[Fault]:
     """What is wrong with how a recipe should be carried out."""
-    return [*_plain_faults(way), *_executor_faults(way.executor, way.address, way.runner)]
+    from cuvee.planning.devices import device_faults
+
+    devices = device_faults(way.device, way.runner, way.kernels)
+    return [*_plain_faults(way), *_executor_faults(way.executor, way.address, way.runner), *devices, *_far_faults(way)]
+
+
+def _far_faults(way: Way) -> list[Fault]:
+    if way.executor != "ray" or way.device == "cpu":
+        return []
+    message = f"Ray's tasks work on processors; found `device` {way.device!r:.40}"
+    return [Fault("bad-argument", message, subject="device", hint="leave out one of the two")]
 
 
 def _plain_faults(way: Way) -> list[Fault]:
@@ -88,7 +100,7 @@ def filled(
     writer: FolderWriter,
     layout: Layout,
     job: Mapping[str, Any],
-    workers: Workers,
+    choice: Choice,
     way: Way,
     by: Crew | FormSoon,
 ) -> Digests:
@@ -100,29 +112,28 @@ def filled(
         writer: the output, open.
         layout: its layout.
         job: its job.
-        workers: the workers of this process.
+        choice: the workers of this process, and the device they work on.
         way: how.
         by: the workers of others, or the form of the arithmetic for those of this process.
     """
     from cuvee.execute import FormSoon
 
     if isinstance(by, FormSoon):
-        return _run(plan, readers, writer, workers, way, by)
-    return _spread(plan, readers, writer, layout, job, workers, way, by)
+        return _run(plan, readers, writer, choice, way, by)
+    return _spread(plan, readers, writer, layout, job, choice.workers, way, by)
 
 
-def form_soon(plan: Plan, readers: list[Reader], way: Way) -> FormSoon:
+def form_soon(plan: Plan, readers: list[Reader], choice: Choice, way: Way) -> FormSoon:
     """The form of the arithmetic for this process, begun to be made ready: none is where others do the work."""
     from cuvee.execute import FormSoon
 
-    kernels = way.kernels if way.executor == "threads" and way.runner == "threaded" else "plain"
+    is_here = way.executor == "threads" and way.runner == "threaded" and choice.place is None
+    kernels = way.kernels if is_here else "plain"
     method = methods.get(plan.recipe.method)
     return FormSoon(plan, readers, method, seed=way.seed, kernels=kernels, allow_nonfinite=way.allow_nonfinite)
 
 
-def _run(
-    plan: Plan, readers: list[Reader], writer: FolderWriter, workers: Workers, way: Way, form: FormSoon
-) -> Digests:
+def _run(plan: Plan, readers: list[Reader], writer: FolderWriter, choice: Choice, way: Way, form: FormSoon) -> Digests:
     """Fill the tensors of the output."""
     from cuvee.execute import execute
 
@@ -132,12 +143,13 @@ def _run(
         writer,
         methods.get(plan.recipe.method),
         seed=way.seed,
-        threads=workers.threads,
-        tile=workers.tile,
+        threads=choice.workers.threads,
+        tile=choice.workers.tile,
         allow_nonfinite=way.allow_nonfinite,
         runner=way.runner,
         kernels=way.kernels,
         form=form,
+        device=choice.place or "cpu",
         progress=way.progress,
         journal=writer,
     )

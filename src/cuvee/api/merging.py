@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,8 @@ class MergeResult:
         notes: what the user should know.
         resumed_ranges, resumed_bytes: what was taken over from a run that was interrupted.
         was_complete: nothing was done, because the very same merge had made the output before.
+        device: where tiles were combined, `cpu` or `cuda:0`; the record does not say, because the bytes are the same.
+        device_why: why `auto` chose it.
     """
 
     path: Path | str
@@ -54,6 +56,8 @@ class MergeResult:
     resumed_ranges: int = 0
     resumed_bytes: int = 0
     was_complete: bool = False
+    device: str = "cpu"
+    device_why: str = ""
 
 
 def merge(
@@ -73,6 +77,7 @@ def merge(
     kernels: Kernels = "auto",
     executor: Executor = "threads",
     address: str | None = None,
+    device: str = "cpu",
     progress: Callable[[Progress], None] | None = None,
     staging: str | os.PathLike[str] | None = None,
     sending: Callable[[int, int, str], None] | None = None,
@@ -99,14 +104,16 @@ def merge(
             folders of the models and of the output. `threads` and `max_memory` are then those of one task.
         address: for `ray`, the cluster: `host:port`, `auto` for the one that is running, which is the default, or
             `local` to start one on this machine for this call.
+        device: `cpu`, `cuda`, `cuda:1` … or `auto`: where tiles are combined, which never changes a byte. `auto`
+            takes a GPU if one is there and the job is large enough.
         progress: called as the work goes on, from any thread.
         staging: for a URL, the folder to build in, which is kept; a temporary one by default.
         sending: for a URL, called with bytes sent, bytes in all and the file at hand, from any thread.
 
     Raises:
         UsageError: an argument is of the wrong type, `threads` or `tile` is below 1, `shard_size` is no size, `runner`
-            or `executor` is unknown, `address` is given without Ray, or `out` is empty; Ray is asked for and not
-            installed.
+            or `executor` is unknown, `address` is given without Ray, `device` is not there, or `out` is empty; Ray is
+            asked for and not installed.
         RecipeError: faults of the recipe.
         InputError: faults of the models.
         OutputExists: `out` is there and `overwrite` is not given.
@@ -122,8 +129,8 @@ def merge(
         target = as_path(out, "out", "the output must be a folder's name")
     limit = None if max_memory is None else parse_size(max_memory)
     far = executor, address
-    shard_bytes = parse_size(shard_size)
-    way = Way(seed, threads, tile, limit, shard_bytes, allow_nonfinite, sha256, runner, kernels, *far, progress)
+    size = parse_size(shard_size)
+    way = Way(seed, threads, tile, limit, size, allow_nonfinite, sha256, runner, kernels, device, *far, progress)
     refuse(
         [
             *number_faults(seed=seed, threads=threads, tile=tile),
@@ -158,14 +165,17 @@ def _merge_here(
     from cuvee.checkpoint.staging import sweep
     from cuvee.execute import Digests
     from cuvee.execute.already import already_made
+    from cuvee.execute.place import choose, find
     from cuvee.execute.publish import add_everything_else
     from cuvee.execute.resume import describe, told_to_resume
-    from cuvee.planning import bind, fit_workers, referenced
+    from cuvee.planning import bind, referenced
 
     spec = methods.get(recipe.method).spec
+    asked = find(way.device) if way.device.startswith("cuda") else way.device  # before anything is opened
     with opened(referenced(recipe), recipe.root) as readers:
         plan = bind(recipe, readers, spec)
-        workers = fit_workers(plan, way.limit, way.threads, way.tile)
+        limits = {"limit": way.limit, "threads": way.threads, "tile": way.tile}
+        choice = choose(asked, plan, **limits, runner=way.runner, kernels=way.kernels)
         layout = plan_layout([step.out for step in plan.steps], way.shard_bytes)
         made = already_made(plan, readers, layout, out, seed=way.seed, sha256=way.sha256) if resume else None
         if made is not None:
@@ -173,13 +183,13 @@ def _merge_here(
             return _result(out, plan, layout, made, Digests(), was_complete=True)
         job = describe(plan, readers, layout, seed=way.seed, allow_nonfinite=way.allow_nonfinite)
         protected = [*read, *(r.folder for r in readers if r.folder is not None)]
-        form = form_soon(plan, readers, way)
+        form = form_soon(plan, readers, choice, way)
         kept = FolderWriter(layout, out, overwrite=overwrite, protected=protected, job=job, resume=resume)
         with crew_for(way) as crew, told_to_resume(kept), kept as writer:
-            digests = filled(plan, readers, writer, layout, job, workers, way, crew or form)
+            digests = filled(plan, readers, writer, layout, job, choice, way, crew or form)
             record = add_everything_else(plan, readers, writer, layout, digests, spec, seed=way.seed, sha256=way.sha256)
             writer.publish()
-    return _result(out, plan, layout, record, digests)
+    return replace(_result(out, plan, layout, record, digests), device=choice.name, device_why=choice.why)
 
 
 def _result(

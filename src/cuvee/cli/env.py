@@ -79,7 +79,7 @@ def data_of(calibration: Calibration | None) -> dict[str, Any]:
     """Everything that is told, ready for JSON."""
     from cuvee.api.calibration import calibration_file
     from cuvee.planning import default_threads
-    from cuvee.planning.room import free_memory
+    from cuvee.planning.free import free_memory
 
     return {
         "versions": {"python": platform.python_version()} | {name: version_of(name) for name in LIBRARIES},

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from cuvee.cli.answer import Answer, deliver
 from cuvee.cli.failures import Interrupted
-from cuvee.cli.options import COMMON, Common, FarOut, MaxMemory, Seed, Switch, Threads, Tile
+from cuvee.cli.options import COMMON, Common, Device, FarOut, MaxMemory, Seed, Switch, Threads, Tile
 from cuvee.cli.plan import planned
 from cuvee.cli.progress import metered
 from cuvee.cli.words import duration, fates
@@ -38,6 +38,7 @@ def merge(
     kernels: Annotated[Literal["auto", "fused", "plain"], Parameter(name="--kernels")] = "auto",
     executor: Literal["threads", "ray"] = "threads",
     address: str | None = None,
+    device: Device = "cpu",
     shard_size: Annotated[str, Parameter(name="--shard-size")] = "5GB",
     allow_nonfinite: Switch = False,
     sha256: Switch = False,
@@ -77,6 +78,8 @@ def merge(
             machines share the folders of the models and of the output.
         address: The Ray cluster: host:port, `auto` for the one that is running, or
             `local` to start one here. `auto` without it.
+        device: Where tiles are combined: cpu, cuda, cuda:1 …, or auto, which takes
+            a GPU for large jobs if there is one. Speed, never the result.
         shard_size: Largest weight file, such as 5GB, 500MB or 2GiB.
         allow_nonfinite: Merge models that hold NaN or infinity.
         sha256: Record the SHA-256 of the weight files too.
@@ -89,6 +92,7 @@ def merge(
 
     parse_size(shard_size)  # a dry run tells what a run would
     here = _place_here(out, staging)
+    _check_device(device)
     if dry_run:
         return planned("merge", recipe, here, (threads, tile, max_memory), common, overwrite=overwrite)
     from cuvee.execute.heap import give_back_freed_memory, keep_freed_memory
@@ -115,6 +119,7 @@ def merge(
             kernels=kernels,
             executor=executor,
             address=address,
+            device=device,
             shard_size=shard_size,
             allow_nonfinite=allow_nonfinite,
             sha256=sha256,
@@ -126,6 +131,20 @@ def merge(
     seconds = time.perf_counter() - start
     answer = Answer("merge", _data(result, seconds), _text(result, seconds), notes=result.notes)
     return deliver(answer, common)
+
+
+def _check_device(device: str) -> None:
+    """Refuse a GPU that is not there, in a dry run too."""
+    from cuvee.errors import UsageError
+    from cuvee.planning.devices import device_faults
+
+    faults = device_faults(device, "threaded", "auto")
+    if faults:
+        raise UsageError(faults)
+    if device.startswith("cuda"):
+        from cuvee.execute.place import find
+
+        find(device)
 
 
 def _place_here(out: Path | str, staging: Path | None) -> Path:
@@ -165,6 +184,7 @@ def _data(result: MergeResult, seconds: float) -> dict[str, Any]:
         "seed": result.record["seed"],
         "recipe_sha256": result.record["recipe_sha256"],
         "content": result.record["output"]["content"],
+        "device": {"used": result.device, "why": result.device_why or None},
         "resumed": {
             "ranges": result.resumed_ranges,
             "bytes": result.resumed_bytes,
@@ -186,4 +206,6 @@ def _text(result: MergeResult, seconds: float) -> Iterator[str]:
         yield f"{result.left_out:,} tensors of the models are left out by the recipe's slices"
     if result.resumed_bytes:
         yield f"{format_size(result.resumed_bytes)} taken over from the run that was interrupted"
+    if result.device_why or result.device != "cpu":
+        yield f"combined on {result.device}" + (f": {result.device_why}" if result.device_why else "")
     yield f"written to {result.path} — {format_size(result.nbytes)} in {duration(seconds)}"

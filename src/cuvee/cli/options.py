@@ -52,6 +52,7 @@ Seed = Annotated[int, Parameter(converter=_whole)]
 Threads = Annotated[int | None, Parameter(converter=_whole, validator=Number(gte=1))]
 Tile = Annotated[int | None, Parameter(converter=_whole, validator=Number(gte=1))]
 MaxMemory = Annotated[str | None, Parameter(name="--max-memory")]
+Device = Annotated[str, Parameter(name="--device")]
 
 
 @Parameter(name="*", group=MESSAGES)

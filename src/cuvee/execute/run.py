@@ -11,14 +11,16 @@ from cuvee.errors import Fault, InputError, UsageError, number_faults
 from cuvee.execute.forms import FormSoon, Kernels
 from cuvee.execute.ledger import Digests, Ledger, Progress
 from cuvee.execute.lots import all_but
+from cuvee.execute.place import Place, choose
 from cuvee.execute.plain import run_step
 from cuvee.execute.preflight import preflight
 from cuvee.execute.resume import NOTHING, Keeper, Notes, Range, take_over
 from cuvee.execute.threaded import run_threaded
 from cuvee.execute.work import Bench
 from cuvee.methods import Method
+from cuvee.planning.devices import device_faults
 from cuvee.planning.model import Plan, Step
-from cuvee.planning.room import DEFAULT_TILE, default_threads
+from cuvee.planning.room import DEFAULT_TILE, Workers, default_threads
 
 Runner = Literal["threaded", "plain"]
 
@@ -36,6 +38,7 @@ def execute(
     runner: Runner = "threaded",
     kernels: Kernels = "auto",
     form: FormSoon | None = None,
+    device: str | Place = "cpu",
     hashes: bool = True,
     progress: Callable[[Progress], None] | None = None,
     journal: Keeper | None = None,
@@ -55,6 +58,8 @@ def execute(
         kernels: `fused` takes the fused form of the method where it has one, `plain` never, `auto` where it is
             installed and saves more than it takes to be ready. The bytes are the same.
         form: the form, if it is being made ready already.
+        device: `cpu`, `cuda`, `cuda:1` … or `auto`: where tiles are combined; or a place that was found before, whose
+            workers and tiles are given then. The bytes are the same.
         hashes: take the hashes; without them the result is empty.
         progress: called after every tile, from any thread.
         journal: the writer, if it keeps one: finished ranges are noted, and those that an earlier run noted are not
@@ -62,14 +67,16 @@ def execute(
 
     Raises:
         InputError: a tensor that must be finite, or equal in all models, is not; an input changed while it was read.
-        UsageError: `threads` or `tile` below 1, a `seed` that is no integer, an unknown runner, or fused kernels where
-            numba is not installed.
+        UsageError: `threads` or `tile` below 1, a `seed` that is no integer, an unknown runner, fused kernels where
+            numba is not installed, or a device that is not there.
     """
     if faults := number_faults(seed=seed, threads=threads, tile=tile):
         raise UsageError(faults)
     _check_choice("runner", runner, get_args(Runner))
     _check_choice("kernels", kernels, get_args(Kernels))
-    soon = form or FormSoon(plan, readers, method, seed=seed, kernels=kernels, allow_nonfinite=allow_nonfinite)
+    place, workers = _settled(device, plan, threads, tile, runner, kernels)
+    on = "plain" if place is not None else kernels
+    soon = form or FormSoon(plan, readers, method, seed=seed, kernels=on, allow_nonfinite=allow_nonfinite)
     preflight(plan, readers)
     return carry_out(
         plan,
@@ -77,12 +84,11 @@ def execute(
         writer,
         method,
         seed=seed,
-        threads=threads,
-        tile=tile,
+        workers=workers,
         allow_nonfinite=allow_nonfinite,
         runner=runner,
-        kernels=kernels,
         form=soon,
+        place=place,
         hashes=hashes,
         progress=progress,
         journal=journal,
@@ -96,18 +102,16 @@ def carry_out(
     method: Method,
     *,
     seed: int,
-    threads: int | None,
-    tile: int | None,
+    workers: Workers,
     allow_nonfinite: bool,
-    runner: Runner,
-    kernels: Kernels,
-    form: FormSoon | None = None,
+    form: FormSoon,
+    runner: Runner = "threaded",
+    place: Place | None = None,
     hashes: bool = True,
     progress: Callable[[Progress], None] | None,
     journal: Keeper | None,
 ) -> Digests:
     """Do what `execute` does, after its checks."""
-    soon = form or FormSoon(plan, readers, method, seed=seed, kernels=kernels, allow_nonfinite=allow_nonfinite)
     ended = NOTHING if journal is None else take_over(plan, readers, journal)
     ledger = Ledger(plan, hashes=hashes, progress=progress, journal=journal, finished=ended)
     bench = Bench(plan, readers, writer, method, ledger, seed, allow_nonfinite)
@@ -116,7 +120,9 @@ def carry_out(
         ledger.complete(step, readers, writer)
 
     if runner == "threaded":
-        _run_tiles(bench, threads, tile, soon, finished)
+        there = None if place is None else place.device
+        form_now = form.get()
+        run_threaded(bench, threads=workers.threads, tile=workers.tile, finished=finished, fast=form_now, device=there)
     for step in plan.steps:
         if runner == "plain":
             run_step(bench, step)
@@ -124,13 +130,6 @@ def carry_out(
             finished(step)
     _check_unchanged(readers, ledger.digests)
     return ledger.digests
-
-
-def _run_tiles(
-    bench: Bench, threads: int | None, tile: int | None, form: FormSoon, finished: Callable[[Step], None]
-) -> None:
-    width = tile or DEFAULT_TILE
-    run_threaded(bench, threads=threads or default_threads(), tile=width, finished=finished, fast=form.get())
 
 
 def write_ranges(
@@ -169,9 +168,22 @@ def write_ranges(
     ledger = Ledger(plan, hashes=True, progress=None, journal=journal, finished=others)
     bench = Bench(plan, readers, writer, method, ledger, seed, allow_nonfinite)
     form = FormSoon(plan, readers, method, seed=seed, kernels=kernels, allow_nonfinite=allow_nonfinite)
-    _run_tiles(bench, threads, tile, form, lambda _step: None)
+    run_threaded(bench, threads=threads, tile=tile, finished=lambda _step: None, fast=form.get())
     for reader in readers:
         reader.check_unchanged()
+
+
+def _settled(
+    device: str | Place, plan: Plan, threads: int | None, tile: int | None, runner: Runner, kernels: Kernels
+) -> tuple[Place | None, Workers]:
+    """The device to use, `None` for the processor, and the workers."""
+    if device == "cpu" or isinstance(device, Place):
+        workers = Workers(threads or default_threads(), tile or DEFAULT_TILE)
+        return (device if isinstance(device, Place) else None), workers
+    if faults := device_faults(device, runner, kernels):
+        raise UsageError(faults)
+    choice = choose(device, plan, threads=threads, tile=tile, runner=runner, kernels=kernels)
+    return choice.place, choice.workers
 
 
 def _check_unchanged(readers: Sequence[Reader], digests: Digests) -> None:

@@ -16,6 +16,7 @@ from cuvee.checkpoint.attached import Following
 from cuvee.checkpoint.journal import Entry
 from cuvee.checkpoint.protocol import Reader
 from cuvee.execute.errand import Errand
+from cuvee.execute.forms import FormSoon
 from cuvee.execute.ledger import Digests, Ledger, Progress
 from cuvee.execute.lots import Lot, cut
 from cuvee.execute.preflight import preflight
@@ -95,11 +96,9 @@ def execute_spread(
         writer,
         method,
         seed=errand.seed,
-        threads=here.threads,
-        tile=here.tile,
+        workers=here,
         allow_nonfinite=errand.allow_nonfinite,
-        runner="threaded",
-        kernels=errand.kernels,
+        form=FormSoon(plan, readers, method, kernels="plain"),
         progress=progress,
         journal=writer,
     )

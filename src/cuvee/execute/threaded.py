@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from cuvee.execute import fast as fused
+from cuvee.execute import offload
 from cuvee.execute.course import Course, Measure, Task, sample_of
 from cuvee.execute.fast import Fast
 from cuvee.execute.hands import Hands
+from cuvee.execute.single import SINGLE
 from cuvee.execute.work import Bench, copy_tile, job_of, merge_tile, read_tile
 from cuvee.methods import Job
 from cuvee.methods.tiles import tile_ranges
@@ -50,6 +52,7 @@ class _Board:
         self.error: BaseException | None = None
         self.changed = threading.Condition()
         self.workers = workers
+        self.far: offload.Far | None = None
         self.over = threading.Event()
 
     def take(self) -> Task | None:
@@ -137,10 +140,12 @@ class _Board:
             self.changed.notify_all()
 
 
-def _do(bench: Bench, task: Task, hands: Hands) -> Any:
+def _do(bench: Bench, task: Task, hands: Hands, errands: offload.Errands | None) -> Any:
     course, (start, stop) = task.course, task.runs[0]
     if course.step.action == "copy":
         return copy_tile(bench, course.step, start, stop)
+    if errands is not None and offload.is_served(bench, course.step):
+        return _do_far(task, errands)
     if course.fast is not None:
         return _do_fast(bench, course.fast, task, hands)
     tile = read_tile(bench, course.step, start, stop, course.job, first=not course.seen)
@@ -158,42 +163,26 @@ def _do_fast(bench: Bench, fast: Fast, task: Task, hands: Hands) -> Any:
     return fused.merge(bench, fast, shown, course.job, course.known, course.combine, hands)
 
 
+def _do_far(task: Task, errands: offload.Errands) -> Any:
+    course, run, first = task.course, task.runs[0], not task.course.seen
+    if course.round is not None:
+        return errands.observe(course.step, run, course.job, course.round, course.known, first=first)
+    return errands.merge(course.step, run, course.job, course.known, first=first)
+
+
 def _work(board: _Board) -> None:
     """A worker: one tile after the other, each on one core."""
     try:
         torch.set_num_threads(1)  # tiles are the unit of parallel work; more threads inside them only contend
         hands = Hands()
+        errands = None if board.far is None else offload.Errands(board.far, board.bench)
         with torch.no_grad():  # parameters of a live model may be among the inputs
             while (task := board.take()) is not None:
-                board.complete(task, _do(board.bench, task, hands))
+                board.complete(task, _do(board.bench, task, hands, errands))
     except BaseException as error:
         board.fail(error)
     finally:
         board.leave()
-
-
-class _Single:
-    """torch's own threads are set to one while any merge of this process runs, and put back after the last."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._merges = 0
-        self._before = 1
-
-    def enter(self) -> None:
-        with self._lock:
-            if self._merges == 0:
-                self._before = torch.get_num_threads()
-            self._merges += 1
-
-    def leave(self) -> None:
-        with self._lock:
-            self._merges -= 1
-            if self._merges == 0:
-                torch.set_num_threads(self._before)
-
-
-_SINGLE = _Single()
 
 
 def _wait_for(board: _Board, workers: list[threading.Thread]) -> None:
@@ -211,7 +200,15 @@ def _wait_for(board: _Board, workers: list[threading.Thread]) -> None:
             worker.join()
 
 
-def run_threaded(bench: Bench, *, threads: int, tile: int, finished: Finished, fast: Fast | None = None) -> None:
+def run_threaded(
+    bench: Bench,
+    *,
+    threads: int,
+    tile: int,
+    finished: Finished,
+    fast: Fast | None = None,
+    device: torch.device | None = None,
+) -> None:
     """Carry out every step of the plan with several workers.
 
     Args:
@@ -220,14 +217,16 @@ def run_threaded(bench: Bench, *, threads: int, tile: int, finished: Finished, f
         tile: elements per tile, rounded up to whole blocks.
         finished: told of every completed step, from the worker that completed it.
         fast: the fused form of the method, for the steps that it serves.
+        device: where tiles are worked on; by the workers themselves without it.
 
     Raises:
         Whatever a worker raised first; `KeyboardInterrupt` when the caller is interrupted. All workers have stopped.
     """
     board = _Board(bench, tile, finished, threads, fast)
+    board.far = None if device is None else offload.Far(device, threads, bench.method.name)
     workers = [threading.Thread(target=_work, args=(board,), name=f"cuvee-{i}") for i in range(threads)]
     try:
-        _SINGLE.enter()
+        SINGLE.enter()
         for worker in workers:
             worker.start()
         while not board.over.wait(_GLANCE):  # not Thread.join: an interrupt inside it leaves a live thread unjoinable
@@ -237,6 +236,6 @@ def run_threaded(bench: Bench, *, threads: int, tile: int, finished: Finished, f
         raise
     finally:
         _wait_for(board, workers)
-        _SINGLE.leave()
+        SINGLE.leave()
     if board.error is not None:
         raise board.error

@@ -69,7 +69,7 @@ def dare_linear(
         The merged delta, `[n]`.
     """
     total = tensors.weighted_sum(drop_and_rescale(deltas, density, rescale, draws), weight)
-    return (total / weight.sum() if normalize else total) * lambda_
+    return (total / tensors.total_weight(weight) if normalize else total) * lambda_
 
 
 def drop_and_rescale(deltas: Tensor, density: Tensor, rescale: bool, draws: Tensor) -> Tensor:

@@ -44,4 +44,4 @@ def linear(models: Tensor, weight: Tensor, normalize: bool) -> Tensor:
         `[n]`.
     """
     total = tensors.weighted_sum(models, weight)
-    return total / weight.sum() if normalize else total
+    return total / tensors.total_weight(weight) if normalize else total

@@ -60,4 +60,4 @@ def task_arithmetic(deltas: Tensor, weight: Tensor, lambda_: float, normalize: b
         The merged delta, `[n]`.
     """
     total = tensors.weighted_sum(deltas, weight)
-    return (total / weight.sum() if normalize else total) * lambda_
+    return (total / tensors.total_weight(weight) if normalize else total) * lambda_

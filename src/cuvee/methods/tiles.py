@@ -54,7 +54,8 @@ def combine_tile(method: Method, stack: Tensor, base: Tensor | None, start: int,
     if "draws" in method.wants:
         stop = start + stack.shape[1]
         given["draws"] = torch.stack([t.uniform(key, start, stop, stack.device) for key in job.keys])
-    settings = {k: v.to(stack.device, job.dtype) if isinstance(v, Tensor) else v for k, v in job.settings.items()}
+    # Rounded before they travel, so that the numbers are the same wherever they go.
+    settings = {k: v.to(job.dtype).to(stack.device) if isinstance(v, Tensor) else v for k, v in job.settings.items()}
     merged = method.combine(stack, **{k: v for k, v in (settings | given).items() if k in method.wants})
     if method.spec.space == "weight":
         return merged

@@ -59,11 +59,15 @@ def peak_memory(plan: Plan, workers: Workers, *, keeps: bool = True) -> int:
         workers: how it is carried out.
         keeps: whether the C library may keep freed memory, as it does where no limit is set.
     """
-    coming = _buffers(plan, workers) + _under_way(plan, workers)
-    tensors = sum(facts.tensors for facts in plan.models) + len(plan.steps)
-    held = sum(facts.held for facts in plan.models)
+    coming = _buffers(plan, workers) + held_by_passes(plan, workers)
     kept = _KEPT_BYTES + coming // _KEPT_SHARE if keeps else 0
-    return FIXED_BYTES + tensors * _PER_TENSOR + held + coming + kept
+    return host_memory(plan) + coming + kept
+
+
+def host_memory(plan: Plan) -> int:
+    """What a run takes whatever its workers, in bytes."""
+    tensors = sum(facts.tensors for facts in plan.models) + len(plan.steps)
+    return FIXED_BYTES + tensors * _PER_TENSOR + sum(facts.held for facts in plan.models)
 
 
 def _buffers(plan: Plan, workers: Workers) -> int:
@@ -80,7 +84,7 @@ def _buffers(plan: Plan, workers: Workers) -> int:
     return workers.threads * min(workers.tile, largest) * each * (widest + 1) * (2 if wide else 1)
 
 
-def _under_way(plan: Plan, workers: Workers) -> int:
+def held_by_passes(plan: Plan, workers: Workers) -> int:
     """What is held of the tensors that may be open at a time: one per worker, the largest ones."""
     alike = Counter((step.action, step.out.numel, len(step.pieces)) for step in plan.steps)
     held = sorted(((_of_tensor(plan, *kind, workers.tile), count) for kind, count in alike.items()), reverse=True)

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cuvee.tensors.affine import per_model, weighted_sum
+    from cuvee.tensors.affine import per_model, total_weight, weighted_sum
     from cuvee.tensors.blocks import BLOCK, Blocks, Counts, block_sums
     from cuvee.tensors.consensus import agreeing_weight, agreement
     from cuvee.tensors.geometry import gram, gram_blocks, slerp_coefficients
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "per_model": "affine",
+    "total_weight": "affine",
     "weighted_sum": "affine",
     "BLOCK": "blocks",
     "Blocks": "blocks",
@@ -81,6 +82,7 @@ __all__ = [
     "round_to",
     "slerp_coefficients",
     "stream_key",
+    "total_weight",
     "uniform",
     "weighted_sum",
 ]

@@ -10,6 +10,15 @@ def per_model(values: Tensor, stack: Tensor) -> Tensor:
     return values.view(-1, *([1] * (stack.dim() - 1)))
 
 
+def total_weight(weights: Tensor) -> Tensor:
+    """Σ wᵢ, a tensor of no dimensions on the device of `weights`.
+
+    Summed on the CPU wherever they are, because a GPU adds in another order. The result goes back there as a tensor:
+    what divides on CUDA by a number of Python or of the CPU multiplies by its reciprocal, which rounds otherwise.
+    """
+    return weights.cpu().sum().to(weights.device)
+
+
 def weighted_sum(stack: Tensor, weights: Tensor) -> Tensor:
     """Σ wᵢ xᵢ over the models, one model after the other.
 
