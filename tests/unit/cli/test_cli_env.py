@@ -92,3 +92,17 @@ def test_a_plan_tells_on_which_disk_was_measured(folder: Path, capsys: Capsys) -
     assert "as measured here)" in " ".join(call(capsys, "plan", "recipe.yml").out.split())
     save(replace(found, device=found.device + 1))
     assert "as measured here, on another disk)" in " ".join(call(capsys, "plan", "recipe.yml").out.split())
+
+
+@pytest.mark.slow  # whole processes are started, and a method is merged many times
+def test_calibrating_is_told_and_kept_for_plans(folder: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cuvee.fused.SAVES", {})
+    monkeypatch.setattr("cuvee.methods.names", lambda: ("linear",))
+    ran = call(capsys, "env", "--calibrate", "--folder", folder)
+    assert ran.code == 0, ran.err
+    assert "ns per entry and model, from file to file" in ran.out
+    assert ran.err.splitlines()[-1].startswith("measuring: done")
+    write_recipe(write_models(folder))
+    assert call(capsys, "plan", "recipe.yml", "--json").json["time"]["basis"] == "measured"
+    kept = call(capsys, "env", "--json").json["calibration"]
+    assert (kept["folder"], kept["machine"]["plain"].keys()) == (str(folder), {"linear"})
