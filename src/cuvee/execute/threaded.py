@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -25,9 +25,6 @@ from cuvee.execute.work import Bench, copy_tile, job_of, merge_tile, read_tile
 from cuvee.methods import Job
 from cuvee.methods.tiles import tile_ranges
 from cuvee.planning.model import Step
-
-if TYPE_CHECKING:
-    pass
 
 Finished = Callable[[Step], None]
 """Called from a worker when a step is complete."""
@@ -76,12 +73,9 @@ class _Board:
             self.exhausted = True
             self.changed.notify_all()
             return
-        job = (
-            Job({}, step.out.numel, torch.float32)
-            if step.action == "copy"
-            else job_of(self.bench.plan, self.bench.seed, step)
-        )
-        fast = self.fast if self.fast is not None and fused.is_served(self.bench.readers, step) else None
+        bench, is_copy = self.bench, step.action == "copy"
+        job = Job({}, step.out.numel, torch.float32) if is_copy else job_of(bench.plan, bench.seed, step)
+        fast = self.fast if self.fast is not None and fused.is_served(bench.readers, step) else None
         course = Course(step, job, tile_ranges(step.out.numel, self.tile), fast)
         if step.action == "merge":
             course.turn(self._measure(course))
