@@ -220,7 +220,7 @@ def main(given: Sequence[str]) -> None:
     asked = parser.parse_args(given)
     asked.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="giants-", dir=asked.folder) as folder:
-        room = Path(folder)
+        room = Path(folder).resolve()
         facts = machine.facts(room, None)
         planned = list(plans(room / "sparse", asked.smoke))
         merged = list(merges(room / "embedding", asked.methods, asked.smoke))
