@@ -45,13 +45,14 @@ EXPLAINED = (
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan of a giant: what was planned, seconds, and peak memory in bytes."""
+    """A plan of a giant: what was planned, seconds of wall and CPU time, and peak memory in bytes."""
 
     model: str
     tensors: int
     parameters: int
     form: str
     wall: float
+    cpu: float
     peak: int
 
 
@@ -83,7 +84,8 @@ def plans(room: Path, smoke: bool) -> Iterator[Planned]:
         for form, options in (("text", ()), ("JSON", ("--json",))):
             run = watch(_cuvee("plan", str(asked), *options), f"plan of {name}")
             count = len(list(shape.tensors()))
-            yield Planned(name, count, sparse.parameters(shape), form, round(run.wall, 2), run.anonymous)
+            times = round(run.wall, 2), round(run.cpu, 2)
+            yield Planned(name, count, sparse.parameters(shape), form, *times, run.anonymous)
 
 
 def merges(room: Path, methods: Sequence[str], smoke: bool) -> Iterator[Merged]:
@@ -183,10 +185,11 @@ def markdown(planned: Sequence[Planned], merged: Sequence[Merged], facts: dict[s
         "",
         f"`cuvee plan` of TIES: a base and {TUNES} fine-tunes with true headers, and holes for numbers.",
         "",
-        "| model | parameters | tensors | printed as | wall s | peak MiB |",
-        "| --- | ---: | ---: | --- | ---: | ---: |",
+        "| model | parameters | tensors | printed as | wall s | CPU s | peak MiB |",
+        "| --- | ---: | ---: | --- | ---: | ---: | ---: |",
         *(
-            f"| {p.model} | {p.parameters / 1e9:.1f} B | {p.tensors:,} | {p.form} | {p.wall} | {p.peak / 2**20:.0f} |"
+            f"| {p.model} | {p.parameters / 1e9:.1f} B | {p.tensors:,} | {p.form} | {p.wall} | {p.cpu} "
+            f"| {p.peak / 2**20:.0f} |"
             for p in planned
         ),
         "",
@@ -217,7 +220,7 @@ def main(given: Sequence[str]) -> None:
     asked = parser.parse_args(given)
     asked.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="giants-", dir=asked.folder) as folder:
-        room = Path(folder)
+        room = Path(folder).resolve()
         facts = machine.facts(room, None)
         planned = list(plans(room / "sparse", asked.smoke))
         merged = list(merges(room / "embedding", asked.methods, asked.smoke))

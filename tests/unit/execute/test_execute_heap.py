@@ -10,12 +10,13 @@ import pytest
 
 from cuvee.execute import heap
 
-TAKEN = "from cuvee.execute.heap import keep_freed_memory; raise SystemExit(not keep_freed_memory())"
+TAKEN = "from cuvee.execute.heap import {0}; raise SystemExit(not {0}())"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
-def test_the_library_takes_the_settings() -> None:
-    assert subprocess.run([sys.executable, "-c", TAKEN], check=False).returncode == 0
+@pytest.mark.parametrize("setting", ["keep_freed_memory", "give_back_freed_memory"])
+def test_the_library_takes_the_settings(setting: str) -> None:
+    assert subprocess.run([sys.executable, "-c", TAKEN.format(setting)], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("platform", ["darwin", "linux"])
@@ -23,3 +24,4 @@ def test_without_glibc_nothing_happens(platform: str, monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
     assert not heap.keep_freed_memory()
+    assert not heap.give_back_freed_memory()
