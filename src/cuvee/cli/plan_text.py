@@ -8,8 +8,9 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import RenderableType
+from rich.text import Text
 
-from cuvee.cli.console import plain
+from cuvee.cli.console import one_line, plain
 from cuvee.cli.outlook import Outlook, arithmetic, copied_by_reason, effects_of
 from cuvee.cli.tables import Column, FirstThatFits, facts, table
 from cuvee.cli.words import counted, duration, fates, in_millions, setting, shortened, span, summary
@@ -116,11 +117,8 @@ def together(effects: Sequence[Effect]) -> list[Effect]:
     for found in groups.values():
         first, names = found[0], [effect.group for effect in found]
         whole = first.layers is not None and set(names) == everything[first.stack]
-        rows.append(
-            replace(
-                first, group="all" if whole else listed(names, between=",\n"), tensors=sum(e.tensors for e in found)
-            )
-        )
+        group = "all" if whole else listed(map(one_line, names), between=",\n")  # the only line ends in it are ours
+        rows.append(replace(first, group=group, tensors=sum(e.tensors for e in found)))
     return rows
 
 
@@ -191,13 +189,11 @@ def short_names(plan: Plan) -> Mapping[str, str]:
     return ends if clear else {model.label: f"#{number}" for number, model in enumerate(plan.models, 1)}
 
 
-def _places(rows: Sequence[Effect]) -> list[list[str]]:
+def _places(rows: Sequence[Effect]) -> list[list[str | Text]]:
     """Layers, part and number of tensors; the stack stands with the layers where there are several stacks."""
     several = len({row.stack for row in rows if row.layers}) > 1
-    return [
-        [f"{row.stack} {span(row.layers)}" if several and row.layers else span(row.layers), row.group, f"{row.tensors}"]
-        for row in rows
-    ]
+    where = [f"{row.stack} {span(row.layers)}" if several and row.layers else span(row.layers) for row in rows]
+    return [[place, plain(row.group), f"{row.tensors}"] for place, row in zip(where, rows, strict=True)]
 
 
 def _copied(row: Effect, short: Mapping[str, str]) -> str:
