@@ -77,7 +77,7 @@ def test_a_tiny_merge_whose_kernels_are_compiled_on_the_way(tiny, tmp_path: Path
 
 def test_the_peak_is_not_above_the_estimate(middle, tmp_path, cache) -> None:
     ratio = check(tmp_path, middle, "dare_ties", cache, "plain", "--threads", "4", "--tile", str(1 << 20))
-    assert ratio < 2, "a bound, and not a silly one"
+    assert ratio < 2.5, "a bound, and not a silly one"
 
 
 def test_the_least_that_is_named_works_and_a_mebibyte_less_is_refused(middle, tmp_path, capsys) -> None:

@@ -136,3 +136,66 @@ def test_a_fused_form_that_is_wrong_is_noticed_and_not_used(monkeypatch):
         found = merged("linear", torch.bfloat16, kernels="fused")
     monkeypatch.undo()
     assert same(found, merged("linear", torch.bfloat16, runner="plain"))
+
+
+def test_a_threshold_that_is_wrong_is_noticed_too(monkeypatch):
+    from cuvee.fused import threshold
+
+    def wrong(*given):
+        worst = real(*given)
+        given[-1][0] += 1  # one entry too many is counted above the bracket
+        return worst
+
+    real = threshold.select.collect
+    monkeypatch.setattr(threshold.select, "collect", wrong)
+    with pytest.warns(RuntimeWarning, match="the fused form of ties is wrong"):
+        found = merged("ties", torch.bfloat16, kernels="fused")
+    monkeypatch.undo()
+    assert same(found, merged("ties", torch.bfloat16, runner="plain"))
+
+
+def test_numba_that_does_not_work_is_done_without(monkeypatch):
+    import cuvee.fused
+
+    def broken(name: str) -> None:
+        raise ImportError("Numba needs another NumPy")
+
+    monkeypatch.setattr(cuvee.fused, "form_of", broken)
+    monkeypatch.setattr(cuvee.fused, "is_worth_it", lambda *_: True)
+    with pytest.warns(RuntimeWarning, match=r"cannot be used .*another NumPy"):
+        found = merged("ties", torch.bfloat16)
+    assert same(found, merged("ties", torch.bfloat16, runner="plain"))
+    with pytest.raises(ImportError):
+        merged("ties", torch.bfloat16, kernels="fused")
+
+
+@pytest.mark.parametrize("place", ["nowhere", "unwritable", "no home"])
+def test_a_cache_that_cannot_be_used_is_none(monkeypatch, tmp_path, place):
+    from cuvee.fused import compiler
+
+    if place == "no home":
+        monkeypatch.setenv("CUVEE_CACHE", "~nobody-of-that-name/x")
+        assert compiler.cache_folder() is None
+    else:
+        (tmp_path / "file").write_text("")
+        monkeypatch.setenv("CUVEE_CACHE", str(tmp_path / ("file/x" if place == "nowhere" else "file")))
+    assert not compiler.is_cached("ties", "bfloat16-bfloat16")
+    compiler.note_used("ties", "bfloat16-bfloat16")
+    with compiler.one_at_a_time():
+        pass
+    assert compiler._usable_folder() is None
+
+
+def test_the_place_of_a_number_that_is_none_is_that_in_the_tensor(monkeypatch):
+    from cuvee.errors import InputError
+
+    def spoilt(number: int, dtype: torch.dtype) -> dict[str, Tensor]:
+        found = real(number, dtype)
+        if number == 1:
+            found["a"].view(-1)[131_077] = float("nan")
+        return found
+
+    real = model
+    monkeypatch.setitem(globals(), "model", spoilt)
+    with pytest.raises(InputError, match="entry 131077 is nan"):
+        merged("ties", torch.bfloat16, kernels="fused")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -43,8 +44,9 @@ class Calibration:
 
 
 def calibration_file() -> Path:
-    """Where the figures are kept."""
-    return cache_folder().parent / "machine.json"
+    """Where the figures are kept; for who has no home, until the machine is started anew."""
+    folder = cache_folder()
+    return (Path(tempfile.gettempdir()) / "cuvee" if folder is None else folder.parent) / "machine.json"
 
 
 def save(found: Calibration) -> Path:

@@ -123,14 +123,19 @@ def filled(
     return _spread(plan, readers, writer, layout, job, choice.workers, way, by)
 
 
-def form_soon(plan: Plan, readers: list[Reader], choice: Choice, way: Way) -> FormSoon:
+@contextmanager
+def form_soon(plan: Plan, readers: list[Reader], choice: Choice, way: Way) -> Iterator[FormSoon]:
     """The form of the arithmetic for this process, begun to be made ready: none is where others do the work."""
     from cuvee.execute import FormSoon
 
     is_here = way.executor == "threads" and way.runner == "threaded" and choice.place is None
     kernels = way.kernels if is_here else "plain"
     method = methods.get(plan.recipe.method)
-    return FormSoon(plan, readers, method, seed=way.seed, kernels=kernels, allow_nonfinite=way.allow_nonfinite)
+    soon = FormSoon(plan, readers, method, seed=way.seed, kernels=kernels, allow_nonfinite=way.allow_nonfinite)
+    try:
+        yield soon
+    finally:
+        soon.let_go()
 
 
 def _run(plan: Plan, readers: list[Reader], writer: FolderWriter, choice: Choice, way: Way, form: FormSoon) -> Digests:

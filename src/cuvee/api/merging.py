@@ -183,9 +183,8 @@ def _merge_here(
             return _result(out, plan, layout, made, Digests(), was_complete=True)
         job = describe(plan, readers, layout, seed=way.seed, allow_nonfinite=way.allow_nonfinite)
         protected = [*read, *(r.folder for r in readers if r.folder is not None)]
-        form = form_soon(plan, readers, choice, way)
         kept = FolderWriter(layout, out, overwrite=overwrite, protected=protected, job=job, resume=resume)
-        with crew_for(way) as crew, told_to_resume(kept), kept as writer:
+        with form_soon(plan, readers, choice, way) as form, crew_for(way) as crew, told_to_resume(kept), kept as writer:
             digests = filled(plan, readers, writer, layout, job, choice, way, crew or form)
             record = add_everything_else(plan, readers, writer, layout, digests, spec, seed=way.seed, sha256=way.sha256)
             writer.publish()

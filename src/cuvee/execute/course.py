@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from cuvee.execute.fast import Fast
 from cuvee.methods import Job
 from cuvee.methods.tiles import Tally
 from cuvee.planning.model import Step
 
 if TYPE_CHECKING:
-    from cuvee.fused.model import Combine
+    from cuvee.fused.model import Combine, Fused
 
 
 @dataclass
@@ -23,7 +22,7 @@ class Course:
         step: the step.
         job: the method's view of it.
         ranges: its tiles.
-        fast: the fused form, where it serves the step.
+        form: the fused form, where it serves the step.
         round: the pass that is being made, a plain or a fused one; `None` while tiles are written.
         known: what the passes before it concluded.
         done: how many those are.
@@ -36,7 +35,7 @@ class Course:
     step: Step
     job: Job
     ranges: list[tuple[int, int]]
-    fast: Fast | None = None
+    form: Fused | None = None
     round: Any = None
     known: Any = None
     done: int = 0
@@ -48,8 +47,8 @@ class Course:
     def turn(self, measure: Measure) -> None:
         """Ask for the next pass; where none is wanted, get ready to write."""
         self.round = measure(self.job, self.done, self.known)
-        if self.round is None and self.fast is not None:
-            self.combine = self.fast.form.combiner(self.job, self.known)
+        if self.round is None and self.form is not None:
+            self.combine = self.form.combiner(self.job, self.known)
 
     def conclude(self) -> None:
         """Draw the conclusion of the pass whose tiles are all done."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from cuvee.checkpoint.protocol import Reader
 from cuvee.execute.hands import ROW_DTYPES, Hands, Room
 from cuvee.execute.work import Bench, check_finite, write_checked, write_tile
-from cuvee.fused.model import INFINITE, Fused, FusedRound
+from cuvee.fused.model import INFINITE, FusedRound
 from cuvee.methods import Job, Round
 from cuvee.methods.tiles import combine_tile, stack_of
 from cuvee.planning.model import Piece, Step
@@ -23,28 +21,18 @@ if TYPE_CHECKING:
     from cuvee.fused.model import Combine
 
 
-@dataclass
-class Fast:
-    """The fused form that a run uses.
-
-    Attributes:
-        form: the form.
-        proved: whether a tile of it has been compared with the plain form.
-        broken: whether they differed: from then on the run uses the plain form.
-    """
-
-    form: Fused
-    proved: bool = False
-    broken: bool = False
-
-
 @dataclass(frozen=True)
 class Shown:
     """A tile of every input of a step as rows of one dtype: bfloat16 where all are, else float32."""
 
     step: Step
     room: Room
-    start: int
+    runs: Sequence[tuple[int, int]]
+
+    @property
+    def start(self) -> int:
+        """The first element of a tile."""
+        return self.runs[0][0]
 
 
 def dtype_of(readers: Sequence[Reader], piece: Piece) -> str:
@@ -97,7 +85,7 @@ def read_rows(bench: Bench, step: Step, runs: Sequence[tuple[int, int]], hands: 
             at += stop - start
             if first:
                 bench.ledger.read(piece, step.out.numel, start, values)
-    return Shown(step, room, runs[0][0])
+    return Shown(step, room, runs)
 
 
 def observe(bench: Bench, shown: Shown, job: Job, following: FusedRound | Round, known: Any) -> Any:
@@ -111,15 +99,12 @@ def observe(bench: Bench, shown: Shown, job: Job, following: FusedRound | Round,
     return partial
 
 
-def merge(bench: Bench, fast: Fast, shown: Shown, job: Job, known: Any, combine: Combine, hands: Hands) -> None:
+def merge(bench: Bench, shown: Shown, job: Job, known: Any, combine: Combine, hands: Hands) -> None:
     """Combine a tile and write it."""
     step = shown.step
     room = hands.out(shown.room.rows.shape[1], out_dtype(step))
     out = room.each[0]
-    largest = INFINITE if fast.broken else combine(shown.room.bits, shown.start, room.bits[0])
-    if largest < INFINITE and not fast.proved:
-        _prove(bench, fast, shown, job, known, out)
-    if largest >= INFINITE or fast.broken:
+    if combine(shown.room.bits, shown.start, room.bits[0]) >= INFINITE:
         _merge_plainly(bench, shown, job, known)
     elif str(out.dtype).removeprefix("torch.") == step.out.dtype:
         write_checked(bench, step, shown.start, out)
@@ -130,27 +115,8 @@ def merge(bench: Bench, fast: Fast, shown: Shown, job: Job, known: Any, combine:
 def _merge_plainly(bench: Bench, shown: Shown, job: Job, known: Any) -> None:
     """The tile by the plain form, which says what is wrong with it."""
     _refuse(bench, shown)
-    write_tile(bench, shown.step, shown.start, _by_definition(bench, shown, job, known))
-
-
-def _by_definition(bench: Bench, shown: Shown, job: Job, known: Any) -> Tensor:
     stack, base = _plainly(bench, shown, job)
-    return combine_tile(bench.method, stack, base, shown.start, job, known)
-
-
-def _prove(bench: Bench, fast: Fast, shown: Shown, job: Job, known: Any, out: Tensor) -> None:
-    """Compare a run's first tile with the plain form: a compiler may be wrong on a processor it was not tried on."""
-    expected = _by_definition(bench, shown, job, known).to(out.dtype)
-    fast.broken = not torch.equal(expected.view(_INTEGERS[out.dtype]), out.view(_INTEGERS[out.dtype]))
-    fast.proved = True
-    if fast.broken:
-        message = (
-            f"the fused form of {bench.method.name} is wrong on this machine; the plain one is used. Please report it"
-        )
-        warnings.warn(message, RuntimeWarning, stacklevel=2)
-
-
-_INTEGERS: Final = {torch.bfloat16: torch.int16, torch.float32: torch.int32}
+    write_tile(bench, shown.step, shown.start, combine_tile(bench.method, stack, base, shown.start, job, known))
 
 
 def _plainly(bench: Bench, shown: Shown, job: Job) -> tuple[Tensor, Tensor | None]:
@@ -163,4 +129,7 @@ def _plainly(bench: Bench, shown: Shown, job: Job) -> tuple[Tensor, Tensor | Non
 def _refuse(bench: Bench, shown: Shown) -> None:
     """Say which entry of the inputs is no number, if one is."""
     for piece, row in zip(shown.step.pieces, shown.room.each, strict=True):
-        check_finite(row, bench, piece, shown.start)
+        at = 0
+        for start, stop in shown.runs:
+            check_finite(row[at : at + stop - start], bench, piece, start)
+            at += stop - start

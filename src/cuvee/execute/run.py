@@ -122,7 +122,7 @@ def carry_out(
     if runner == "threaded":
         there = None if place is None else place.device
         form_now = form.get()
-        run_threaded(bench, threads=workers.threads, tile=workers.tile, finished=finished, fast=form_now, device=there)
+        run_threaded(bench, threads=workers.threads, tile=workers.tile, finished=finished, form=form_now, device=there)
     for step in plan.steps:
         if runner == "plain":
             run_step(bench, step)
@@ -168,7 +168,7 @@ def write_ranges(
     ledger = Ledger(plan, hashes=True, progress=None, journal=journal, finished=others)
     bench = Bench(plan, readers, writer, method, ledger, seed, allow_nonfinite)
     form = FormSoon(plan, readers, method, seed=seed, kernels=kernels, allow_nonfinite=allow_nonfinite)
-    run_threaded(bench, threads=threads, tile=tile, finished=lambda _step: None, fast=form.get())
+    run_threaded(bench, threads=threads, tile=tile, finished=lambda _step: None, form=form.get())
     for reader in readers:
         reader.check_unchanged()
 

@@ -11,20 +11,21 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from cuvee.execute import fast as fused
-from cuvee.execute import offload
+from cuvee.execute import fast, offload
 from cuvee.execute.course import Course, Measure, Task, sample_of
-from cuvee.execute.fast import Fast
 from cuvee.execute.hands import Hands
 from cuvee.execute.single import SINGLE
 from cuvee.execute.work import Bench, copy_tile, job_of, merge_tile, read_tile
 from cuvee.methods import Job
 from cuvee.methods.tiles import tile_ranges
 from cuvee.planning.model import Step
+
+if TYPE_CHECKING:
+    from cuvee.fused.model import Fused
 
 Finished = Callable[[Step], None]
 """Called from a worker when a step is complete."""
@@ -35,9 +36,9 @@ _GLANCE = 0.2
 class _Board:
     """What is to be done next; shared by the workers under one lock."""
 
-    def __init__(self, bench: Bench, tile: int, finished: Finished, workers: int, fast: Fast | None) -> None:
+    def __init__(self, bench: Bench, tile: int, finished: Finished, workers: int, form: Fused | None) -> None:
         self.bench = bench
-        self.fast = fast
+        self.form = form
         self.tile = tile
         self.finished = finished
         self.waiting: Iterator[Step] = iter(
@@ -75,14 +76,14 @@ class _Board:
             return
         bench, is_copy = self.bench, step.action == "copy"
         job = Job({}, step.out.numel, torch.float32) if is_copy else job_of(bench.plan, bench.seed, step)
-        fast = self.fast if self.fast is not None and fused.is_served(bench.readers, step) else None
-        course = Course(step, job, tile_ranges(step.out.numel, self.tile), fast)
+        form = self.form if self.form is not None and fast.is_served(bench.readers, step) else None
+        course = Course(step, job, tile_ranges(step.out.numel, self.tile), form)
         if step.action == "merge":
             course.turn(self._measure(course))
         self._enqueue(course)
 
     def _measure(self, course: Course) -> Measure:
-        return self.bench.method.measure if course.fast is None else course.fast.form.measure
+        return self.bench.method.measure if course.form is None else course.form.measure
 
     def _enqueue(self, course: Course) -> None:
         """Put all tiles of the current phase first in the queue, so that open tensors are finished before new ones."""
@@ -140,21 +141,21 @@ def _do(bench: Bench, task: Task, hands: Hands, errands: offload.Errands | None)
         return copy_tile(bench, course.step, start, stop)
     if errands is not None and offload.is_served(bench, course.step):
         return _do_far(task, errands)
-    if course.fast is not None:
-        return _do_fast(bench, course.fast, task, hands)
+    if course.form is not None:
+        return _do_fast(bench, task, hands)
     tile = read_tile(bench, course.step, start, stop, course.job, first=not course.seen)
     if course.round is not None:
         return course.round.observe(tile.stack, start, course.job, course.known)
     return merge_tile(bench, course.step, tile, course.job, course.known)
 
 
-def _do_fast(bench: Bench, fast: Fast, task: Task, hands: Hands) -> Any:
+def _do_fast(bench: Bench, task: Task, hands: Hands) -> Any:
     course = task.course
     first = not course.seen and not sample_of(course.round)
-    shown = fused.read_rows(bench, course.step, task.runs, hands, first=first)
+    shown = fast.read_rows(bench, course.step, task.runs, hands, first=first)
     if course.combine is None:
-        return fused.observe(bench, shown, course.job, course.round, course.known)
-    return fused.merge(bench, fast, shown, course.job, course.known, course.combine, hands)
+        return fast.observe(bench, shown, course.job, course.round, course.known)
+    return fast.merge(bench, shown, course.job, course.known, course.combine, hands)
 
 
 def _do_far(task: Task, errands: offload.Errands) -> Any:
@@ -200,7 +201,7 @@ def run_threaded(
     threads: int,
     tile: int,
     finished: Finished,
-    fast: Fast | None = None,
+    form: Fused | None = None,
     device: torch.device | None = None,
 ) -> None:
     """Carry out every step of the plan with several workers.
@@ -210,17 +211,17 @@ def run_threaded(
         threads: workers, at least 1.
         tile: elements per tile, rounded up to whole blocks.
         finished: told of every completed step, from the worker that completed it.
-        fast: the fused form of the method, for the steps that it serves.
+        form: the fused form of the method, for the steps that it serves.
         device: where tiles are worked on; by the workers themselves without it.
 
     Raises:
         Whatever a worker raised first; `KeyboardInterrupt` when the caller is interrupted. All workers have stopped.
     """
-    board = _Board(bench, tile, finished, threads, fast)
+    board = _Board(bench, tile, finished, threads, form)
     board.far = None if device is None else offload.Far(device, threads, bench.method.name)
     workers = [threading.Thread(target=_work, args=(board,), name=f"cuvee-{i}") for i in range(threads)]
+    SINGLE.enter()
     try:
-        SINGLE.enter()
         for worker in workers:
             worker.start()
         while not board.over.wait(_GLANCE):  # not Thread.join: an interrupt inside it leaves a live thread unjoinable

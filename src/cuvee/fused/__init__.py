@@ -1,15 +1,15 @@
 """Fast forms of merge methods: one loop over the bits of a tile instead of one torch operation after the other.
 
 The plain form of `cuvee.methods` is the definition. A fused form does the same operations in the same order on the same
-float32 numbers, and must give the same bytes; the tests hold it to that, and so does the first tile of every run.
-numba, which compiles the loops, is optional.
+float32 numbers, and must give the same bytes; the tests hold it to that, and every run tries what it uses on a made-up
+tensor first. numba, which compiles the loops, is optional.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from cuvee.fused.compiler import available, is_cached, note_used
+from cuvee.fused.compiler import available, is_cached, note_used, one_at_a_time
 
 if TYPE_CHECKING:
     from cuvee.fused.model import Fused
@@ -29,7 +29,7 @@ _START: Final = 0.5
 COMPILING: Final = 3.0
 """Seconds that compiling a method takes, measured."""
 
-__all__ = ["COMPILING", "SAVES", "available", "form_of", "is_cached", "is_worth_it", "note_used"]
+__all__ = ["COMPILING", "SAVES", "available", "form_of", "is_cached", "is_worth_it", "note_used", "one_at_a_time"]
 
 
 def is_worth_it(name: str, kinds: str, entries: int) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+import platform
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
@@ -13,6 +15,8 @@ from typing import Any, Final, TypeVar, cast
 F = TypeVar("F", bound=Callable[..., Any])
 
 _HERE: Final = Path(__file__).parent
+_SHARED: Final = (_HERE.parent / "tensors" / "blocks.py",)
+"""What kernels are compiled with besides the files of this package."""
 
 
 def available() -> bool:
@@ -20,32 +24,70 @@ def available() -> bool:
     return find_spec("numba") is not None
 
 
-def cache_folder() -> Path:
-    """Where compiled kernels are kept: one folder per state of their sources.
+def cache_folder() -> Path | None:
+    """Where compiled kernels are kept, if they can be: one folder per state of their sources and kind of processor.
 
     numba notices when the file of a kernel changes, and not when a function that it calls does; so the folder is named
-    after all of them together.
+    after all of them together. And it does not expect processors of several kinds to write to one folder at a time.
     """
     home = os.environ.get("CUVEE_CACHE") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    sources = b"\0".join(path.read_bytes() for path in sorted(_HERE.glob("*.py")))
-    folder = Path(os.path.expanduser(home))  # noqa: PTH111 - the Path method raises on `~nobody`
-    return folder / "cuvee" / f"kernels-{hashlib.blake2b(sources, digest_size=8).hexdigest()}"
+    folder = os.path.expanduser(home)  # noqa: PTH111 - the Path method raises on `~nobody`
+    if folder.startswith("~"):
+        return None
+    sources = b"\0".join(path.read_bytes() for path in [*sorted(_HERE.glob("*.py")), *_SHARED])
+    name = hashlib.blake2b(sources + _processor(), digest_size=8).hexdigest()
+    return Path(folder) / "cuvee" / f"kernels-{name}"
+
+
+def _processor() -> bytes:
+    """What tells kinds of processors apart: what they are called and can do."""
+    told = platform.machine()
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
+        told += "".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
+    return told.encode()
+
+
+def _usable_folder() -> Path | None:
+    """The folder, made and writable; `None` where there is none: kernels are then compiled anew each time."""
+    folder = cache_folder()
+    if folder is None:
+        return None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK | os.X_OK) else None
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Let no other process of this machine write compiled kernels meanwhile: numba's own files hold no lock."""
+    with ExitStack() as held:
+        if (folder := _usable_folder()) is not None:
+            with suppress(OSError):
+                fcntl.flock(held.enter_context((folder / "lock").open("w")), fcntl.LOCK_EX)
+        yield
 
 
 def is_cached(method: str, kinds: str) -> bool:
     """Whether the fused form of a method has been used by this user for these dtypes, so that it is compiled."""
-    return _mark(method, kinds).exists()
+    folder = cache_folder()
+    try:
+        return folder is not None and _mark(folder, method, kinds).exists()
+    except OSError:
+        return False
 
 
 def note_used(method: str, kinds: str) -> None:
-    """Note that the fused form of a method is compiled; a cache that cannot be written to holds nothing."""
+    """Note that the fused form of a method is compiled, where that is kept."""
     with suppress(OSError):
-        _mark(method, kinds).parent.mkdir(parents=True, exist_ok=True)
-        _mark(method, kinds).touch()
+        if (folder := _usable_folder()) is not None:
+            _mark(folder, method, kinds).touch()
 
 
-def _mark(method: str, kinds: str) -> Path:
-    return cache_folder() / f"{method}-{kinds}.used"
+def _mark(folder: Path, method: str, kinds: str) -> Path:
+    return folder / f"{method}-{kinds}.used"
 
 
 def compiled(function: F) -> F:
@@ -56,18 +98,19 @@ def compiled(function: F) -> F:
     """
     import numba
 
-    with _cache_here():
-        return cast(F, numba.njit(nogil=True, cache=True, error_model="numpy")(function))
+    folder = _usable_folder()
+    with _cache_in(folder):
+        return cast(F, numba.njit(nogil=True, cache=folder is not None, error_model="numpy")(function))
 
 
 @contextmanager
-def _cache_here() -> Iterator[None]:
+def _cache_in(folder: Path | None) -> Iterator[None]:
     """Numba takes the folder from its settings when a function is decorated; other users of numba keep theirs."""
     from numba import config
 
     settings = vars(config)
     before = settings["CACHE_DIR"]
-    settings["CACHE_DIR"] = str(cache_folder())
+    settings["CACHE_DIR"] = str(folder or "")
     try:
         yield
     finally:

@@ -75,7 +75,8 @@ def fit_device(
         ResourceError: `memory`: one worker with the smallest tile needs more of either.
     """
     most = threads if threads is not None else max(_FEWEST, default_threads())
-    room = limit if limit is not None else (free_memory() or 1 << 62) // 2
+    free_here = free_memory()
+    room = limit if limit is not None else (1 << 62 if free_here is None else free_here // 2)
     for workers in _choices(most, threads is not None, tile):
         if on_host(plan, workers) <= room and on_device(plan, workers) <= free // 2:
             return workers

@@ -125,7 +125,7 @@ def fit_workers(plan: Plan, limit: int | None, threads: int | None = None, tile:
     # Small tiles of a very large tensor are so many that they may take more than larger ones.
     workers = min(needs, key=needs.__getitem__)
     least = needs[workers]
-    if limit is None and least <= (free_memory() or least):
+    if limit is None and ((free := free_memory()) is None or least <= free):
         return workers
     raise ResourceError(_too_little(least, room or 0, limit))
 
