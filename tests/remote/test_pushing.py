@@ -232,6 +232,21 @@ def test_an_interrupt_while_sending_keeps_the_result(bucket: Bucket, models: Pat
     assert "cuvee.json" not in bucket.files("made/x")
 
 
+@pytest.mark.parametrize("error", [OSError(5, "disk gone"), RuntimeError("not ours")])
+def test_any_error_while_sending_keeps_the_result(
+    bucket: Bucket, models: Path, temporary: Path, error: Exception
+) -> None:
+    def fail(done: int, total: int, name: str) -> None:
+        if name.endswith(".safetensors"):
+            raise error
+
+    with pytest.raises(ResourceError, match=r"disk gone|not ours") as caught:
+        cuvee.merge(recipe_file(models), URL, sending=fail)
+    assert "go on with `cuvee push " in str(caught.value.faults[0].hint)
+    (kept,) = temporary.glob("*/model")
+    assert cuvee.verify(kept).ok
+
+
 def test_a_merge_that_fails_sends_nothing_and_leaves_nothing(bucket: Bucket, models: Path, temporary: Path) -> None:
     shutil.rmtree(models / "b")
     with pytest.raises(InputError):

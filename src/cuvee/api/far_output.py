@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from cuvee.api.arguments import as_path
 from cuvee.api.pushing import PushedFile, PushResult, Sent, check_free, for_target, send
-from cuvee.errors import CuveeError, Fault
+from cuvee.errors import CuveeError, Fault, ResourceError
 
 if TYPE_CHECKING:
     from cuvee.api.merging import MergeResult
@@ -53,6 +53,8 @@ def merge_far(
         _send(folder, out, overwrite, sending)
     except CuveeError as error:
         raise type(error)(_kept(fault, folder, out) for fault in error.faults) from error
+    except Exception as error:
+        raise ResourceError(_kept(_unforeseen(error, out), folder, out)) from error
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted while sending; {_how_to_go_on(folder, out)}") from None
     if own is not None:
@@ -67,6 +69,13 @@ def _send(folder: Path, out: str, overwrite: bool, sending: Sent | None) -> None
     parcels = pack(folder)
     files = tuple(PushedFile(parcel.name, parcel.nbytes, "") for parcel in parcels)
     send(for_target(PushResult(folder, out, False, False, files, ()), find_target(out), parcels, overwrite), sending)
+
+
+def _unforeseen(error: Exception, out: str) -> Fault:
+    """A fault of an error that is not Cuvee's own: a disk, a library, the caller's own callback."""
+    what = next(iter(str(error).strip().splitlines()), "")
+    code = "memory" if isinstance(error, MemoryError) else "io-error"
+    return Fault(code, f"could not send to {out}: {type(error).__name__}{what and f': {what}'}", subject=out)
 
 
 def _kept(fault: Fault, folder: Path, out: str) -> Fault:
