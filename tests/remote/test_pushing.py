@@ -206,6 +206,13 @@ def test_an_output_in_a_bucket_is_that_of_a_folder(
     assert files(models / "kept") == files(models / "here")
 
 
+def test_going_on_needs_a_folder_that_is_kept(bucket: Bucket, models: Path) -> None:
+    with pytest.raises(UsageError, match="`resume` should go with `staging`") as caught:
+        cuvee.merge(recipe_file(models), URL, resume=True)
+    assert caught.value.codes == ("bad-argument",)
+    assert cuvee.merge(recipe_file(models), URL, resume=True, staging=models / "kept").path == URL
+
+
 def test_an_upload_that_fails_keeps_the_result_and_says_how_to_go_on(
     bucket: Bucket, models: Path, temporary: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

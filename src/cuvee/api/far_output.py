@@ -62,6 +62,15 @@ def merge_far(
     return replace(made, path=out)
 
 
+def staging_faults(out: str | None, staging: object, resume: bool) -> list[Fault]:
+    """What is wrong with going on where nothing is kept: a temporary folder goes when the merge fails."""
+    if out is None or staging is not None or not resume:
+        return []
+    message = f"`resume` should go with `staging` where the output is a URL, found {out} and no `staging`"
+    hint = "name a folder that is kept (`--staging`), or leave `resume` out"
+    return [Fault("bad-argument", message, subject="resume", hint=hint)]
+
+
 def _send(folder: Path, out: str, overwrite: bool, sending: Sent | None) -> None:
     """Send a folder that has just been made, and hashed while it was."""
     from cuvee.checkpoint.targets import find_target, pack
