@@ -204,6 +204,7 @@ def test_an_output_in_a_bucket_is_that_of_a_folder(
     assert call(capsys, "merge", recipe, "-o", URL, "--dry-run").code == 0
     assert cuvee.merge(recipe, URL, overwrite=True, staging=models / "kept").path == URL
     assert files(models / "kept") == files(models / "here")
+    assert cuvee.merge(recipe, URL, overwrite=True, staging=models / "kept", seed=1).record["seed"] == 1
 
 
 def test_going_on_needs_a_folder_that_is_kept(bucket: Bucket, models: Path) -> None:

@@ -108,7 +108,8 @@ def merge(
         device: `cpu`, `cuda`, `cuda:1` … or `auto`: where tiles are combined, which never changes a byte. `auto`
             takes a GPU if one is there and the job is large enough.
         progress: called as the work goes on, from any thread.
-        staging: for a URL, the folder to build in, which is kept; a temporary one by default; `resume` needs it.
+        staging: for a URL, the folder to build in, which is kept; a temporary one by default. `resume` needs it, and
+            `overwrite` replaces a model in it too.
         sending: for a URL, called with bytes sent, bytes in all and the file at hand, from any thread.
 
     Raises:
@@ -144,7 +145,8 @@ def merge(
     asked = as_recipe(recipe)
     read = _read_from(recipe, asked)
     if target is None:
-        build = partial(_merge_here, asked, read, way=way, resume=resume)
+        again = overwrite and staging is not None  # a folder that is kept may hold what was sent before
+        build = partial(_merge_here, asked, read, way=way, overwrite=again, resume=resume)
         return merge_far(str(out), staging, overwrite, build, sending)
     return _merge_here(asked, read, target, way, overwrite=overwrite, resume=resume)
 
