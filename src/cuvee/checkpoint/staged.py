@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from cuvee.checkpoint.digest import CHUNK, digest_chunks, digest_cuts
+from cuvee.checkpoint.digest import CHUNK, digest_chunks, digest_cuts, has_cuts
 from cuvee.checkpoint.flat import tensor_bytes
 from cuvee.checkpoint.layout import format_size
 from cuvee.checkpoint.os_errors import HINTS, told
@@ -94,10 +94,16 @@ class StagedFiles:
         if placed is None or not 0 <= start < stop <= placed.spec.numel:
             return False
         size = DTYPES[placed.spec.dtype].size
-        data = memoryview(bytearray((stop - start) * size))
+        descriptor, begin = self._descriptor(file), placed.begin
+        buffer = memoryview(bytearray(min(stop - start, CHUNK) * size))
+
+        def digest_of(first: int, last: int) -> bytes:
+            data = buffer[: (last - first) * size]
+            read_into(descriptor, data, begin + first * size)
+            return digest_cuts(first, data, size)
+
         with told("read", self._shown / file):
-            read_into(self._descriptor(file), data, placed.begin + start * size)
-        return digest_cuts(start, data, size) == digests
+            return has_cuts(start, stop, digests, digest_of)
 
     def close(self) -> None:
         """Let go of all files."""

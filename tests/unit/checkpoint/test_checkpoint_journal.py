@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -257,3 +258,18 @@ def test_a_worker_without_a_folder_to_write_into(tmp_path: Path) -> None:
     ):
         pass
     assert not any(tmp_path.iterdir())
+
+
+def test_a_long_range_is_compared_without_being_held(tmp_path: Path):
+    layout = plan_layout([TensorSpec("a", "float32", (40 * CHUNK + 7,))], 1 << 40)
+    values = torch.arange(40 * CHUNK + 7, dtype=torch.float32)
+    digests = digest_cuts(0, tensor_bytes(values), 4)
+    with FolderWriter(layout, tmp_path / "out") as writer:
+        writer.write("a", 0, values)
+        tracemalloc.start()
+        assert writer.holds(Entry("a", 0, len(values), digests, ()))
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert not writer.holds(Entry("a", 0, len(values), digests[:-1] + b"x", ()))
+        assert not writer.holds(Entry("a", 0, len(values), digests[:-16], ()))
+    assert most < 2 * 4 * CHUNK
