@@ -53,7 +53,8 @@ class StagedFiles:
         for shard in self._layout.shards:
             with told("make room for", self._shown / shard.name):
                 self._files[shard.name] = _create(self._staging / shard.name)
-                _allocate(self._files[shard.name], shard)
+                allocate(self._files[shard.name], shard.nbytes)
+                _write_all(self._files[shard.name], memoryview(shard.header), 0)
 
     def attach(self) -> bool:
         """Open the files that are there; `False`, and none is open, unless all have their planned size and header."""
@@ -153,15 +154,21 @@ def _open_planned(path: Path, shard: Shard) -> int | None:
     return None
 
 
-def _allocate(descriptor: int, shard: Shard) -> None:
-    """Give a file its final size, its blocks and its header."""
+def allocate(descriptor: int, nbytes: int) -> None:
+    """Give a file its final size, and its blocks where the system and the file system can reserve them.
+
+    Raises:
+        OSError: there is no room for it, or what else the system says.
+    """
+    reserve = getattr(os, "posix_fallocate", None)  # not everywhere: macOS has none
     try:
-        os.posix_fallocate(descriptor, 0, shard.nbytes)
+        if reserve is not None:
+            reserve(descriptor, 0, nbytes)
+            return
     except OSError as error:
         if error.errno not in _NO_ALLOCATION:
             raise
-        os.ftruncate(descriptor, shard.nbytes)  # the space is then only claimed as it is written
-    _write_all(descriptor, memoryview(shard.header), 0)
+    os.ftruncate(descriptor, nbytes)  # the space is then only claimed as it is written
 
 
 def _write_all(descriptor: int, data: memoryview, at: int) -> None:
