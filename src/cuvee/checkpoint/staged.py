@@ -107,11 +107,17 @@ class StagedFiles:
             return has_cuts(start, stop, digests, digest_of)
 
     def close(self) -> None:
-        """Let go of all files."""
+        """Let go of all files, also where closing one of them fails."""
+        errors: list[ResourceError] = []
         while self._files:
             name, descriptor = self._files.popitem()
-            with told("close", self._shown / name):
-                os.close(descriptor)
+            try:
+                with told("close", self._shown / name):
+                    os.close(descriptor)
+            except ResourceError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def _descriptor(self, file: str) -> int:
         if file not in self._files:
@@ -147,11 +153,14 @@ def _open_planned(path: Path, shard: Shard) -> int | None:
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
-    header = os.pread(descriptor, len(shard.header), 0)
-    if os.fstat(descriptor).st_size == shard.nbytes and header == shard.header:
-        return descriptor
-    os.close(descriptor)
-    return None
+    planned = False
+    try:
+        header = os.pread(descriptor, len(shard.header), 0)
+        planned = os.fstat(descriptor).st_size == shard.nbytes and header == shard.header
+    finally:
+        if not planned:
+            os.close(descriptor)
+    return descriptor if planned else None
 
 
 def allocate(descriptor: int, nbytes: int) -> None:
