@@ -416,6 +416,36 @@ def test_an_output_of_another_merge_is_in_the_way(room: Yard, what: str) -> None
         go_on(room, **options)
 
 
+@pytest.mark.parametrize("what", ["link", "renamed", "root"])
+def test_an_output_of_other_models_of_the_same_names_is_in_the_way(room: Yard, what: str) -> None:
+    older = room.root / "older"
+    older.mkdir()
+    write(older / "b", decoder(7, **SIZES))
+    go_on(room)
+    if what == "root":
+        for name in ("base", "a"):
+            (room.root / name).rename(older / name)
+        shutil.copy(room.root / "ties.yml", older)
+        with pytest.raises(OutputExists):
+            cuvee.merge(older / "ties.yml", room.out, seed=3, resume=True)
+        return
+    (room.root / "b").rename(room.root / "newer")
+    if what == "link":
+        (room.root / "b").symlink_to(older / "b")
+    else:
+        (older / "b").rename(room.root / "b")
+    with pytest.raises(OutputExists):
+        go_on(room)
+
+
+def test_an_output_of_models_that_were_copied_is_left_alone(room: Yard) -> None:
+    go_on(room)
+    shutil.copytree(room.root / "b", room.root / "copy")
+    shutil.rmtree(room.root / "b")
+    (room.root / "copy").rename(room.root / "b")
+    assert go_on(room).was_complete
+
+
 # --- what is said
 
 

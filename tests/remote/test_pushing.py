@@ -204,6 +204,14 @@ def test_an_output_in_a_bucket_is_that_of_a_folder(
     assert call(capsys, "merge", recipe, "-o", URL, "--dry-run").code == 0
     assert cuvee.merge(recipe, URL, overwrite=True, staging=models / "kept").path == URL
     assert files(models / "kept") == files(models / "here")
+    assert cuvee.merge(recipe, URL, overwrite=True, staging=models / "kept", seed=1).record["seed"] == 1
+
+
+def test_going_on_needs_a_folder_that_is_kept(bucket: Bucket, models: Path) -> None:
+    with pytest.raises(UsageError, match="`resume` should go with `staging`") as caught:
+        cuvee.merge(recipe_file(models), URL, resume=True)
+    assert caught.value.codes == ("bad-argument",)
+    assert cuvee.merge(recipe_file(models), URL, resume=True, staging=models / "kept").path == URL
 
 
 def test_an_upload_that_fails_keeps_the_result_and_says_how_to_go_on(
@@ -230,6 +238,21 @@ def test_an_interrupt_while_sending_keeps_the_result(bucket: Bucket, models: Pat
     (kept,) = temporary.glob("*/model")
     assert cuvee.verify(kept).ok
     assert "cuvee.json" not in bucket.files("made/x")
+
+
+@pytest.mark.parametrize("error", [OSError(5, "disk gone"), RuntimeError("not ours")])
+def test_any_error_while_sending_keeps_the_result(
+    bucket: Bucket, models: Path, temporary: Path, error: Exception
+) -> None:
+    def fail(done: int, total: int, name: str) -> None:
+        if name.endswith(".safetensors"):
+            raise error
+
+    with pytest.raises(ResourceError, match=r"disk gone|not ours") as caught:
+        cuvee.merge(recipe_file(models), URL, sending=fail)
+    assert "go on with `cuvee push " in str(caught.value.faults[0].hint)
+    (kept,) = temporary.glob("*/model")
+    assert cuvee.verify(kept).ok
 
 
 def test_a_merge_that_fails_sends_nothing_and_leaves_nothing(bucket: Bucket, models: Path, temporary: Path) -> None:

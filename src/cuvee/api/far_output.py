@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from cuvee.api.arguments import as_path
 from cuvee.api.pushing import PushedFile, PushResult, Sent, check_free, for_target, send
-from cuvee.errors import CuveeError, Fault
+from cuvee.errors import CuveeError, Fault, ResourceError
 
 if TYPE_CHECKING:
     from cuvee.api.merging import MergeResult
@@ -53,11 +53,22 @@ def merge_far(
         _send(folder, out, overwrite, sending)
     except CuveeError as error:
         raise type(error)(_kept(fault, folder, out) for fault in error.faults) from error
+    except Exception as error:
+        raise ResourceError(_kept(_unforeseen(error, out), folder, out)) from error
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted while sending; {_how_to_go_on(folder, out)}") from None
     if own is not None:
         shutil.rmtree(own, ignore_errors=True)
     return replace(made, path=out)
+
+
+def staging_faults(out: str | None, staging: object, resume: bool) -> list[Fault]:
+    """What is wrong with going on where nothing is kept: a temporary folder goes when the merge fails."""
+    if out is None or staging is not None or not resume:
+        return []
+    message = f"`resume` should go with `staging` where the output is a URL, found {out} and no `staging`"
+    hint = "name a folder that is kept (`--staging`), or leave `resume` out"
+    return [Fault("bad-argument", message, subject="resume", hint=hint)]
 
 
 def _send(folder: Path, out: str, overwrite: bool, sending: Sent | None) -> None:
@@ -67,6 +78,13 @@ def _send(folder: Path, out: str, overwrite: bool, sending: Sent | None) -> None
     parcels = pack(folder)
     files = tuple(PushedFile(parcel.name, parcel.nbytes, "") for parcel in parcels)
     send(for_target(PushResult(folder, out, False, False, files, ()), find_target(out), parcels, overwrite), sending)
+
+
+def _unforeseen(error: Exception, out: str) -> Fault:
+    """A fault of an error that is not Cuvee's own: a disk, a library, the caller's own callback."""
+    what = next(iter(str(error).strip().splitlines()), "")
+    code = "memory" if isinstance(error, MemoryError) else "io-error"
+    return Fault(code, f"could not send to {out}: {type(error).__name__}{what and f': {what}'}", subject=out)
 
 
 def _kept(fault: Fault, folder: Path, out: str) -> Fault:

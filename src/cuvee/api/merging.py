@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cuvee import methods
 from cuvee.api.arguments import AnyRecipe, as_path, as_recipe, callback_faults, refuse, switch_faults
 from cuvee.api.carrying import Executor, Way, crew_for, filled, form_soon, way_faults
-from cuvee.api.far_output import merge_far
+from cuvee.api.far_output import merge_far, staging_faults
 from cuvee.api.files import opened
 from cuvee.errors import number_faults
 from cuvee.types import scheme_of
@@ -107,13 +108,14 @@ def merge(
         device: `cpu`, `cuda`, `cuda:1` … or `auto`: where tiles are combined, which never changes a byte. `auto`
             takes a GPU if one is there and the job is large enough.
         progress: called as the work goes on, from any thread.
-        staging: for a URL, the folder to build in, which is kept; a temporary one by default.
+        staging: for a URL, the folder to build in, which is kept; a temporary one by default. `resume` needs it, and
+            `overwrite` replaces a model in it too.
         sending: for a URL, called with bytes sent, bytes in all and the file at hand, from any thread.
 
     Raises:
         UsageError: an argument is of the wrong type, `threads` or `tile` is below 1, `shard_size` is no size, `runner`
             or `executor` is unknown, `address` is given without Ray, `device` is not there, or `out` is empty; Ray is
-            asked for and not installed.
+            asked for and not installed; `resume` is given for a URL without `staging`.
         RecipeError: faults of the recipe.
         InputError: faults of the models.
         OutputExists: `out` is there and `overwrite` is not given.
@@ -137,14 +139,15 @@ def merge(
             *switch_faults(overwrite=overwrite, resume=resume, allow_nonfinite=allow_nonfinite, sha256=sha256),
             *callback_faults(progress),
             *way_faults(way),
+            *staging_faults(str(out) if target is None else None, staging, resume),
         ]
     )
     asked = as_recipe(recipe)
     read = _read_from(recipe, asked)
     if target is None:
-        return merge_far(
-            str(out), staging, overwrite, lambda folder: _merge_here(asked, read, folder, way, resume=resume), sending
-        )
+        again = overwrite and staging is not None  # a folder that is kept may hold what was sent before
+        build = partial(_merge_here, asked, read, way=way, overwrite=again, resume=resume)
+        return merge_far(str(out), staging, overwrite, build, sending)
     return _merge_here(asked, read, target, way, overwrite=overwrite, resume=resume)
 
 

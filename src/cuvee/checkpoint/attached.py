@@ -46,9 +46,9 @@ class AttachedWriter:
 
     def __enter__(self) -> Self:
         self._check_run()
-        if not self._files.attach():
-            raise ResourceError(_nothing_begun(self._places))
         try:
+            if not self._files.attach():
+                raise ResourceError(_nothing_begun(self._places))
             self._journal = self._open_journal()
         except BaseException:
             self._files.close()
@@ -56,9 +56,11 @@ class AttachedWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._files.close()
-        if self._journal is not None:
-            self._journal.close()
+        try:
+            self._files.close()
+        finally:
+            if self._journal is not None:
+                self._journal.close()
 
     def attempts(self, stem: str) -> dict[str, tuple[Entry, ...]]:
         """What other processes whose names begin so have noted, by name: an earlier attempt at the same work."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 import xxhash
@@ -100,6 +100,21 @@ def digest_cuts(start: int, data: memoryview, itemsize: int) -> bytes:
     return b"".join(
         xxhash.xxh3_128_digest(data[(first - start) * itemsize : (last - start) * itemsize])
         for first, last in _cuts(start, stop)
+    )
+
+
+def has_cuts(start: int, stop: int, digests: bytes, digest_of: Callable[[int, int], bytes]) -> bool:
+    """Whether a run of elements has these `digest_cuts`, looking at one cut after the other.
+
+    Args:
+        start: the element it begins with.
+        stop: the one it ends before.
+        digests: what it should have.
+        digest_of: `digest_cuts` of the elements of one cut.
+    """
+    cuts = list(_cuts(start, stop))
+    return len(digests) == _DIGEST * len(cuts) and all(
+        digest_of(*cut) == digests[_DIGEST * i : _DIGEST * (i + 1)] for i, cut in enumerate(cuts)
     )
 
 

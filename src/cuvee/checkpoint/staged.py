@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from cuvee.checkpoint.digest import CHUNK, digest_chunks, digest_cuts
+from cuvee.checkpoint.digest import CHUNK, digest_chunks, digest_cuts, has_cuts
 from cuvee.checkpoint.flat import tensor_bytes
 from cuvee.checkpoint.layout import format_size
 from cuvee.checkpoint.os_errors import HINTS, told
@@ -53,7 +53,8 @@ class StagedFiles:
         for shard in self._layout.shards:
             with told("make room for", self._shown / shard.name):
                 self._files[shard.name] = _create(self._staging / shard.name)
-                _allocate(self._files[shard.name], shard)
+                allocate(self._files[shard.name], shard.nbytes)
+                _write_all(self._files[shard.name], memoryview(shard.header), 0)
 
     def attach(self) -> bool:
         """Open the files that are there; `False`, and none is open, unless all have their planned size and header."""
@@ -94,17 +95,29 @@ class StagedFiles:
         if placed is None or not 0 <= start < stop <= placed.spec.numel:
             return False
         size = DTYPES[placed.spec.dtype].size
-        data = memoryview(bytearray((stop - start) * size))
+        descriptor, begin = self._descriptor(file), placed.begin
+        buffer = memoryview(bytearray(min(stop - start, CHUNK) * size))
+
+        def digest_of(first: int, last: int) -> bytes:
+            data = buffer[: (last - first) * size]
+            read_into(descriptor, data, begin + first * size)
+            return digest_cuts(first, data, size)
+
         with told("read", self._shown / file):
-            read_into(self._descriptor(file), data, placed.begin + start * size)
-        return digest_cuts(start, data, size) == digests
+            return has_cuts(start, stop, digests, digest_of)
 
     def close(self) -> None:
-        """Let go of all files."""
+        """Let go of all files, also where closing one of them fails."""
+        errors: list[ResourceError] = []
         while self._files:
             name, descriptor = self._files.popitem()
-            with told("close", self._shown / name):
-                os.close(descriptor)
+            try:
+                with told("close", self._shown / name):
+                    os.close(descriptor)
+            except ResourceError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def _descriptor(self, file: str) -> int:
         if file not in self._files:
@@ -140,22 +153,31 @@ def _open_planned(path: Path, shard: Shard) -> int | None:
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
-    header = os.pread(descriptor, len(shard.header), 0)
-    if os.fstat(descriptor).st_size == shard.nbytes and header == shard.header:
-        return descriptor
-    os.close(descriptor)
-    return None
-
-
-def _allocate(descriptor: int, shard: Shard) -> None:
-    """Give a file its final size, its blocks and its header."""
+    planned = False
     try:
-        os.posix_fallocate(descriptor, 0, shard.nbytes)
+        header = os.pread(descriptor, len(shard.header), 0)
+        planned = os.fstat(descriptor).st_size == shard.nbytes and header == shard.header
+    finally:
+        if not planned:
+            os.close(descriptor)
+    return descriptor if planned else None
+
+
+def allocate(descriptor: int, nbytes: int) -> None:
+    """Give a file its final size, and its blocks where the system and the file system can reserve them.
+
+    Raises:
+        OSError: there is no room for it, or what else the system says.
+    """
+    reserve = getattr(os, "posix_fallocate", None)  # not everywhere: macOS has none
+    try:
+        if reserve is not None:
+            reserve(descriptor, 0, nbytes)
+            return
     except OSError as error:
         if error.errno not in _NO_ALLOCATION:
             raise
-        os.ftruncate(descriptor, shard.nbytes)  # the space is then only claimed as it is written
-    _write_all(descriptor, memoryview(shard.header), 0)
+    os.ftruncate(descriptor, nbytes)  # the space is then only claimed as it is written
 
 
 def _write_all(descriptor: int, data: memoryview, at: int) -> None:

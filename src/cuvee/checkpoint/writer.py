@@ -271,8 +271,9 @@ class FolderWriter:
             return
         with suppress(ResourceError):
             self._files.close()
-        if self._journal is not None:
-            self._journal.close()
+        with suppress(OSError):
+            if self._journal is not None:
+                self._journal.close()
         lock, self._lock = self._lock, None
         with suppress(OSError):
             try:

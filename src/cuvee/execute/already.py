@@ -1,4 +1,4 @@
-"""Whether an output that stands there is what a merge would write, as far as can be told without reading the models."""
+"""Whether an output that stands there is what a merge would write, told without merging."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from cuvee.checkpoint.contents import RECORD_NAME
 from cuvee.checkpoint.fingerprint import digest_bytes, digest_file
 from cuvee.checkpoint.protocol import Layout, Reader
 from cuvee.checkpoint.staged import is_as_planned
 from cuvee.execute.publish import texts_of
+from cuvee.execute.record import content_read
 from cuvee.execute.record_form import read_record
 from cuvee.planning.model import Plan
 from cuvee.recipe import recipe_hash
@@ -24,19 +24,20 @@ def already_made(
 ) -> Mapping[str, Any] | None:
     """The record of an output that this very job made; `None` if it did not, or if that cannot be told.
 
-    Recipe, seed, versions, tensors, weight files, configuration and side files must be the same, and the models must
-    not have been touched since the record was written.
+    Recipe, seed, versions, tensors, weight files, configuration and side files must be the same. Where they are, the
+    models are read: their content must be what the record says, whatever they are called.
+
+    Raises:
+        InputError: a model cannot be read, or changes meanwhile.
     """
     try:
         record = read_record(out)
         if record is None or not _is_of_job(record, plan, seed, sha256):
             return None
-        made = (out / RECORD_NAME).stat().st_ctime_ns
-        old = all(_older(file.loose, made) for reader in readers for file in reader.input_files)
         whole = record["output"]["files"] == _files(plan) and is_as_planned(layout, out)
     except (OSError, ValueError):
         return None
-    return record if old and whole else None
+    return record if whole and _is_of_models(record, plan, readers) else None
 
 
 def _is_of_job(record: Mapping[str, Any], plan: Plan, seed: int, sha256: bool) -> bool:
@@ -49,10 +50,15 @@ def _is_of_job(record: Mapping[str, Any], plan: Plan, seed: int, sha256: bool) -
     )
 
 
-def _older(status: Mapping[str, int | str], than: int) -> bool:
-    """Whether a file's status is known and last changed before a time: nobody can put that back."""
-    last = status.get("ctime_ns")
-    return isinstance(last, int) and last < than
+def _is_of_models(record: Mapping[str, Any], plan: Plan, readers: Sequence[Reader]) -> bool:
+    """Whether the inputs hash to what they did."""
+    pieces = dict.fromkeys(piece for step in plan.steps for piece in (*step.pieces, *step.must_equal))
+    inputs = {piece: readers[piece.model].digest(piece.tensor) for piece in pieces}
+    for reader in readers:
+        reader.check_unchanged()
+    return [one["content"] for one in record["inputs"]] == [
+        content_read(readers[i], inputs, i) for i in range(len(plan.models))
+    ]
 
 
 def _files(plan: Plan) -> dict[str, str]:

@@ -76,6 +76,7 @@ class Ledger:
         self._lock = threading.Lock()
         self._read: dict[Piece, TensorHash] = {}
         self._written: dict[str, TensorHash] = {}
+        self._claimed: set[Piece] = set()
         self._inputs: dict[Piece, str] = {}
         self._outputs: dict[str, str] = {}
         if hashes:
@@ -105,7 +106,7 @@ class Ledger:
 
     def read(self, piece: Piece, numel: int, start: int, values: Tensor) -> None:
         """A tile of an input, as it lies in the file, while it is in the processor's cache."""
-        if self._hashes and piece not in self._inputs:
+        if self._hashes and piece not in self._claimed:
             values = values.contiguous()  # named, because its bytes are looked at and not kept alive by that
             _room_for(self._read, piece, numel).add(start, tensor_bytes(values), values.element_size())
 
@@ -133,12 +134,23 @@ class Ledger:
         if not self._hashes:
             return
         for piece in (*step.pieces, *step.must_equal):
-            if piece not in self._inputs:
-                passed = self._read.pop(piece, None)
+            claimed, passed = self._claim(piece)
+            if claimed:
                 again = readers[piece.model].digest
                 self._inputs[piece] = (passed and passed.hexdigest()) or again(piece.tensor)
         passed = self._written.pop(step.out.name, None)
         self._outputs[step.out.name] = (passed and passed.hexdigest()) or writer.digest(step.out.name)
+
+    def _claim(self, piece: Piece) -> tuple[bool, TensorHash | None]:
+        """Whether the fingerprint of an input is the caller's to take, and what passed through of it.
+
+        Steps that share an input may be completed at once: one of them takes it.
+        """
+        with self._lock:
+            if piece in self._claimed:
+                return False, None
+            self._claimed.add(piece)
+            return True, self._read.pop(piece, None)
 
 
 def _room_for(hashes: dict[_Key, TensorHash], key: _Key, numel: int) -> TensorHash:

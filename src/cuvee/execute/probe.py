@@ -20,6 +20,7 @@ import torch
 from cuvee import fused, methods
 from cuvee.checkpoint import FolderWriter, open_checkpoint, plan_layout
 from cuvee.checkpoint.os_errors import told
+from cuvee.checkpoint.staged import allocate
 from cuvee.execute.run import execute
 from cuvee.planning import Form, Pace, bind, default_threads, referenced
 from cuvee.recipe import from_data
@@ -58,7 +59,7 @@ def disk_speeds(folder: Path, blocks: int = _FILE) -> Speeds:
     with told("measure the disk in", folder):
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         try:
-            os.posix_fallocate(handle, 0, blocks * _BLOCK)
+            allocate(handle, blocks * _BLOCK)
             times = [time.perf_counter()]
             for i in range(blocks):
                 os.pwrite(handle, block, i * _BLOCK)

@@ -19,7 +19,7 @@ from cuvee.checkpoint import content_hash
 from cuvee.checkpoint.protocol import Reader
 from cuvee.execute.ledger import Digests
 from cuvee.planning.counts import counts_of
-from cuvee.planning.model import Plan
+from cuvee.planning.model import Piece, Plan
 from cuvee.recipe import recipe_hash, to_data
 from cuvee.types import MethodSpec
 
@@ -84,19 +84,22 @@ def record_of(
 
 def _input(plan: Plan, readers: Sequence[Reader], digests: Digests, i: int) -> dict[str, Any]:
     """One input: what it is called, what was read of it, and what that hashes to."""
-    specs = readers[i].specs
-    read = {p.tensor: (specs[p.tensor], digest) for p, digest in digests.inputs.items() if p.model == i}
     facts = plan.models[i]
     sums = hub_sums(readers[i].folder)
     return {
         "model": str(facts.ref),
         "base": facts.is_base,
-        "content": content_hash(read),
-        "tensors_read": len(read),
+        "content": content_read(readers[i], digests.inputs, i),
+        "tensors_read": sum(piece.model == i for piece in digests.inputs),
         "tensors": facts.tensors,
         "parameters": facts.parameters,
         **({"sha256": sums} if sums else {}),
     }
+
+
+def content_read(reader: Reader, inputs: Mapping[Piece, str], i: int) -> str:
+    """One fingerprint of all that was read of input `i`."""
+    return content_hash({p.tensor: (reader.specs[p.tensor], digest) for p, digest in inputs.items() if p.model == i})
 
 
 def hub_sums(folder: Path | None) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 import torch
 
-from cuvee.checkpoint.digest import digest_cuts
+from cuvee.checkpoint.digest import digest_cuts, has_cuts
 from cuvee.checkpoint.flat import tensor_bytes
 from cuvee.checkpoint.identity import changed
 from cuvee.checkpoint.job import job_of
@@ -192,8 +192,11 @@ def _suspects(readers: Sequence[Reader], touched: frozenset[str]) -> dict[Piece,
 
 
 def _is_same(reader: Reader, piece: Piece, entry: Entry, i: int) -> bool:
-    values = reader.read(piece.tensor, entry.start, entry.stop).contiguous()
-    return digest_cuts(entry.start, tensor_bytes(values), values.element_size()) == entry.read[i]
+    def digest_of(first: int, last: int) -> bytes:
+        values = reader.read(piece.tensor, first, last).contiguous()
+        return digest_cuts(first, tensor_bytes(values), values.element_size())
+
+    return has_cuts(entry.start, entry.stop, entry.read[i], digest_of)
 
 
 def _changed_since(name: str) -> Fault:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import tracemalloc
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import torch
@@ -16,6 +20,7 @@ from cuvee.checkpoint.flat import tensor_bytes
 from cuvee.checkpoint.identity import InputFile
 from cuvee.checkpoint.job import differences, job_faults, job_of, touched_files
 from cuvee.checkpoint.journal import Entry, Journal, disjoint, read_journal
+from cuvee.checkpoint.staged import StagedFiles
 from cuvee.errors import ResourceError
 from cuvee.types import TensorSpec
 from tests.support.checkpoints import tree
@@ -257,3 +262,83 @@ def test_a_worker_without_a_folder_to_write_into(tmp_path: Path) -> None:
     ):
         pass
     assert not any(tmp_path.iterdir())
+
+
+def test_a_long_range_is_compared_without_being_held(tmp_path: Path):
+    layout = plan_layout([TensorSpec("a", "float32", (40 * CHUNK + 7,))], 1 << 40)
+    values = torch.arange(40 * CHUNK + 7, dtype=torch.float32)
+    digests = digest_cuts(0, tensor_bytes(values), 4)
+    with FolderWriter(layout, tmp_path / "out") as writer:
+        writer.write("a", 0, values)
+        tracemalloc.start()
+        assert writer.holds(Entry("a", 0, len(values), digests, ()))
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert not writer.holds(Entry("a", 0, len(values), digests[:-1] + b"x", ()))
+        assert not writer.holds(Entry("a", 0, len(values), digests[:-16], ()))
+    assert most < 2 * 4 * CHUNK
+
+
+# --- letting go
+
+
+TWO_FILES = plan_layout([TensorSpec(name, "float32", (64,)) for name in "vw"], 300)
+
+
+def held() -> list[str]:
+    """What this process has open under a folder of an output."""
+    links = [path.readlink() for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    return [str(link) for link in links if "out.cuvee" in str(link)]
+
+
+def broken(*_: object) -> NoReturn:
+    raise OSError(errno.EIO, "bad")
+
+
+def test_a_journal_that_cannot_be_closed_keeps_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    close = Journal.close
+
+    def fail(journal: Journal) -> None:
+        close(journal)
+        broken()
+
+    monkeypatch.setattr(Journal, "close", fail)
+    with FolderWriter(TWO_FILES, tmp_path / "out", job=job()):
+        pass
+    assert not any(tmp_path.iterdir())
+
+
+def test_one_file_that_cannot_be_closed_leaves_no_other_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    close, failed = os.close, []
+
+    def once(descriptor: int) -> None:
+        close(descriptor)
+        if not failed:
+            failed.append(descriptor)
+            broken()
+
+    (tmp_path / "out.cuvee").mkdir()
+    files = StagedFiles(TWO_FILES, tmp_path / "out.cuvee", tmp_path)
+    files.create()
+    assert len(held()) == 2
+    monkeypatch.setattr(os, "close", once)
+    with pytest.raises(ResourceError, match="could not close"):
+        files.close()
+    assert held() == []
+
+
+@pytest.mark.parametrize("what", ["open", "header"])
+def test_an_attached_writer_that_cannot_enter_holds_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    with FolderWriter(TWO_FILES, tmp_path / "out", job=job()) as driver:
+        if what == "open":
+            last = driver.staging / TWO_FILES.shards[-1].name
+            last.unlink()
+            last.mkdir()
+        else:
+            monkeypatch.setattr(os, "pread", broken)
+        before = sorted(held())
+        with pytest.raises(ResourceError), AttachedWriter(TWO_FILES, tmp_path / "out", job=job(), worker="1"):
+            pass
+        assert sorted(held()) == before

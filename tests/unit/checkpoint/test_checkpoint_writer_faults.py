@@ -13,6 +13,7 @@ import torch
 
 from cuvee.checkpoint import FolderWriter, SideFile, plan_layout
 from cuvee.errors import InputError, OutputExists, ResourceError
+from cuvee.execute.probe import disk_speeds
 from cuvee.types import TensorSpec
 from tests.support.checkpoints import tree
 from tests.support.small_disk import make_read_only, mounted
@@ -149,6 +150,13 @@ def test_a_file_system_that_cannot_allocate_is_written_to_all_the_same(tmp_path,
     monkeypatch.setattr(os, "posix_fallocate", refuse)
     write_one(tmp_path / "out")
     assert (tmp_path / "out" / "model.safetensors").stat().st_size == ONE.nbytes
+
+
+def test_a_system_that_cannot_allocate_is_written_to_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.delattr(os, "posix_fallocate")
+    write_one(tmp_path / "out")
+    assert (tmp_path / "out" / "model.safetensors").stat().st_size == ONE.nbytes
+    assert disk_speeds(tmp_path, blocks=1).write > 0
 
 
 def test_a_file_system_without_locks_is_written_to_all_the_same(tmp_path, monkeypatch):

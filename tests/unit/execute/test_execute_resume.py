@@ -12,7 +12,9 @@ import torch
 from cuvee.checkpoint import MemoryReader
 from cuvee.checkpoint.digest import CHUNK, digest_cuts
 from cuvee.checkpoint.flat import tensor_bytes
+from cuvee.checkpoint.identity import InputFile
 from cuvee.checkpoint.journal import Entry
+from cuvee.errors import InputError
 from cuvee.execute import execute
 from cuvee.execute.resume import NOTHING, Finished, take_over
 from tests.support.benches import Table, table
@@ -140,3 +142,29 @@ def test_only_what_is_left_is_written(runner: Any) -> None:
     execute(bench.plan, bench.readers, bench.writer, bench.method, tile=2048, runner=runner, journal=keeper)
     ends = sorted((one.start, one.stop) for one in keeper.noted)
     assert ends == [(0, 1024), *([(3072, 5000)] if runner == "plain" else [(3072, 4096), (4096, 5000)])]
+
+
+def test_a_range_as_long_as_a_tensor_is_compared_in_parts() -> None:
+    asked: list[int] = []
+
+    class Touched(MemoryReader):
+        @property
+        def input_files(self) -> tuple[InputFile, ...]:
+            return (InputFile("file", {}, {}, frozenset(["w"])),)
+
+        def read(self, name: str, start: int, stop: int) -> torch.Tensor:
+            asked.append(stop - start)
+            return super().read(name, start, stop)
+
+    numel = 3 * CHUNK + 5
+    bench, keeper = made(numel).bench, Kept([])
+    execute(bench.plan, bench.readers, bench.writer, bench.method, runner="plain", journal=keeper)
+    bench = made(numel, reader=Touched).bench
+    keeper = Kept(keeper.noted, touched=frozenset(["file"]))
+    assert take_over(bench.plan, bench.readers, keeper).entries == {"w": list(keeper.past)}
+    assert sum(asked) == 2 * numel
+    assert max(asked) == CHUNK
+    first, second = keeper.past[0].read
+    wrong = [entry(0, numel, read=(first, second[:-1] + b"x"))]
+    with pytest.raises(InputError, match="has changed since"):
+        take_over(bench.plan, bench.readers, Kept(wrong, touched=keeper.touched))
