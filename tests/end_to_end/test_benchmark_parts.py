@@ -131,6 +131,7 @@ def test_models_are_copied_only_from_another_file_system(parts: SimpleNamespace,
     assert {p.name for p in built.iterdir()} == {"base", "a", "b", "c", "complete"}
 
 
+@pytest.mark.slow
 def test_the_micro_benchmark(parts: SimpleNamespace, tmp_path: Path) -> None:
     """Every method, every pass, every form but the one that takes seconds to compile."""
     asked = parts.micro.arguments(
@@ -162,6 +163,7 @@ def test_what_torch_compiles_is_the_eager_form(name: str, parts: SimpleNamespace
     assert torch.equal(parts.forms._tile_of(bed, known)(), eager)
 
 
+@pytest.mark.slow
 def test_the_curves(tmp_path: Path) -> None:
     command = [sys.executable, str(BENCHMARKS / "scaling.py"), "--smoke", "--cache", str(tmp_path / "cache")]
     command += ["--folder", str(tmp_path / "room"), "--results", str(tmp_path / "results")]

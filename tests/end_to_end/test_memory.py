@@ -71,6 +71,7 @@ def check(room: Path, files: list[Path], method: str, cache: Path, kernels: str,
     return estimate / peak
 
 
+@pytest.mark.slow
 def test_a_tiny_merge_whose_kernels_are_compiled_on_the_way(tiny, tmp_path: Path) -> None:
     check(tmp_path, tiny, "ties", tmp_path / "cold", "fused", "--threads", "2")
 
@@ -80,6 +81,7 @@ def test_the_peak_is_not_above_the_estimate(middle, tmp_path, cache) -> None:
     assert ratio < 2.5, "a bound, and not a silly one"
 
 
+@pytest.mark.slow
 def test_the_least_that_is_named_works_and_a_mebibyte_less_is_refused(middle, tmp_path, capsys) -> None:
     asked = write_recipe(tmp_path / "recipe.yml", "ties", middle)
     refused = call(capsys, "merge", asked, "-o", tmp_path / "out", "--max-memory", "100MiB", "--json")
