@@ -149,6 +149,7 @@ def test_table_and_closing_lines_agree_with_the_results(made: demo.DemoResult) -
     assert best["rival"] in text
 
 
+@pytest.mark.slow
 def test_again_gives_the_same_and_leaves_other_files_alone(made: demo.DemoResult) -> None:
     before = {name: (made.out / name).read_bytes() for name in ("results.png", "results.svg")}
     (made.out / "recipes" / "mine.yml").write_text("my own")

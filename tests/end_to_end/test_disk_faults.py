@@ -248,8 +248,10 @@ def test_told_to_end_at_random_moments(yard: Yard, forked: Forks) -> None:
         ends[code] += 1
         assert code in (0, 130)
         assert hidden(yard.root) == []
-        assert (files(yard.out) == old) == (code == 130)
-        if code == 0:
+        is_new = files(yard.out) != old
+        assert is_new or code == 130
+        if is_new:  # with 130, the request came in the instant after it was complete
+            assert cuvee.verify(yard.out).ok
             shutil.rmtree(yard.out)
             cuvee.merge(yard.root / "old.yml", yard.out)
     assert ends[130] > 0

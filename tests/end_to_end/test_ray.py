@@ -213,6 +213,7 @@ def interrupt(_: Progress) -> None:
     raise Enough
 
 
+@pytest.mark.slow
 def test_an_interrupt_leaves_nothing(cluster: str, room: Yard) -> None:
     with pytest.raises(KeyboardInterrupt):
         spread(room, progress=interrupt, tile=1)
@@ -225,6 +226,7 @@ def sizes(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_size for path in folder.iterdir() if JOURNAL.fullmatch(path.name)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("then", ["ray", "threads"])
 def test_going_on_after_an_interrupt(cluster: str, room: Yard, built: Path, then: str) -> None:
     with pytest.raises(KeyboardInterrupt, match="--resume"):

@@ -169,6 +169,24 @@ def test_numba_that_does_not_work_is_done_without(monkeypatch):
         merged("ties", torch.bfloat16, kernels="fused")
 
 
+def test_a_form_that_cannot_be_used_is_told_with_the_result(monkeypatch, tmp_path):
+    import cuvee
+    import cuvee.fused
+    from tests.support.checkpoints import write_model
+
+    def broken(name: str) -> None:
+        raise ImportError("Numba needs another NumPy")
+
+    monkeypatch.setattr(cuvee.fused, "form_of", broken)
+    monkeypatch.setattr(cuvee.fused, "is_worth_it", lambda *_: True)
+    for name in "ab":
+        write_model(tmp_path / name, {"w": torch.ones(3)})
+    models = [{"model": str(tmp_path / name), "parameters": {"weight": 1}} for name in "ab"]
+    with pytest.warns(RuntimeWarning, match="cannot be used"):
+        result = cuvee.merge({"merge_method": "linear", "models": models}, tmp_path / "out")
+    assert any("the plain form was used" in note for note in result.notes)
+
+
 @pytest.mark.parametrize("place", ["nowhere", "unwritable", "no home"])
 def test_a_cache_that_cannot_be_used_is_none(monkeypatch, tmp_path, place):
     from cuvee.fused import compiler

@@ -191,7 +191,9 @@ def _merge_here(
             digests = filled(plan, readers, writer, layout, job, choice, way, crew or form)
             record = add_everything_else(plan, readers, writer, layout, digests, spec, seed=way.seed, sha256=way.sha256)
             writer.publish()
-    return replace(_result(out, plan, layout, record, digests), device=choice.name, device_why=choice.why)
+    made_now = _result(out, plan, layout, record, digests)
+    notes = (*plan.notes, *form.notes)
+    return replace(made_now, notes=notes, device=choice.name, device_why=choice.why)
 
 
 def _result(

@@ -106,7 +106,12 @@ class FolderWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         hopeless = isinstance(error, InputError) and error.code == "non-finite"  # the next run would end so too
-        self._leave(keep=self._resume and not hopeless)
+        keep = self._resume and not hopeless
+        try:
+            self._leave(keep=keep)
+        except KeyboardInterrupt:
+            self._leave(keep=keep)  # on from where the interrupt cut it short
+            raise
 
     @property
     def past(self) -> tuple[Entry, ...]:
@@ -271,17 +276,18 @@ class FolderWriter:
             return
         with suppress(ResourceError):
             self._files.close()
-        with suppress(OSError):
-            if self._journal is not None:
-                self._journal.close()
-        lock, self._lock = self._lock, None
+        if self._journal is not None:
+            journal, self._journal = self._journal, None
+            with suppress(OSError):
+                journal.close()
         with suppress(OSError):
             try:
                 self._kept = keep and not self._published
                 if not self._kept:
                     clear(self._places)
             finally:
-                release_lock(self._places, lock)
+                release_lock(self._places, self._lock)
+                self._lock = None
                 self._remove_made()
 
 

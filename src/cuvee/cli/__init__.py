@@ -48,6 +48,20 @@ def main(tokens: Sequence[str] | None = None) -> int:
         with suppress(OSError, ValueError):
             sys.stderr.write("interrupted; nothing was written\n")
         return 130
+    finally:
+        _let_go_of_streams()
+
+
+def _let_go_of_streams() -> None:
+    """What a stream could not write is let go, or Python tries once more when it ends, and exits with 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream.fileno())
+                os.close(nowhere)
 
 
 def _open_streams() -> None:

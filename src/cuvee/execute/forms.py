@@ -109,6 +109,11 @@ class FormSoon:
         if wrong:
             self._trouble = f"the fused form of {name} is wrong on this machine; please report it"
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Why the fused form was not used after all, if it was to be."""
+        return (f"{self._trouble}; the plain form was used",) if self._trouble else ()
+
     def get(self) -> Fused | None:
         """The form, once it is ready; `None` where the plain one is used.
 
