@@ -168,9 +168,9 @@ def repeated(start: bytes, unit: bytes, end: bytes, size: int = 20_000_000) -> b
     ("kind", "text", "most"),
     [
         ("header", repeated(b'{"a":[', b"[],", b"0]}"), 60),
-        ("header", repeated(b'{"a":[', b'{"a":0},', b"0]}"), 60),
-        ("header", repeated(b'{"a":[', b"1.5,", b"0]}"), 350),
-        ("header", repeated(b'{"a":[', b'"ab",', b"0]}"), 450),
+        pytest.param("header", repeated(b'{"a":[', b'{"a":0},', b"0]}"), 60, marks=pytest.mark.slow),
+        pytest.param("header", repeated(b'{"a":[', b"1.5,", b"0]}"), 350, marks=pytest.mark.slow),
+        pytest.param("header", repeated(b'{"a":[', b'"ab",', b"0]}"), 450, marks=pytest.mark.slow),
         ("config", repeated(b'{"a":[', b"[],", b"0]}", 19_000_000), 60),
         ("index", repeated(b'{"weight_map":{"a":[', b"300,", b"0]}}"), 350),
     ],

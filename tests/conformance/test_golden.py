@@ -160,7 +160,13 @@ def test_configurations_are_mergekits(name: str, merged: Callable[[str], Path]) 
     }
 
 
-@pytest.mark.parametrize("name", ["linear_gradient", "passthrough_stack", "slerp", "ties_weighted"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ties_weighted",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("linear_gradient", "passthrough_stack", "slerp")),
+    ],
+)
 def test_the_command_line_gives_the_same(name: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "cuvee", "merge", str(GOLDEN / "recipes" / f"{name}.yml")]
     done = subprocess.run([*command, "-o", str(tmp_path / "out")], capture_output=True, text=True, cwd=tmp_path)

@@ -82,6 +82,7 @@ def test_layers_of_one_model_are_dropped_repeated_and_moved(
     assert_is_the_stack(name, two, ONE_MODEL[way], tmp_path / "out")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PREFIX)
 def test_the_order_of_layers_matters_to_the_answer(name: str, cellar: Cellar) -> None:
     """Else a stack in the wrong order would pass for the right one."""

@@ -146,6 +146,7 @@ def test_logits_are_those_of_a_merge_by_hand(name: str, case: Case, cellar: Cell
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_the_cases_give_different_models(name: str, cellar: Cellar, tmp_path: Path) -> None:
     """Were two cases to give the same logits, one could stand in for the other unnoticed."""

@@ -107,6 +107,7 @@ def test_one_seed_gives_one_model(name: str, cellar: Cellar, tmp_path: Path) -> 
     assert_same_tensors(stored(save(ZOO[name], 1, tmp_path)), stored(cellar.model(name, 1)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ZOO)
 def test_an_input_tells_two_models_apart(name: str, cellar: Cellar) -> None:
     entry = ZOO[name]
