@@ -15,9 +15,11 @@ has a stable reason code (a key of `REASONS`), a text that says what should be a
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import ClassVar, Final, TypeVar
+
+T = TypeVar("T")
 
 REASONS: Final[Mapping[str, str]] = {
     # usage
@@ -199,6 +201,15 @@ def number_faults(*, seed: object, **counts: object) -> list[Fault]:
     for name, count in counts.items():
         wrong += [] if count is None else integer_faults(name, count, least=1)
     return wrong
+
+
+def attempt(step: Callable[[], T], faults: list[Fault]) -> T | None:
+    """The result of a step, or `None` with its faults added to those of the others."""
+    try:
+        return step()
+    except InputError as error:
+        faults.extend(error.faults)
+        return None
 
 
 def listed(names: Iterable[str], most: int = 3, between: str = ", ") -> str:

@@ -24,7 +24,7 @@ from cuvee.errors import InputError, ResourceError, UsageError
 from cuvee.execute import Progress
 from tests.support.command_line import call, environment
 from tests.support.merging import decoder, files, hidden, recipe, write
-from tests.support.yard import HEAD, Yard, refused, spoilt
+from tests.support.yard import HEAD, Yard, copied, refused, spoilt
 
 ray = pytest.importorskip("ray", reason="Ray is not installed")
 # One process of the test run starts the one Ray.
@@ -61,13 +61,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def room(built: Path, tmp_path: Path) -> Yard:
-    """A copy of the models and recipes, where a test may do what it likes."""
-    for path in built.iterdir():
-        if path.is_dir() and path.name != "made":
-            shutil.copytree(path, tmp_path / path.name)
-        elif path.is_file():
-            shutil.copy(path, tmp_path)
-    return Yard(tmp_path)
+    return copied(built, tmp_path)
 
 
 def spread(room: Yard, method: str = "ties", **options: Any) -> cuvee.MergeResult:

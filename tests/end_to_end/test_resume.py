@@ -30,7 +30,7 @@ from tests.support.forks import Forks, forks
 from tests.support.interrupted import kill_after, lines, merge_on, stop
 from tests.support.merging import decoder, files, hidden, picture, recipe, write
 from tests.support.small_disk import make_read_only, mounted
-from tests.support.yard import Yard
+from tests.support.yard import Yard, copied
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
 SIZES: dict[str, int] = {"width": 64, "vocabulary": 1500}
@@ -59,13 +59,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def room(built: Path, tmp_path: Path) -> Yard:
-    """A copy of the models and recipes, where a test may do what it likes."""
-    for path in built.iterdir():
-        if path.is_dir() and path.name != "made":
-            shutil.copytree(path, tmp_path / path.name)
-        elif path.is_file():
-            shutil.copy(path, tmp_path)
-    return Yard(tmp_path)
+    return copied(built, tmp_path)
 
 
 def assert_made(room: Yard, built: Path, method: str = "ties") -> None:

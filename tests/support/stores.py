@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from tests.support.serving import serving
+
 Line = tuple[str, str, str | None, int]
 """Method, path, range, and bytes sent."""
 
@@ -210,13 +212,5 @@ def website(root: Path) -> Iterator[Site]:
     """A web server over a folder, on a free port of this machine."""
     site = Site(root)
     server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"site": site}))
-    server.daemon_threads = True
-    site.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
+    with serving(server) as site.url:
         yield site
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

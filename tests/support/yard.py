@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,16 @@ class Yard:
         else:
             YAML().dump(data, path)
         return path
+
+
+def copied(yard: Path, to: Path) -> Yard:
+    """A copy of models and recipes, without what was `made` of them, where a test may do what it likes."""
+    for path in yard.iterdir():
+        if path.is_dir() and path.name != "made":
+            shutil.copytree(path, to / path.name)
+        elif path.is_file():
+            shutil.copy(path, to)
+    return Yard(to)
 
 
 def new_yard(root: Path) -> Yard:

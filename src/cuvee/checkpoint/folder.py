@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from cuvee.checkpoint.config import Config, read_config
 from cuvee.checkpoint.contents import (
@@ -26,10 +26,8 @@ from cuvee.checkpoint.protocol import Reader, SideFile
 from cuvee.checkpoint.sharded import ShardedWeights
 from cuvee.checkpoint.side_files import allowed_roots, find_side_files, link_fault
 from cuvee.checkpoint.weights import Weights, open_weights
-from cuvee.errors import Fault, InputError
+from cuvee.errors import Fault, InputError, attempt
 from cuvee.types import ModelRef, scheme_of, url_fault
-
-T = TypeVar("T")
 
 _NAME: Final = r"[A-Za-z0-9_](?:[\w.-]{0,94}[A-Za-z0-9_])?"
 _HUB_ID: Final = re.compile(rf"(?:{_NAME}/)?{_NAME}", re.ASCII)
@@ -111,9 +109,9 @@ def open_folder(folder: Path, label: str, notes: tuple[str, ...] = ()) -> Checkp
     """
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
     faults: list[Fault] = []
-    weights, read_notes = _attempt(lambda: _open_weights(folder, names), faults) or (None, ())
-    config = _attempt(lambda: _find_config(folder), faults)
-    side_files, link_faults = _attempt(lambda: find_side_files(folder), faults) or ((), [])
+    weights, read_notes = attempt(lambda: _open_weights(folder, names), faults) or (None, ())
+    config = attempt(lambda: _find_config(folder), faults)
+    side_files, link_faults = attempt(lambda: find_side_files(folder), faults) or ((), [])
     faults.extend(link_faults)
     if faults or weights is None:
         if weights is not None:
@@ -135,15 +133,6 @@ def open_file(path: Path, label: str, notes: tuple[str, ...] = ()) -> Checkpoint
         raise InputError(Fault("not-a-checkpoint", message, subject=label, hint=hint))
     weights, read_notes = open_weights(path)
     return Checkpoint(label, weights, notes=(*notes, *read_notes))
-
-
-def _attempt(step: Callable[[], T], faults: list[Fault]) -> T | None:
-    """The result of a step, or `None` with its faults added to those of the others."""
-    try:
-        return step()
-    except InputError as error:
-        faults.extend(error.faults)
-        return None
 
 
 def _open_weights(folder: Path, names: Sequence[str]) -> tuple[Weights, tuple[str, ...]]:

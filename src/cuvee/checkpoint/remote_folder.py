@@ -28,7 +28,7 @@ from cuvee.checkpoint.retrying import persistently
 from cuvee.checkpoint.sharded import INDEX_LIMIT, check_agreement, read_index
 from cuvee.checkpoint.side_files import SIDE_FILE_LIMIT
 from cuvee.checkpoint.wire import Stamp
-from cuvee.errors import Fault, InputError
+from cuvee.errors import Fault, InputError, attempt
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -97,8 +97,8 @@ def open_url(url: str, label: str) -> Checkpoint:
     sides = SideFiles(folder.url)
     try:
         faults: list[Fault] = []
-        files = _attempt(lambda: _open_weights(folder, choice.file, sides), faults)
-        config = _attempt(lambda: _read_config(folder, sides), faults)
+        files = attempt(lambda: _open_weights(folder, choice.file, sides), faults)
+        config = attempt(lambda: _read_config(folder, sides), faults)
         side_files = sides.of({name: mark for name, mark in folder.files.items() if is_side_file(name)}, faults)
         if faults or files is None:
             raise InputError(faults)
@@ -205,7 +205,7 @@ def _open_all(folder: _Found, names: Sequence[str]) -> dict[str, RemoteFile]:
     faults: list[Fault] = []
 
     def read(name: str) -> RemoteFile | None:
-        return _attempt(lambda: open_remote_file(f"{folder.url}/{name}", folder.files.get(name)), faults)
+        return attempt(lambda: open_remote_file(f"{folder.url}/{name}", folder.files.get(name)), faults)
 
     opened = dict(zip(names, _at_once(read, names)))
     if faults:
@@ -223,12 +223,3 @@ def _read_config(folder: _Found, sides: SideFiles) -> Config | None:
 def _at_once(step: Callable[[S], T], given: Sequence[S]) -> list[T]:
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="cuvee-remote") as pool:
         return list(pool.map(step, given))
-
-
-def _attempt(step: Callable[[], T], faults: list[Fault]) -> T | None:
-    """The result of a step, or `None` with its faults added to those of the others."""
-    try:
-        return step()
-    except InputError as error:
-        faults.extend(error.faults)
-        return None

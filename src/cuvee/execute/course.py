@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cuvee.methods import Job
+from cuvee.methods.job import AnyMeasure
 from cuvee.methods.tiles import Tally
 from cuvee.planning.model import Step
 
@@ -44,7 +45,7 @@ class Course:
     tally: Tally = field(default_factory=Tally)
     left: int = 0
 
-    def turn(self, measure: Measure) -> None:
+    def turn(self, measure: AnyMeasure) -> None:
         """Ask for the next pass; where none is wanted, get ready to write."""
         self.round = measure(self.job, self.done, self.known)
         if self.round is None and self.form is not None:
@@ -56,9 +57,6 @@ class Course:
         self.seen = self.seen or not sample_of(self.round)
         self.done += 1
         self.tally = Tally()
-
-
-Measure = Callable[[Job, int, Any], Any]
 
 
 def sample_of(following: Any) -> Sequence[tuple[int, int]] | None:

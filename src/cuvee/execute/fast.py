@@ -14,7 +14,7 @@ from cuvee.execute.work import Bench, check_finite, write_checked, write_tile
 from cuvee.fused.model import INFINITE, FusedRound
 from cuvee.methods import Job, Round
 from cuvee.methods.tiles import combine_tile, stack_of
-from cuvee.planning.model import Piece, Step
+from cuvee.planning.model import Step
 from cuvee.types import DTYPES
 
 if TYPE_CHECKING:
@@ -35,21 +35,26 @@ class Shown:
         return self.runs[0][0]
 
 
-def dtype_of(readers: Sequence[Reader], piece: Piece) -> str:
-    """The dtype of an input tensor as it is stored."""
-    return readers[piece.model].specs[piece.tensor].dtype
+def dtypes_of(readers: Sequence[Reader], step: Step) -> list[str]:
+    """The dtypes that reading the inputs of a step brings, the base first."""
+    return [readers[piece.model].specs[piece.tensor].dtype for piece in step.pieces]
+
+
+def merges_floats(readers: Sequence[Reader], step: Step) -> bool:
+    """Whether a step runs the method on inputs that are all floats."""
+    if step.action != "merge" or not step.inputs:
+        return False
+    return all(DTYPES[dtype].kind.startswith("float") for dtype in dtypes_of(readers, step))
 
 
 def is_served(readers: Sequence[Reader], step: Step) -> bool:
     """Whether a fused form can do a step: one that merges floats with arithmetic in float32."""
-    if step.action != "merge" or step.work != "float32" or not step.inputs:
-        return False
-    return all(DTYPES[dtype_of(readers, piece)].kind.startswith("float") for piece in step.pieces)
+    return step.work == "float32" and merges_floats(readers, step)
 
 
 def row_dtype(readers: Sequence[Reader], step: Step) -> str:
     """What the inputs of a step are read as: bfloat16 where all are stored so, else float32."""
-    return "bfloat16" if all(dtype_of(readers, piece) == "bfloat16" for piece in step.pieces) else "float32"
+    return "bfloat16" if set(dtypes_of(readers, step)) == {"bfloat16"} else "float32"
 
 
 def out_dtype(step: Step) -> str:
@@ -67,15 +72,14 @@ def read_rows(bench: Bench, step: Step, runs: Sequence[tuple[int, int]], hands: 
         hands: the worker's memory.
         first: whether the elements are read for the first time, and so hashed.
     """
-    own = row_dtype(bench.readers, step)
+    dtypes, own = dtypes_of(bench.readers, step), row_dtype(bench.readers, step)
     room = hands.rows(len(step.pieces), sum(stop - start for start, stop in runs), own)
-    for piece, row, into in zip(step.pieces, room.each, room.into, strict=True):
+    for piece, dtype, row, into in zip(step.pieces, dtypes, room.each, room.into, strict=True):
         reader = bench.readers[piece.model]
-        direct = dtype_of(bench.readers, piece) == own
         at = 0
         for start, stop in runs:
             values = row if len(runs) == 1 else row[at : at + stop - start]
-            if direct:
+            if dtype == own:
                 size = values.itemsize
                 reader.read_into(piece.tensor, start, stop, into[at * size : (at + stop - start) * size])
             else:

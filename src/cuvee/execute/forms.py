@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -16,10 +16,11 @@ from cuvee.checkpoint.protocol import Reader
 from cuvee.errors import Fault, UsageError
 from cuvee.execute.fast import is_served, out_dtype, row_dtype
 from cuvee.execute.hands import ROW_DTYPES, Room
+from cuvee.execute.proof import same
 from cuvee.execute.work import job_of
 from cuvee.fused.model import Fused, FusedRound
-from cuvee.methods import Job, Method
-from cuvee.methods.tiles import combine_tile, stack_of
+from cuvee.methods import Job, Method, Round
+from cuvee.methods.tiles import combine_tile, findings, stack_of
 from cuvee.planning.model import Plan, Step
 
 Kernels = Literal["auto", "fused", "plain"]
@@ -152,24 +153,20 @@ def gives_the_same(form: Fused, method: Method, job: Job, kind: Kind) -> bool:
     base, values = (room.each[0], room.each[1:]) if kind.based else (None, room.each)
     stack = stack_of(method, values, base, job.dtype)
     out = Room.over(torch.empty(1, _TRIED, dtype=ROW_DTYPES[kind.target]))
-    form.combiner(job, _found(form.measure, job, room, stack))(room.bits, 0, out.bits[0])
-    known = _found(method.measure, job, room, stack)
-    expected = combine_tile(method, stack, base, 0, job, known).to(out.rows.dtype)
-    return torch.equal(expected.view(torch.uint8), out.each[0].view(torch.uint8))
+
+    def show(following: FusedRound | Round, known: Any) -> Any:
+        return _observed(following, known, job, room, stack)
+
+    form.combiner(job, findings(form.measure, job, show))(room.bits, 0, out.bits[0])
+    expected = combine_tile(method, stack, base, 0, job, findings(method.measure, job, show))
+    return same(expected.to(out.rows.dtype), out.each[0])
 
 
-def _found(measure: Callable[[Job, int, Any], Any], job: Job, room: Room, stack: Tensor) -> Any:
-    """What the passes of either form find."""
-    known: Any = None
-    done = 0
-    while (following := measure(job, done, known)) is not None:
-        if isinstance(following, FusedRound):
-            import numpy as np
+def _observed(following: FusedRound | Round, known: Any, job: Job, room: Room, stack: Tensor) -> Any:
+    """What a pass of either form finds."""
+    if isinstance(following, Round):
+        return following.observe(stack, 0, job, known)
+    import numpy as np
 
-            shown = [room.bits[:, start:stop] for start, stop in following.sample or [(0, _TRIED)]]
-            partial = following.observe(np.concatenate(shown, axis=1), 0)[0]
-        else:
-            partial = following.observe(stack, 0, job, known)
-        known = following.conclude(partial, job, known)
-        done += 1
-    return known
+    shown = [room.bits[:, start:stop] for start, stop in following.sample or [(0, _TRIED)]]
+    return following.observe(np.concatenate(shown, axis=1), 0)[0]

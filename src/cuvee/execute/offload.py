@@ -19,6 +19,7 @@ from torch import Tensor
 
 from cuvee import tensors
 from cuvee.checkpoint.flat import writable_bytes
+from cuvee.execute.fast import dtypes_of, merges_floats
 from cuvee.execute.lane import Lane
 from cuvee.execute.proof import PROVED, Proof
 from cuvee.execute.turns import Turns
@@ -27,7 +28,6 @@ from cuvee.methods import Job, Round
 from cuvee.methods.tiles import combine_tile, stack_of, tile_ranges
 from cuvee.planning.model import Step
 from cuvee.tensors.moving import moved
-from cuvee.types import DTYPES
 
 _CPU = torch.device("cpu")
 _Found = TypeVar("_Found")
@@ -50,13 +50,7 @@ class Far:
 
 def is_served(bench: Bench, step: Step) -> bool:
     """Whether a step is done on the device: a method of single entries, on floats."""
-    if step.action != "merge" or bench.method.spec.scope != "element" or not step.inputs:
-        return False
-    return all(DTYPES[dtype].kind.startswith("float") for dtype in _dtypes(bench, step))
-
-
-def _dtypes(bench: Bench, step: Step) -> list[str]:
-    return [bench.readers[piece.model].specs[piece.tensor].dtype for piece in step.pieces]
+    return bench.method.spec.scope == "element" and merges_floats(bench.readers, step)
 
 
 @dataclass(frozen=True)
@@ -138,7 +132,7 @@ class Errands:
     def _read(self, step: Step, run: tuple[int, int], *, first: bool) -> _Held:
         """A tile of every input, hashed where it is read for the first time."""
         rows = []
-        for i, (piece, dtype) in enumerate(zip(step.pieces, _dtypes(self._bench, step), strict=True)):
+        for i, (piece, dtype) in enumerate(zip(step.pieces, dtypes_of(self._bench.readers, step), strict=True)):
             row = self.lane.room(f"row {i}", run[1] - run[0], getattr(torch, dtype))
             self._bench.readers[piece.model].read_into(piece.tensor, *run, writable_bytes(row))
             if first:
@@ -180,7 +174,7 @@ class Errands:
 
     def _prove(self, held: _Held, job: Job, known: Any, out: Tensor) -> None:
         """Compare the first tile of each kind with the processor's: a GPU may be one that nobody has tried."""
-        kind = ("combine", *_dtypes(self._bench, held.step), held.step.work, held.step.out.dtype)
+        kind = ("combine", *dtypes_of(self._bench.readers, held.step), held.step.work, held.step.out.dtype)
         if self._far.proof.wants(kind):
             mine = out[:PROVED]
             expected = tensors.round_to(self._by_hand(held, len(mine), job, known), mine.dtype)
@@ -188,7 +182,8 @@ class Errands:
 
     def _prove_pass(self, held: _Held, job: Job, following: Round, known: Any, look: Callable[[int, int], Any]) -> None:
         """The same of a pass, of which a few entries are looked at once more on both sides."""
-        kind = (getattr(following.observe, "__qualname__", "pass"), *_dtypes(self._bench, held.step), held.step.work)
+        name = getattr(following.observe, "__qualname__", "pass")
+        kind = (name, *dtypes_of(self._bench.readers, held.step), held.step.work)
         if self._far.proof.wants(kind):
             few = min(PROVED, len(held.rows[0]), self._far.turns.most or PROVED)
             found = self._on_device(few, look)

@@ -9,6 +9,8 @@ import torch
 
 from cuvee.execute.resume import Range
 from cuvee.execute.work import Bench, Tile, copy_tile, job_of, merge_tile, read_tile
+from cuvee.methods import Round
+from cuvee.methods.tiles import findings
 from cuvee.planning.model import Step
 
 
@@ -29,11 +31,11 @@ def run_step(bench: Bench, step: Step) -> None:
 def _merge(bench: Bench, step: Step, left: Sequence[Range]) -> None:
     job = job_of(bench.plan, bench.seed, step)
     whole = read_tile(bench, step, 0, step.out.numel, job)
-    known: Any = None
-    done = 0
-    while (following := bench.method.measure(job, done, known)) is not None:
-        known = following.conclude(following.observe(whole.stack, 0, job, known), job, known)
-        done += 1
+
+    def shown(following: Round, known: Any) -> Any:
+        return following.observe(whole.stack, 0, job, known)
+
+    known = findings(bench.method.measure, job, shown)
     for start, stop in left:
         base = None if whole.base is None else whole.base[start:stop]
         merge_tile(bench, step, Tile(whole.stack[:, start:stop], base, start), job, known)

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from cuvee.execute import fast, offload
-from cuvee.execute.course import Course, Measure, Task, sample_of
+from cuvee.execute.course import Course, Task, sample_of
 from cuvee.execute.hands import Hands
 from cuvee.execute.single import SINGLE
 from cuvee.execute.work import Bench, copy_tile, job_of, merge_tile, read_tile
 from cuvee.methods import Job
+from cuvee.methods.job import AnyMeasure
 from cuvee.methods.tiles import tile_ranges
 from cuvee.planning.model import Step
 
@@ -82,7 +83,7 @@ class _Board:
             course.turn(self._measure(course))
         self._enqueue(course)
 
-    def _measure(self, course: Course) -> Measure:
+    def _measure(self, course: Course) -> AnyMeasure:
         return self.bench.method.measure if course.form is None else course.form.measure
 
     def _enqueue(self, course: Course) -> None:

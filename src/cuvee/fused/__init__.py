@@ -40,8 +40,10 @@ def is_worth_it(name: str, kinds: str, entries: int) -> bool:
         kinds: the dtypes that it reads and writes.
         entries: entries of all inputs that it would be run on.
     """
-    ready = _START if is_cached(name, kinds) else _START + COMPILING
-    return entries * SAVES.get(name, 0.0) * 1e-9 > ready
+    saved = entries * SAVES.get(name, 0.0) * 1e-9
+    if saved <= _START:  # said of most merges, and without a look at the cache
+        return False
+    return saved > _START + COMPILING or is_cached(name, kinds)
 
 
 def form_of(name: str) -> Fused:

@@ -8,6 +8,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
@@ -34,9 +35,14 @@ def cache_folder() -> Path | None:
     folder = os.path.expanduser(home)  # noqa: PTH111 - the Path method raises on `~nobody`
     if folder.startswith("~"):
         return None
+    return Path(folder) / "cuvee" / f"kernels-{_state()}"
+
+
+@cache
+def _state() -> str:
+    """What is compiled, and for which kind of processor, as a name; read once in a process."""
     sources = b"\0".join(path.read_bytes() for path in [*sorted(_HERE.glob("*.py")), *_SHARED])
-    name = hashlib.blake2b(sources + _processor(), digest_size=8).hexdigest()
-    return Path(folder) / "cuvee" / f"kernels-{name}"
+    return hashlib.blake2b(sources + _processor(), digest_size=8).hexdigest()
 
 
 def _processor() -> bytes:

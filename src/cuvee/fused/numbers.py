@@ -14,7 +14,6 @@ from cuvee.fused.compiler import bits_as_number, compiled, number_as_bits, readi
 
 SPAN: Final = 2048
 """Entries in hand at a time."""
-SIGN: Final = np.uint32(0x80000000)
 MAGNITUDE: Final = np.uint32(0x7FFFFFFF)
 INFINITE: Final = np.uint32(0x7F800000)
 """Bits of infinity; those of a NaN are larger, those of any number smaller."""

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from cuvee.methods.arguments import check_call, numbers
-from cuvee.methods.job import Job, argument
-from cuvee.methods.tiles import Tally, combine_tile, mask_keys, stack_of, tile_ranges
+from cuvee.methods.job import Job, Round, argument
+from cuvee.methods.tiles import Tally, combine_tile, findings, mask_keys, stack_of, tile_ranges
 from cuvee.types import MethodSpec
 
 if TYPE_CHECKING:
@@ -99,14 +99,13 @@ def _merge_flat(method: Method, values: list[Tensor], base: Tensor | None, job: 
             cut = None if base is None else base[start:stop]
             yield start, stack_of(method, [v[start:stop] for v in values], cut, job.dtype)
 
-    known: Any = None
-    done = 0
-    while (following := method.measure(job, done, known)) is not None:
+    def shown(following: Round, known: Any) -> Any:
         tally = Tally()
         for start, stack in stacks():
             tally.add(following.observe(stack, start, job, known))
-        known = following.conclude(tally.total(), job, known)
-        done += 1
+        return tally.total()
+
+    known = findings(method.measure, job, shown)
     pieces = [
         combine_tile(method, stack, None if base is None else base[start : start + stack.shape[1]], start, job, known)
         for start, stack in stacks()

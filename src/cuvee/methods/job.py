@@ -45,6 +45,9 @@ class Round:
 Measure = Callable[[Job, int, Any], Round | None]
 """`(job, rounds done, known) -> next round`, `None` when enough is known."""
 
+AnyMeasure = Callable[[Job, int, Any], Any]
+"""The same where the rounds may be those of a fused form."""
+
 Holds = Callable[[int, int, int], int]
 """`(elements, tensors read, elements per tile) -> bytes` that the passes of a method hold of one tensor, at most."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import add
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from cuvee import tensors as t
 
 if TYPE_CHECKING:
     from cuvee.methods.declare import Method
-    from cuvee.methods.job import Job
+    from cuvee.methods.job import AnyMeasure, Job
 
 
 def stack_of(method: Method, values: Sequence[Tensor], base: Tensor | None, dtype: torch.dtype) -> Tensor:
@@ -61,6 +61,22 @@ def combine_tile(method: Method, stack: Tensor, base: Tensor | None, start: int,
         return merged
     assert base is not None
     return base.to(job.dtype) + merged
+
+
+def findings(measure: AnyMeasure, job: Job, show: Callable[[Any, Any], Any]) -> Any:
+    """What the passes of a method conclude, one after the other, over all of a tensor.
+
+    Args:
+        measure: says which pass comes next.
+        job: the tensor's settings.
+        show: `(round, known) -> what the round finds`, partials of all tiles added up.
+    """
+    known: Any = None
+    done = 0
+    while (following := measure(job, done, known)) is not None:
+        known = following.conclude(show(following, known), job, known)
+        done += 1
+    return known
 
 
 def tile_ranges(numel: int, tile: int | None) -> list[tuple[int, int]]:
