@@ -94,7 +94,7 @@ def test_the_least_that_is_named_works_and_a_mebibyte_less_is_refused(middle, tm
     assert (short.code, f"{least}MiB" in short.err) == (5, True)
     told = call(capsys, "plan", asked, "--max-memory", f"{least}MiB", "--json").json["cost"]
     assert told["threads"] == 1, "what will be taken is told"
-    assert told["tile"] < 1 << 18
+    assert told["tile"] < 1 << 19
     check(tmp_path, middle, "ties", tmp_path / "cold", "plain", "--max-memory", str(least * MIB))
 
 

@@ -57,7 +57,7 @@ class AttachedWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         try:
-            self._files.close()
+            self._files.finish() if kind is None else self._files.close()
         finally:
             if self._journal is not None:
                 self._journal.close()

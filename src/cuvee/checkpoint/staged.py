@@ -5,15 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cuvee.checkpoint.digest import CHUNK, digest_chunks, digest_cuts, has_cuts
 from cuvee.checkpoint.flat import tensor_bytes
 from cuvee.checkpoint.layout import format_size
-from cuvee.checkpoint.os_errors import HINTS, told
+from cuvee.checkpoint.os_errors import HINTS, resource_error, told
 from cuvee.checkpoint.protocol import Layout, Placed, Shard
 from cuvee.checkpoint.ranges import read_into, read_pieces
+from cuvee.checkpoint.syncing import SyncAhead
 from cuvee.checkpoint.written import check_values
 from cuvee.errors import Fault, ResourceError
 from cuvee.types import DTYPES
@@ -42,6 +44,10 @@ class StagedFiles:
             placed.spec.name: (shard.name, placed) for shard in layout.shards for placed in shard.tensors
         }
         self._files: dict[str, int] = {}
+        # Systems let one write into a file at a time. Waiting for it here costs nothing; in there it may cost a core,
+        # because the waiting call spins.
+        self._turns = {shard.name: threading.Lock() for shard in layout.shards}
+        self._ahead = SyncAhead()
 
     @property
     def names(self) -> frozenset[str]:
@@ -76,10 +82,12 @@ class StagedFiles:
         """Put flat `values`, of the tensor's own dtype, at element `start` of a tensor; safe from any thread."""
         file, placed = self._where[name]
         check_values(placed.spec, start, values)
-        values = values.detach().cpu().resolve_conj().resolve_neg().contiguous()
+        if values.device.type != "cpu" or not values.is_contiguous() or values.is_conj() or values.is_neg():
+            values = values.cpu().resolve_conj().resolve_neg().contiguous()
         at = placed.begin + start * DTYPES[placed.spec.dtype].size
-        with told("write", self._shown / file):
+        with told("write", self._shown / file), self._turns[file]:
             _write_all(self._descriptor(file), tensor_bytes(values), at)
+        self._ahead.wrote(file, self._descriptor(file), values.nbytes)
 
     def digest(self, name: str) -> str:
         """The fingerprint of the tensor's bytes, read back from the file."""
@@ -106,8 +114,16 @@ class StagedFiles:
         with told("read", self._shown / file):
             return has_cuts(start, stop, digests, digest_of)
 
+    def finish(self) -> None:
+        """Let go of all files; raise what went wrong with bytes that were thought to be written."""
+        if (failed := self._ahead.finish()) is not None:
+            name, error = failed
+            raise resource_error(error, "make durable", self._shown / name) from error
+        self.close()
+
     def close(self) -> None:
         """Let go of all files, also where closing one of them fails."""
+        self._ahead.stop()
         errors: list[ResourceError] = []
         while self._files:
             name, descriptor = self._files.popitem()

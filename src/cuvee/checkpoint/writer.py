@@ -189,7 +189,7 @@ class FolderWriter:
             RuntimeError: a tensor has not been written in full.
         """
         self._written.check_complete()
-        self._files.close()
+        self._files.finish()
         with told("make durable", self._places.staging):
             sync_tree(self._places.staging)
         self._check()

@@ -14,7 +14,7 @@ from cuvee.planning.free import free_memory
 from cuvee.planning.model import Action, Plan
 
 _MIB: Final = 1 << 20
-DEFAULT_TILE: Final = 1 << 18
+DEFAULT_TILE: Final = 1 << 19
 """Elements per tile: measured; smaller ones spend their time on calls, larger ones leave the cache."""
 SMALLEST_TILE: Final = 1 << 13
 """Below this a smaller tile saves next to nothing."""

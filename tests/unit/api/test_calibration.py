@@ -17,7 +17,7 @@ from cuvee.fused import COMPILING, SAVES, available
 from cuvee.planning import DEFAULT, Workers, predict
 from tests.support.plans import entry, plan_of, recipe, tensors
 
-WORKERS = Workers(2, 1 << 18)
+WORKERS = Workers(2, 1 << 19)
 
 
 @pytest.fixture(autouse=True)

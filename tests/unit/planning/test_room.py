@@ -71,7 +71,7 @@ def test_a_tensor_of_any_size_fits_into_a_gibibyte() -> None:
 
 def test_small_tiles_of_a_giant_take_more_than_large_ones() -> None:
     plan = plan_for("ties", GIANT, 3)
-    assert peak_memory(plan, Workers(1, 1 << 13)) > peak_memory(plan, Workers(1, 1 << 18))
+    assert peak_memory(plan, Workers(1, 1 << 13)) > peak_memory(plan, Workers(1, 1 << 19))
 
 
 def test_what_readers_hold_is_counted() -> None:
@@ -83,12 +83,12 @@ def test_what_readers_hold_is_counted() -> None:
 def test_wider_arithmetic_takes_more() -> None:
     plan = plan_for("linear", 1 << 20, 3)
     wide = replace(plan, steps=tuple(replace(step, work="float64") for step in plan.steps))
-    assert peak_memory(wide, Workers(2, 1 << 18)) > peak_memory(plan, Workers(2, 1 << 18))
+    assert peak_memory(wide, Workers(2, 1 << 19)) > peak_memory(plan, Workers(2, 1 << 18))
 
 
 def test_freed_memory_that_is_kept_is_counted() -> None:
     plan = plan_for("ties", 1 << 24, 3)
-    assert peak_memory(plan, Workers(2, 1 << 18)) > peak_memory(plan, Workers(2, 1 << 18), keeps=False)
+    assert peak_memory(plan, Workers(2, 1 << 19)) > peak_memory(plan, Workers(2, 1 << 18), keeps=False)
 
 
 # --- without a limit
@@ -100,11 +100,11 @@ def with_free(monkeypatch: pytest.MonkeyPatch, free: int | None) -> None:
 
 def test_half_of_what_is_free_is_taken(monkeypatch) -> None:
     plan = plan_for("dare_ties", 1 << 24, 9)
-    need = peak_memory(plan, Workers(4, 1 << 18))
+    need = peak_memory(plan, Workers(4, 1 << 19))
     with_free(monkeypatch, 2 * need)
-    assert fit_workers(plan, None, 4) == Workers(4, 1 << 18)
+    assert fit_workers(plan, None, 4) == Workers(4, 1 << 19)
     with_free(monkeypatch, 2 * need - 2)
-    assert fit_workers(plan, None, 4) == Workers(4, 1 << 17)
+    assert fit_workers(plan, None, 4) == Workers(4, 1 << 18)
 
 
 def test_a_small_machine_gets_the_smallest_tiles_rather_than_an_error(monkeypatch) -> None:
