@@ -71,3 +71,34 @@ def test_help_answers_at_once() -> None:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environ, check=True)
         seconds.append(float(done.stderr.splitlines()[-1]))
     assert min(seconds) < 0.4
+
+
+def ended(before: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """The command as a process of its own, after some code."""
+    code = f"{before}\nimport sys; from cuvee.cli import program; sys.argv[1:] = {list(words)!r}; program()"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=False)
+
+
+def test_what_was_registered_for_the_end_is_done_and_nothing_said_is_lost() -> None:
+    done = ended("import atexit, sys; atexit.register(sys.stdout.write, 'the end')", "schema")
+    assert done.returncode == 0
+    schema, end = done.stdout.rsplit("\n", 1)
+    assert end == "the end"
+    assert json.loads(schema)["type"] == "object"
+
+
+@pytest.mark.parametrize(("words", "code"), [(("methods",), 0), (("methods", "tise"), 2), (("nonsense",), 2)], ids=str)
+def test_the_process_ends_with_the_exit_code(words: tuple[str, ...], code: int) -> None:
+    assert ended("", *words).returncode == code
+
+
+@pytest.mark.parametrize("code", [0, 2])
+def test_a_thread_that_is_still_at_work_is_waited_for(code: int) -> None:
+    before = (
+        "import sys, threading, time\n"
+        "def work():\n    time.sleep(1); sys.stdout.write('worked')\n"
+        "threading.Thread(target=work).start()"
+    )
+    done = ended(before, *(("methods",) if code == 0 else ("nonsense",)))
+    assert done.returncode == code
+    assert done.stdout.endswith("worked")

@@ -2,7 +2,7 @@
 
 A journal is a text file of one JSON object per line. The first says what is done: the job. Each other one names a
 range of a tensor that stands in its place, with the fingerprints of its bytes and of the bytes it was made from. Every
-line carries its own checksum and is added by one call of the system after the bytes were written. Nothing is made
+line carries its own checksum and is added by one call of the system after the bytes were written. Nothing need be
 durable meanwhile: a line is a claim, and the bytes are read back before it is believed.
 """
 

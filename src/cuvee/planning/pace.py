@@ -13,6 +13,8 @@ from cuvee.planning.room import Workers
 Form = Literal["plain", "fused"]
 _BYTES: Final = 2
 """Of an entry in bfloat16, which paces are measured with."""
+_LAST: Final = 64 << 20
+"""Bytes, at most, that are made durable only when all is written; before that the disk keeps up if it can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Machine:
         tensor: seconds per output tensor, whatever its size.
         read: bytes per second that one worker reads from the page cache.
         write: bytes per second that one worker writes.
-        sync: bytes per second that become durable at the end.
+        sync: bytes per second that become durable.
         cores: what `Pace.all` was measured with.
         copy: pace of tensors that are copied, per entry.
         plain: pace of every method in its plain form.
@@ -125,7 +127,9 @@ class Prediction:
 def predict(plan: Plan, workers: Workers, machine: Machine, form: Form, *, compiling: float = 0.0) -> Prediction:
     """What a plan takes.
 
-        start + Σ entries · models · pace + tensors · overhead + bytes beyond two per entry ÷ speed + bytes ÷ sync
+        start + merging + durable
+        merging = Σ entries · models · pace + tensors · overhead + bytes beyond two per entry ÷ speed
+        durable = the larger of bytes ÷ sync - merging and min(bytes, 64 MiB) ÷ sync
 
     Args:
         plan: the plan; its inputs are thought to be in the page cache, or on a disk that keeps up.
@@ -141,7 +145,8 @@ def predict(plan: Plan, workers: Workers, machine: Machine, form: Form, *, compi
     written = sum(step.out.nbytes for step in plan.steps)
     merging = nanoseconds * 1e-9 + len(plan.steps) * machine.tensor + _wide(plan, entries, written, workers, machine)
     start = machine.start_up + (machine.fused_start + compiling if form == "fused" else 0.0)
-    return Prediction(start, merging, written / machine.sync, form)
+    durable = max(written / machine.sync - merging, min(written, _LAST) / machine.sync)
+    return Prediction(start, merging, durable, form)
 
 
 def _wide(plan: Plan, entries: Mapping[str, int], written: int, workers: Workers, machine: Machine) -> float:

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from cuvee import methods
+from cuvee.checkpoint import syncing
 from cuvee.fused import SAVES
 from cuvee.planning import DEFAULT, Machine, Pace, Workers, predict
+from cuvee.planning import pace
 from cuvee.planning.pace import arithmetic_entries
 from tests.support.plans import entry, plan_of, recipe, tensors
 
@@ -40,6 +42,20 @@ def test_every_part_is_counted() -> None:
     assert found.merging == pytest.approx(2 * 100 * 2 * 4e-3 + 2 * 0.01)
     assert found.durable == pytest.approx(2 * 100 * 2 / 1e6)
     assert found.seconds == found.start + found.merging + found.durable
+
+
+def test_the_disk_works_while_the_merge_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = 2 * 100 * 2
+    monkeypatch.setattr(pace, "_LAST", 100)
+    behind = predict(plan(), ONE, replace(MACHINE, sync=10.0), "plain")
+    assert behind.durable == pytest.approx(written / 10.0 - behind.merging)
+    keeping_up = predict(plan(), ONE, replace(MACHINE, sync=300.0), "plain")
+    assert keeping_up.merging > written / 300.0
+    assert keeping_up.durable == pytest.approx(100 / 300.0)
+
+
+def test_what_is_left_for_the_end_is_what_the_writer_leaves() -> None:
+    assert pace._LAST == syncing.STEP
 
 
 def test_a_fused_form_starts_later_and_merges_faster() -> None:
@@ -86,6 +102,6 @@ def test_a_method_that_was_not_measured_has_the_middle_pace() -> None:
 def test_the_usual_machine_knows_the_methods_and_is_faster_fused() -> None:
     assert DEFAULT.fused.keys() == set(SAVES)
     assert set(DEFAULT.plain) <= set(methods.names())
-    for name, pace in DEFAULT.fused.items():
-        assert pace.one < DEFAULT.plain[name].one
+    for name, fused in DEFAULT.fused.items():
+        assert fused.one < DEFAULT.plain[name].one
         assert pace.all < pace.one
