@@ -1,4 +1,4 @@
-"""Making files durable while the rest of them is still being worked out, so that little is left to wait for at the end."""
+"""Making files durable while the rest of them is being worked out, so that little is left to wait for at the end."""
 
 from __future__ import annotations
 

@@ -105,10 +105,11 @@ def test_what_could_not_be_made_durable_is_never_published(
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(os, "fdatasync", fail)
-    with pytest.raises(ResourceError) as caught, FolderWriter(ONE_FILE, tmp_path / "out") as writer:
+    with FolderWriter(ONE_FILE, tmp_path / "out") as writer:
         write_all(writer)
         assert met.wait(PATIENCE)
-        writer.publish()
+        with pytest.raises(ResourceError) as caught:
+            writer.publish()
     assert caught.value.codes == ("io-error",)
     assert f"could not make durable {tmp_path / 'out' / 'model.safetensors'}" in str(caught.value)
     assert list(tmp_path.iterdir()) == []

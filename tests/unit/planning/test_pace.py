@@ -10,8 +10,7 @@ import torch
 from cuvee import methods
 from cuvee.checkpoint import syncing
 from cuvee.fused import SAVES
-from cuvee.planning import DEFAULT, Machine, Pace, Workers, predict
-from cuvee.planning import pace
+from cuvee.planning import DEFAULT, Machine, Pace, Workers, pace, predict
 from cuvee.planning.pace import arithmetic_entries
 from tests.support.plans import entry, plan_of, recipe, tensors
 
@@ -104,4 +103,4 @@ def test_the_usual_machine_knows_the_methods_and_is_faster_fused() -> None:
     assert set(DEFAULT.plain) <= set(methods.names())
     for name, fused in DEFAULT.fused.items():
         assert fused.one < DEFAULT.plain[name].one
-        assert pace.all < pace.one
+        assert fused.all < fused.one
