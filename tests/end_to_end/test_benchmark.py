@@ -13,9 +13,6 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "run.py"
 
 
-pytestmark = pytest.mark.xdist_group("benchmark")  # what all of them look at is made once, in one worker
-
-
 @pytest.fixture(scope="module")
 def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("benchmark")

@@ -18,8 +18,6 @@ from cuvee.planning import referenced
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
-pytestmark = pytest.mark.xdist_group("benchmark")
-
 
 @pytest.fixture(scope="module")
 def parts() -> SimpleNamespace:

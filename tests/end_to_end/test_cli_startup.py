@@ -95,8 +95,8 @@ def test_the_process_ends_with_the_exit_code(words: tuple[str, ...], code: int) 
 @pytest.mark.parametrize("code", [0, 2])
 def test_a_thread_that_is_still_at_work_is_waited_for(code: int) -> None:
     before = (
-        "import sys, threading, time\n"
-        "def work():\n    time.sleep(1); sys.stdout.write('worked')\n"
+        "import sys, threading\n"
+        "def work():\n    threading.main_thread().join(); sys.stdout.write('worked')\n"
         "threading.Thread(target=work).start()"
     )
     done = ended(before, *(("methods",) if code == 0 else ("nonsense",)))

@@ -27,9 +27,6 @@ from cuvee.families import pretrained
 RECORD = Path(specialists.__file__).with_name("base_scores.json")
 
 
-pytestmark = pytest.mark.xdist_group("demo")  # what all of them look at is made once, in one worker
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> demo.DemoResult:
     return demo.run(tmp_path_factory.mktemp("demo") / "out", seed=3, quick=True)

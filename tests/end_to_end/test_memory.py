@@ -21,10 +21,7 @@ LARGE = {**MIDDLE, **{f"model.layers.{i}.mlp.weight": (2048, 2048) for i in rang
 MANY = {f"model.layers.{i}.mlp.experts.{j}.weight": (4, 8) for i in range(32) for j in range(128)}
 ONE = {"model.embed_tokens.weight": (8192, 1024)}
 
-pytestmark = [
-    pytest.mark.skipif(sys.platform != "linux", reason="the kernel must tell a process's anonymous memory"),
-    pytest.mark.xdist_group("memory"),
-]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel must tell a process's anonymous memory")
 
 
 @pytest.fixture(scope="module")

@@ -27,8 +27,6 @@ from tests.support.merging import decoder, files, hidden, recipe, write
 from tests.support.yard import HEAD, Yard, copied, refused, spoilt
 
 ray = pytest.importorskip("ray", reason="Ray is not installed")
-# One process of the test run starts the one Ray.
-pytestmark = pytest.mark.xdist_group("ray")
 SIZES: dict[str, int] = {"width": 128, "vocabulary": 6000}
 SHARDS = {"linear": "5GB", "ties": "1MB", "dare_ties": "5GB"}
 """The methods, each with a size of files."""

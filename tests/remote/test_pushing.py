@@ -20,7 +20,6 @@ from tests.support.fake_hub import FakeHub, running
 from tests.support.merging import decoder, files, linear, write
 from tests.support.stores import Bucket
 
-pytestmark = pytest.mark.xdist_group("s3")
 URL = "s3://cellar/made/x"
 
 

@@ -13,7 +13,6 @@ from cuvee.errors import InputError
 from tests.support.merging import files, linear, recipe
 from tests.support.stores import Bucket, Site
 
-pytestmark = pytest.mark.xdist_group("s3")  # one worker starts the server
 RECORDS = ("cuvee.json", "cuvee_recipe.yml")  # these name the models, by path or by URL
 
 

@@ -24,8 +24,6 @@ from tests.support.checkpoints import read_in_tiles, read_whole
 from tests.support.merging import decoder, write
 from tests.support.stores import Bucket, Site
 
-pytestmark = pytest.mark.xdist_group("s3")
-
 
 def refusal(url: str) -> InputError:
     """The error of a model that must not be opened; it has advice, and no secret in it."""

@@ -56,8 +56,9 @@ class AttachedWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        end = self._files.finish if kind is None else self._files.close
         try:
-            self._files.finish() if kind is None else self._files.close()
+            end()
         finally:
             if self._journal is not None:
                 self._journal.close()
@@ -67,7 +68,10 @@ class AttachedWriter:
         own = self._places.journal(stem).name
         names = [path.name for path in self._places.journals() if path.name.startswith(own) and path != self._path]
         pasts = {name: read_journal(self._path.with_name(name)) for name in names}
-        return {f"{stem}{name[len(own) :]}": past.entries for name, past in pasts.items() if past is not None}
+        found = {f"{stem}{name[len(own) :]}": past.entries for name, past in pasts.items() if past is not None}
+        if found:
+            self._files.read_from_disk()
+        return found
 
     def holds(self, entry: Entry) -> bool:
         """Whether the bytes of a range that was journalled stand in their place."""

@@ -15,7 +15,7 @@ from cuvee.checkpoint.layout import format_size
 from cuvee.checkpoint.os_errors import HINTS, resource_error, told
 from cuvee.checkpoint.protocol import Layout, Placed, Shard
 from cuvee.checkpoint.ranges import read_into, read_pieces
-from cuvee.checkpoint.syncing import SyncAhead
+from cuvee.checkpoint.syncing import SyncAhead, read_from_disk
 from cuvee.checkpoint.written import check_values
 from cuvee.errors import Fault, ResourceError
 from cuvee.types import DTYPES
@@ -68,20 +68,27 @@ class StagedFiles:
             with told("open", self._shown / shard.name):
                 descriptor = _open_planned(self._staging / shard.name, shard)
             if descriptor is None:
-                self.close()
+                self._close_files()
                 return False
             self._files[shard.name] = descriptor
         return True
 
     def attach_again(self) -> bool:
         """Open the files anew: only then does a network file system promise to show what other machines wrote."""
-        self.close()
+        self._close_files()
         return self.attach()
+
+    def read_from_disk(self) -> None:
+        """Have what is read back of the files be what the disk holds, and not what was to be written to it."""
+        for name, descriptor in self._files.items():
+            with told("make durable", self._shown / name):
+                read_from_disk(descriptor)
 
     def write(self, name: str, start: int, values: Tensor) -> None:
         """Put flat `values`, of the tensor's own dtype, at element `start` of a tensor; safe from any thread."""
         file, placed = self._where[name]
         check_values(placed.spec, start, values)
+        self._check_durable()
         if values.device.type != "cpu" or not values.is_contiguous() or values.is_conj() or values.is_neg():
             values = values.cpu().resolve_conj().resolve_neg().contiguous()
         at = placed.begin + start * DTYPES[placed.spec.dtype].size
@@ -116,14 +123,23 @@ class StagedFiles:
 
     def finish(self) -> None:
         """Let go of all files; raise what went wrong with bytes that were thought to be written."""
-        if (failed := self._ahead.finish()) is not None:
-            name, error = failed
-            raise resource_error(error, "make durable", self._shown / name) from error
-        self.close()
+        try:
+            self._ahead.finish()
+            self._check_durable()
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Let go of all files, also where closing one of them fails."""
         self._ahead.stop()
+        self._close_files()
+
+    def _check_durable(self) -> None:
+        if (failed := self._ahead.failed) is not None:
+            raise resource_error(failed.error, "make durable", self._shown / failed.name) from failed.error
+
+    def _close_files(self) -> None:
+        self._ahead.forget()
         errors: list[ResourceError] = []
         while self._files:
             name, descriptor = self._files.popitem()

@@ -5,16 +5,26 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 STEP: Final = 64 << 20
-"""Bytes written to a file after which it is worth a call: smaller outputs are made durable at the end only."""
+"""Bytes of the output after which it is worth a call: smaller ones are made durable at the end only."""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncFailed:
+    """A file that could not be made durable, and what the system said."""
+
+    name: str
+    error: OSError
 
 
 class SyncAhead:
-    """A thread that makes files durable behind those who write into them; it is started by the first large one.
+    """A thread that makes files durable behind those who write into them; enough bytes start it.
 
-    An error that it meets would be met by nobody else, because systems tell it once: `finish` raises it.
+    An error that it meets would be met by nobody else, because systems tell it once: whoever writes must look at
+    `failed`, and whoever publishes at what `finish` gives.
     """
 
     def __init__(self) -> None:
@@ -23,28 +33,36 @@ class SyncAhead:
         self._descriptors: dict[str, int] = {}
         self._thread: threading.Thread | None = None
         self._ended = False
-        self._error: tuple[str, OSError] | None = None
+        self.failed: SyncFailed | None = None
 
     def wrote(self, name: str, descriptor: int, nbytes: int) -> None:
         """Note that so many bytes more were written to a file; safe from any thread."""
         with self._changed:
             self._descriptors[name] = descriptor
             self._written[name] = self._written.get(name, 0) + nbytes
-            if self._written[name] >= STEP and not self._ended:
+            if self._is_due():
                 self._wake()
 
-    def finish(self) -> tuple[str, OSError] | None:
-        """Wait for the call under way. Gives the first error that was met, and the name of its file."""
+    def forget(self) -> None:
+        """The files are about to be closed, and perhaps opened anew."""
+        with self._changed:
+            self._written.clear()
+
+    def finish(self) -> SyncFailed | None:
+        """Wait for the call under way. Gives the error that was met, if one was."""
         self.stop()
         if self._thread is not None:
             self._thread.join()
-        return self._error
+        return self.failed
 
     def stop(self) -> None:
         """Begin no further call; the files may be closed from here on."""
         with self._changed:
             self._ended = True
             self._changed.notify()
+
+    def _is_due(self) -> bool:
+        return not self._ended and sum(self._written.values()) >= STEP
 
     def _wake(self) -> None:
         if self._thread is None:
@@ -58,19 +76,20 @@ class SyncAhead:
         while (due := self._next()) is not None:
             name, descriptor = due
             try:
-                _sync_data(descriptor)
+                try:
+                    _sync_data(descriptor)
+                finally:
+                    os.close(descriptor)
             except OSError as error:
-                self._error = (name, error)
+                self.failed = SyncFailed(name, error)
                 return
-            finally:
-                os.close(descriptor)
 
     def _next(self) -> tuple[str, int] | None:
-        """The next file, open once more: its owner may close it meanwhile. `None` when it is over."""
+        """The file with most to do, open once more: its owner may close it meanwhile. `None` when it is over."""
         with self._changed:
             while not self._ended:
-                name = next((name for name, nbytes in self._written.items() if nbytes >= STEP), None)
-                if name is not None:
+                if self._is_due():
+                    name = max(self._written, key=self._written.__getitem__)
                     self._written[name] = 0
                     try:
                         return name, os.dup(self._descriptors[name])
@@ -78,6 +97,20 @@ class SyncAhead:
                         return None
                 self._changed.wait()
             return None
+
+
+def read_from_disk(descriptor: int) -> None:
+    """Have the next reading of a file bring what its disk holds, where the system can: errors of an earlier run too.
+
+    Pages that could not be written stay in the page cache and look as if they had been.
+
+    Raises:
+        OSError: the file cannot be made durable.
+    """
+    _sync_data(descriptor)
+    if hasattr(os, "posix_fadvise"):
+        with suppress(OSError):
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _sync_data(descriptor: int) -> None:

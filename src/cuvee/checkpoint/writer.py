@@ -225,6 +225,7 @@ class FolderWriter:
         for path in self._places.staging.iterdir():
             if path.name not in self._files.names:  # what is no tensor is made anew
                 remove(path)
+        self._files.read_from_disk()
         self._journal = Journal.again(self._places.journal(), own.length)
         self._past = tuple(entry for past in pasts for entry in past.entries)
         self._touched = frozenset().union(*(touched_files(past.job, self._job) for past in pasts))

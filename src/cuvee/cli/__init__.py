@@ -38,8 +38,8 @@ objects that all stay, and take a third as long again."""
 def program() -> NoReturn:
     """The command `cuvee` as a process of its own: one command, and its exit code.
 
-    What was registered to be done at the end is done; but nobody takes apart a million objects whose memory the system
-    takes back at once, which would take up to a second.
+    What was registered with `atexit` is done; but nobody takes apart a million objects whose memory the system takes
+    back at once, which would take up to a second.
     """
     gc.set_threshold(*_GARBAGE)
     code = main()

@@ -11,9 +11,10 @@ from cuvee.checkpoint.journal import Entry
 from cuvee.execute.resume import Finished, Range
 from cuvee.execute.work import Bench, job_of
 from cuvee.planning.model import Step
+from cuvee.planning.room import DEFAULT_TILE
 from cuvee.types import DTYPES
 
-GRAIN: Final = 1 << 18
+GRAIN: Final = DEFAULT_TILE
 """Elements: a tensor is cut at multiples of it only, so that tiles and chunks of fingerprints stay whole."""
 
 

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
 
 from cuvee.checkpoint import FolderWriter, plan_layout, syncing
+from cuvee.checkpoint.job import job_of
 from cuvee.checkpoint.syncing import SyncAhead
 from cuvee.errors import ResourceError
 from cuvee.types import TensorSpec
 
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and Linux's calls")
 SPECS = [TensorSpec("a", "uint8", (256,)), TensorSpec("b", "uint8", (256,))]
 ONE_FILE, TWO_FILES = plan_layout(SPECS, 1000), plan_layout(SPECS, 256)
+JOB = job_of({"recipe": {}, "seed": 3}, [], TWO_FILES, {})
 PATIENCE = 20.0
 """Seconds after which a test that waits for another thread gives up."""
 
@@ -94,25 +99,89 @@ def test_a_system_without_the_call_has_the_other_one(
     assert found["model.safetensors"] > 1
 
 
-def test_what_could_not_be_made_durable_is_never_published(
-    tmp_path: Path, small_steps: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The system tells an error once: to the thread, and not to the call at the end."""
-    met = threading.Event()
+def interrupted(out: Path) -> None:
+    """A run that left its work for the next one."""
+    with suppress(KeyboardInterrupt), FolderWriter(TWO_FILES, out, job=JOB, resume=True) as writer:
+        write_all(writer)
+        raise KeyboardInterrupt
 
-    def fail(_descriptor: int) -> None:
-        met.set()
+
+class Failing:
+    """The system's call, which fails once it is let go."""
+
+    def __init__(self) -> None:
+        self.begun, self.let_go = threading.Event(), threading.Event()
+
+    def __call__(self, _descriptor: int) -> None:
+        self.begun.set()
+        assert self.let_go.wait(PATIENCE)
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(os, "fdatasync", fail)
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch, small_steps: None) -> Failing:
+    call = Failing()
+    monkeypatch.setattr(os, "fdatasync", call)
+    return call
+
+
+def test_what_could_not_be_made_durable_is_never_published(tmp_path: Path, failing: Failing) -> None:
+    """The system tells an error once: to the thread, and not to the call at the end."""
     with FolderWriter(ONE_FILE, tmp_path / "out") as writer:
         write_all(writer)
-        assert met.wait(PATIENCE)
+        assert failing.begun.wait(PATIENCE)
+        failing.let_go.set()
         with pytest.raises(ResourceError) as caught:
             writer.publish()
     assert caught.value.codes == ("io-error",)
     assert f"could not make durable {tmp_path / 'out' / 'model.safetensors'}" in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_ends_at_the_next_write(tmp_path: Path, failing: Failing) -> None:
+    values = torch.zeros(64, dtype=torch.uint8)
+    failing.let_go.set()
+    with FolderWriter(ONE_FILE, tmp_path / "out") as writer:
+        writer.write("a", 0, values)
+        wait_until(lambda: writer._files._ahead.failed is not None)
+        with pytest.raises(ResourceError) as caught:
+            writer.write("a", 64, values)
+    assert caught.value.codes == ("io-error",)
+
+
+def test_what_a_run_goes_on_from_is_read_from_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an error of the disk nobody may have been told but a process that is gone."""
+    interrupted(tmp_path / "out")
+    calls: list[tuple[str, str]] = []
+    for name in ("fdatasync", "posix_fadvise"):
+        plain = getattr(os, name)
+
+        def call(descriptor: int, *more: int, name: str = name, plain: Callable[..., None] = plain) -> None:
+            calls.append((name, named(descriptor)))
+            plain(descriptor, *more)
+
+        monkeypatch.setattr(os, name, call)
+    with FolderWriter(TWO_FILES, tmp_path / "out", job=JOB, resume=True) as writer:
+        found = list(calls)
+        write_all(writer)
+        writer.publish()
+    files = [shard.name for shard in TWO_FILES.shards]
+    assert found == [(call, file) for file in files for call in ("fdatasync", "posix_fadvise")]
+
+
+def test_what_cannot_be_read_from_the_disk_is_not_gone_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupted(tmp_path / "out")
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", fail)
+        with pytest.raises(ResourceError) as caught, FolderWriter(TWO_FILES, tmp_path / "out", job=JOB, resume=True):
+            pass
+    assert caught.value.codes == ("io-error",)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
 def test_an_output_that_is_given_up_waits_for_no_disk(

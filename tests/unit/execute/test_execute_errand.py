@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import pickle
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -14,7 +17,8 @@ import torch
 
 import cuvee
 from cuvee import methods
-from cuvee.checkpoint import FolderWriter, open_checkpoint, plan_layout
+from cuvee.checkpoint import FolderWriter, open_checkpoint, plan_layout, syncing
+from cuvee.checkpoint.syncing import SyncAhead
 from cuvee.errors import CuveeError, InputError, ResourceError
 from cuvee.execute.errand import Delivered, Errand, deliver, portable
 from cuvee.execute.lots import Lot
@@ -91,6 +95,26 @@ def test_what_an_earlier_attempt_finished_is_left_out_if_it_stands_there(work: B
     assert sorted(delivered.journals) == sorted([died, f"{died}0"]) == work.journals()
     tensors = {entry.tensor for entry in work.writer.noted_by(died)}
     assert tensors == set(work.whole.ranges) - {"model.norm.weight"}
+
+
+def test_what_a_worker_cannot_make_durable_comes_back(work: Begun, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = SyncAhead.wrote
+
+    def wrote(ahead: SyncAhead, *what: Any) -> None:
+        plain(ahead, *what)
+        ends = time.monotonic() + 20
+        while ahead.failed is None and time.monotonic() < ends:
+            time.sleep(0.001)
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(syncing, "STEP", 1)
+    monkeypatch.setattr(SyncAhead, "wrote", wrote)
+    monkeypatch.setattr(os, "fdatasync", fail)
+    error = refusal(deliver(work.errand, 0, work.whole))
+    assert error.codes == ("io-error",)
+    assert "could not make durable" in str(error)
 
 
 def test_no_attempt_at_another_lot_is_looked_at(work: Begun) -> None:

@@ -83,12 +83,12 @@ def test_what_readers_hold_is_counted() -> None:
 def test_wider_arithmetic_takes_more() -> None:
     plan = plan_for("linear", 1 << 20, 3)
     wide = replace(plan, steps=tuple(replace(step, work="float64") for step in plan.steps))
-    assert peak_memory(wide, Workers(2, 1 << 19)) > peak_memory(plan, Workers(2, 1 << 18))
+    assert peak_memory(wide, Workers(2, 1 << 19)) > peak_memory(plan, Workers(2, 1 << 19))
 
 
 def test_freed_memory_that_is_kept_is_counted() -> None:
     plan = plan_for("ties", 1 << 24, 3)
-    assert peak_memory(plan, Workers(2, 1 << 19)) > peak_memory(plan, Workers(2, 1 << 18), keeps=False)
+    assert peak_memory(plan, Workers(2, 1 << 19)) > peak_memory(plan, Workers(2, 1 << 19), keeps=False)
 
 
 # --- without a limit
