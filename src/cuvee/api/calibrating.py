@@ -21,8 +21,8 @@ from cuvee.errors import Fault, ResourceError, number_faults
 if TYPE_CHECKING:
     from cuvee.api.calibration import Calibration
 
-ENTRIES: Final = 1 << 22
-"""Entries of each of the small models: enough for a tile per worker, few enough for seconds."""
+ENTRIES: Final = 1 << 24
+"""Entries of each of the small models: tensors of two million, because TIES needs a larger sample of a smaller one."""
 
 
 def calibrate(
