@@ -75,7 +75,8 @@ def has_room(folder: Path, wanted: float) -> bool:
 @contextmanager
 def workplace(asked: Path | None, size: str, wanted: float) -> Iterator[Path]:
     """A folder of our own inside the one asked for, in memory, or in the cache; removed afterwards."""
-    parent = asked or (MEMORY if size not in ON_DISK and has_room(MEMORY, wanted) else CACHE)
+    # Whole: paths in a recipe are relative to the recipe.
+    parent = (asked or (MEMORY if size not in ON_DISK and has_room(MEMORY, wanted) else CACHE)).absolute()
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="cuvee-bench-", dir=parent) as folder:
         yield Path(folder)

@@ -59,7 +59,7 @@ def calibrate(
     place = as_path(folder, "folder", "the folder must be one that is there")
     with told("measure in", place), tempfile.TemporaryDirectory(prefix=".cuvee-calibrate-", dir=place) as name:
         room = Path(name)
-        speeds = disk_speeds(room, max(1, entries >> 15))
+        speeds = disk_speeds(room, max(1, entries >> 17))
         paces = measure_paces(room, entries, runs, progress)
         plain, fused = _starts(room, runs, has_fused=bool(paces.fused))
         machine = Machine(

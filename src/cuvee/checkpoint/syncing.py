@@ -23,8 +23,8 @@ class SyncFailed:
 class SyncAhead:
     """A thread that makes files durable behind those who write into them; enough bytes start it.
 
-    An error that it meets would be met by nobody else, because systems tell it once: whoever writes must look at
-    `failed`, and whoever publishes at what `finish` gives.
+    An error that it meets would be met by nobody else, because systems tell it once: whoever writes, and whoever
+    publishes after `finish`, must look at `failed`.
     """
 
     def __init__(self) -> None:
@@ -48,12 +48,11 @@ class SyncAhead:
         with self._changed:
             self._written.clear()
 
-    def finish(self) -> SyncFailed | None:
-        """Wait for the call under way. Gives the error that was met, if one was."""
+    def finish(self) -> None:
+        """Wait for the call under way; `failed` is then final."""
         self.stop()
         if self._thread is not None:
             self._thread.join()
-        return self.failed
 
     def stop(self) -> None:
         """Begin no further call; the files may be closed from here on."""

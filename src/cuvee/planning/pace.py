@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Final, Literal
 
+from cuvee.checkpoint.syncing import STEP
 from cuvee.planning.model import Plan, Step
 from cuvee.planning.room import Workers
 
 Form = Literal["plain", "fused"]
 _BYTES: Final = 2
 """Of an entry in bfloat16, which paces are measured with."""
-_LAST: Final = 64 << 20
+_LAST: Final = STEP
 """Bytes, at most, that are made durable only when all is written; before that the disk keeps up if it can."""
 
 

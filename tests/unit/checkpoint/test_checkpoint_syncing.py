@@ -228,7 +228,8 @@ def test_nothing_is_begun_once_it_was_stopped(tmp_path: Path, small_steps: None,
     ahead.stop()
     with (tmp_path / "x").open("wb") as file:
         ahead.wrote("x", file.fileno(), 1000)
-    assert ahead.finish() is None
+    ahead.finish()
+    assert ahead.failed is None
     assert not synced
 
 
