@@ -78,6 +78,7 @@ def merge_method(
     params: Sequence[Param] = (),
     scope_if: Sequence[tuple[str, Scalar, Scope]] = (),
     collected: Collected | None = None,
+    rule: Callable[[Mapping[str, Any]], str | None] | None = None,
     measure: Measure = nothing_first,
     survey: Surveys = nothing_first,
     holds: Holds = holds_nothing,
@@ -117,6 +118,7 @@ def merge_method(
             differs=tuple(differs),
             scope_if=tuple(scope_if),
             collected=collected,
+            rule=rule,
         )
         return METHODS.register(spec.name, Method(spec, function, measure, wants, holds, survey))
 

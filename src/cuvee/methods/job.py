@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cuvee.types import Scope, grain_of, rows_of
+from cuvee.types import Scope, argument, grain_of, rows_of
+
+__all__ = ["AnyMeasure", "Holds", "Job", "Measure", "Round", "Survey", "Surveys", "argument", "sums_held"]
 
 if TYPE_CHECKING:
     import torch
@@ -91,8 +93,3 @@ Holds = Callable[[int, int, int], int]
 def sums_held(numel: int, rows: int) -> int:
     """Bytes of so many rows of block sums of a tensor, twice where they are joined, and one row as Python numbers."""
     return (numel // 1024 + 1) * (16 * rows + 40)
-
-
-def argument(param: str) -> str:
-    """The Python name of a recipe parameter: `lambda` is a keyword and becomes `lambda_`."""
-    return "lambda_" if param == "lambda" else param

@@ -36,7 +36,12 @@ TILES: Final = (1, 3, 1000, 1024, 4096, 5000)
 SEEDS: Final = 300
 """Seeds over which the expectation of a random method is taken."""
 
-WITHOUT_SPARSIFIER: Final = {"dare_linear": "task_arithmetic", "dare_ties": "ties", "ties": "dare_ties"}
+_THINNED: Final = {
+    "task_arithmetic": ("dare_linear", "della_linear"),
+    "ties": ("dare_ties", "della"),
+    "dare_ties": ("ties",),
+}
+WITHOUT_SPARSIFIER: Final = {thinned: plain for plain, all_of in _THINNED.items() for thinned in all_of}
 """For a method that thins its deltas, one that must give the same where nothing is thinned."""
 
 ENOUGH: Final = 64

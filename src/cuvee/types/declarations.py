@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -101,6 +101,7 @@ class MethodSpec:
             tensors.
         scope_if: `(parameter, value, scope)`: another scope where a parameter has a value; the last that applies.
         collected: what it reads of each model besides the tensor, `None` for nothing.
+        rule: what its parameters must be together: the settings of one model by Python name → what is wrong, or `None`.
         base: `required`, `optional`, or `input` (a base model not listed among the models counts as one more model).
         models: fewest and most models besides the base (`None` = no limit); where `base` is `input`, all models.
         params: the parameters, in the order they are explained.
@@ -127,6 +128,15 @@ class MethodSpec:
     differs: tuple[str, ...] = ()
     scope_if: tuple[tuple[str, Scalar, Scope], ...] = ()
     collected: Collected | None = None
+    rule: Callable[[Mapping[str, Any]], str | None] | None = None
+
+    def broken_rules(self, settings: Mapping[str, Any], models: int) -> tuple[str, ...]:
+        """What is wrong with settings that are each in range; per-model ones are sequences of `models` values."""
+        if self.rule is None:
+            return ()
+        per_model = {argument(p.name) for p in self.params if p.per_model}
+        each = [{k: v[i] if k in per_model else v for k, v in settings.items()} for i in range(models)]
+        return tuple(dict.fromkeys(told for one in each if (told := self.rule(one)) is not None))
 
     def scope_for(self, settings: Mapping[str, Any]) -> Scope:
         """The scope under some settings, given by the names of recipes or of Python."""
@@ -138,6 +148,11 @@ class MethodSpec:
     def param(self, name: str) -> Param | None:
         """The declared parameter of that name, or `None`."""
         return next((p for p in self.params if p.name == name), None)
+
+
+def argument(param: str) -> str:
+    """The Python name of a recipe parameter: `lambda` is a keyword and becomes `lambda_`."""
+    return "lambda_" if param == "lambda" else param
 
 
 def rows_of(shape: Sequence[int]) -> tuple[int, int]:
