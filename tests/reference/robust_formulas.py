@@ -2,7 +2,7 @@
 
 Written from Weiszfeld 1937, Yin et al. 2018 (1803.01498: median, trimmed mean), Blanchard et al. 2017 (1703.02757:
 Krum), WiSE-FT (2109.01903), ExPO (2404.16792), Task Arithmetic (2212.04089) and LiNeS (2410.17146), never from the
-methods under test. A model is one flat list: of one tensor where the method works by tensor, of all its tensors for Krum.
+methods under test. A model is one flat list: one tensor where the method works by tensor, all its tensors for Krum.
 """
 
 from __future__ import annotations

@@ -101,8 +101,9 @@ def multislerp(
     """Mean in the tangent space at the normalised mean of the unit vectors, mapped back, times the mean norm.
 
     uᵢ = xᵢ/(‖xᵢ‖+eps), m = Σ wᵢuᵢ / ‖…‖, τ = Σ wᵢ(uᵢ − (uᵢ·m)m), s = ‖τ‖ + eps,
-    y = (m cos s + τ sin s / s)·Σ wᵢ‖xᵢ‖. One step, without the θ/sin θ of the logarithm. Weights that sum to zero and
-    more than two directions that cancel are errors. One model is returned as it is.
+    y = (m cos s + τ sin s / s)·Σ wᵢ‖xᵢ‖. One step, without the θ/sin θ of the logarithm; and as m points along Σ wᵢuᵢ,
+    τ is 0 but for rounding, so that y is the normalised mean direction times the mean norm (times cos eps). Weights
+    that sum to zero and more than two directions that cancel are errors. One model is returned as it is.
     """
     if len(models) == 1:
         return list(models[0])

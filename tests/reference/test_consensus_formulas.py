@@ -18,6 +18,13 @@ class TestSce:
         deltas = [[1.0, 2.0, 0.0, 5.0], [3.0, 2.0, 4.0, 3.0]]
         assert ref.keep_most_varied(deltas, 0.67) == [[1.0, 0.0, 0.0, 0.0], [3.0, 0.0, 4.0, 0.0]]
 
+    def test_everything_selected_is_more_than_what_varies(self):
+        assert ref.keep_most_varied([[1.0, 2.0], [3.0, 2.0]], 1.0) == [[1.0, 2.0], [3.0, 2.0]]
+
+    def test_a_delta_of_zero_does_not_dilute(self):
+        # deltas (0, 2), (4, 0): ω = 4/20, 16/20; each entry is one model's alone
+        assert ref.sce([1.0, 1.0], [[1.0, 3.0], [5.0, 1.0]]) == near([5.0, 3.0])
+
     def test_nothing_selected(self):
         # ⌊0.3·3⌋ = 0
         deltas = [[1.0, 2.0, 0.0, 5.0], [3.0, 2.0, 4.0, 3.0]]
@@ -73,6 +80,9 @@ class TestPcb:
         assert ref.pcb_weights([2.0, 6.0, 1.0, 4.0], 0.75) == [0.0, 1.0, 0.0, 0.5]
         assert ref.pcb_masked_weights([2.0, 6.0, 1.0, 4.0], 0.75) == [2.0, 6.0, 0.0, 4.0]
         assert ref.pcb_weights([3.0, 3.0], 0.5) == [0.0, 0.0]
+        # ratio 0: the largest alone, as if raised to it
+        assert ref.pcb_masked_weights([2.0, 6.0, 1.0, 4.0], 0.0) == [0.0, 6.0, 0.0, 0.0]
+        assert ref.pcb_weights([2.0, 6.0, 1.0, 4.0], 0.0) == [0.0] * 4
 
     def test_merge(self):
         # ratio 1: nothing is raised; minmax of the scores a = (tanh 2, e²tanh 6, √e·tanh 4): the first 0, the second 1,

@@ -13,8 +13,8 @@ def near(values):
 
 class TestNearswap:
     def test_near_entries_are_swapped(self):
-        # distances 0.25, 2, 0: ω = 1 (½/¼ > 1), ¼, 1
-        assert ref.nearswap([1.0, 1.0, 3.0], [1.25, 3.0, 3.0], 0.5) == [1.25, 1.5, 3.0]
+        # distances 0.25, 2, 0: ω = 1 (½/¼ > 1), ¼ (of 4 and ¾ of 2), 1
+        assert ref.nearswap([1.0, 2.0, 3.0], [1.25, 4.0, 3.0], 0.5) == [1.25, 2.5, 3.0]
 
     def test_nothing_at_zero(self):
         assert ref.nearswap([1.0], [2.0], 0.0) == [1.0]

@@ -179,6 +179,18 @@ class TestElectCounted:
         # 1 − 1 is a draw: plus; 0 and 0: none agrees
         assert ref.elect_counted([[1.0, 0.0], [-1.0, 0.0]], [1.0, 1.0], 2) == [1.0, 0.0]
 
+    def test_a_vote_of_zero_is_not_counted(self):
+        # 3/1, not 3/2
+        assert ref.elect_counted([[0.0], [3.0]], [1.0, 1.0], 1) == [3.0]
+        assert ref.elect_peft([[0.0], [3.0]], [1.0, 1.0], 1) == [3.0]
+
+    def test_a_small_sum_elects_too(self):
+        # ½ − ¼ > 0: plus
+        assert ref.elect_peft([[0.5], [-0.25]], [1.0, 1.0], 1) == [0.5]
+
+    def test_peft_draw_is_plus(self):
+        assert ref.elect_peft([[1.0], [-1.0]], [2.0, 1.0], 1) == [2.0]
+
     def test_peft_elects_before_it_weighs(self):
         # unweighted 2 − 1 > 0: plus, ½·2/1; weighted 1 − 3 < 0: minus, −3/1
         assert ref.elect_peft([[2.0], [-1.0]], [0.5, 3.0], 1) == [1.0]

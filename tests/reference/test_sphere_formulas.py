@@ -32,6 +32,7 @@ class TestNuslerp:
         # 3/(1+3); weights that cancel count as equal
         assert ref.nuslerp_share([1.0, 3.0]) == 0.75
         assert ref.nuslerp_share([1.0, -1.0]) == 0.5
+        assert ref.nuslerp_share([1.0, -0.5]) == -1.0
 
     def test_sixty_degrees(self):
         # (1, 0) and 2·(½, √3/2), t = ½: both coefficients sin 30°/sin 60° = 1/√3; (1 + 1, √3)/√3
@@ -160,6 +161,11 @@ class TestKarcher:
         # direction (1, 0); norm (4 + 0)/2
         assert ref.karcher([[4.0, 0.0], [0.0, 0.0]]) == near([2.0, 0.0])
         assert ref.karcher([[0.0, 0.0], [0.0, 0.0]]) == [0.0, 0.0]
+
+    def test_weights_of_the_others_are_renormalised(self):
+        # weights 2 : 1 at 0° and 90° beside a zero model of weight 3: still 30°; norm (2·3 + 6 + 0)/6 = 2
+        models = [[3.0, 0.0], [0.0, 6.0], [0.0, 0.0]]
+        assert ref.karcher(models, [2.0, 1.0, 3.0]) == near([ROOT3, 1.0], 1e-5)
 
     def test_opposite_models(self):
         # the mean of the units is 0: start at the first; the second is at 180°, where its tangent is none
