@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cuvee.methods.job import Holds, Job, Measure, Surveys, argument
 from cuvee.registry import Registry
-from cuvee.types import BaseRule, Cite, Collected, MethodSpec, Param, Scalar, Scope, Space
+from cuvee.types import BaseRule, Cite, Collected, Family, MethodSpec, Param, Scalar, Scope, Space
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -87,6 +87,8 @@ def merge_method(
     laws: Sequence[str] = (),
     cite: Sequence[Cite] = (),
     differs: Sequence[str] = (),
+    family: Family = "other",
+    cost: str = "",
 ) -> Callable[[Callable[..., Tensor]], Method]:
     """Declare a function as a merge method and register it under the function's name.
 
@@ -119,6 +121,8 @@ def merge_method(
             scope_if=tuple(scope_if),
             collected=collected,
             rule=rule,
+            family=family,
+            cost=cost,
         )
         return METHODS.register(spec.name, Method(spec, function, measure, wants, holds, survey))
 
