@@ -171,6 +171,7 @@ def _merge_here(
     from cuvee.execute.place import choose, find
     from cuvee.execute.publish import add_everything_else
     from cuvee.execute.resume import describe, told_to_resume
+    from cuvee.execute.settling import settle
     from cuvee.planning import bind, referenced
 
     spec = methods.get(recipe.method).spec
@@ -179,6 +180,7 @@ def _merge_here(
         plan = bind(recipe, readers, spec)
         limits = {"limit": way.limit, "threads": way.threads, "tile": way.tile}
         choice = choose(asked, plan, **limits, runner=way.runner, kernels=way.kernels)
+        plan = settle(plan, readers, methods.get(recipe.method), seed=way.seed, workers=choice.workers)
         layout = plan_layout([step.out for step in plan.steps], way.shard_bytes)
         made = already_made(plan, readers, layout, out, seed=way.seed, sha256=way.sha256) if resume else None
         if made is not None:
