@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cuvee.tensors.blocks import BLOCK, Blocks, Counts, block_sums
     from cuvee.tensors.consensus import agreeing_weight, agreement
     from cuvee.tensors.geometry import gram, gram_blocks, slerp_coefficients
+    from cuvee.tensors.quadratic import damp, solve
     from cuvee.tensors.random import stream_key, uniform
     from cuvee.tensors.rounding import round_to
     from cuvee.tensors.sparsify import (
@@ -44,6 +45,8 @@ _HOME = {
     "gram": "geometry",
     "gram_blocks": "geometry",
     "slerp_coefficients": "geometry",
+    "damp": "quadratic",
+    "solve": "quadratic",
     "stream_key": "random",
     "uniform": "random",
     "round_to": "rounding",
@@ -70,6 +73,7 @@ __all__ = [
     "agreeing_weight",
     "agreement",
     "block_sums",
+    "damp",
     "digit_counts",
     "digit_width",
     "digits_in",
