@@ -162,5 +162,5 @@ def _text(result: AverageResult, seconds: float) -> Iterator[str]:
     yield from _shares(result)
     yield from text_of(result.merge, seconds)
     if (found := result.record.get("recalibrated")) is not None:
-        what = counted(len(found["tensors"]), "tensor")
-        yield f"BatchNorm statistics estimated on {found['data']}: {what}, {counted(found['batches'], 'batch', 'batches')}"
+        what = f"{counted(len(found['tensors']), 'tensor')}, {counted(found['batches'], 'batch', 'batches')}"
+        yield f"BatchNorm statistics estimated on {found['data']}: {what}"

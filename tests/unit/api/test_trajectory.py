@@ -130,8 +130,16 @@ def test_of_listed_checkpoints_all_are_meant_and_steps_need_numbers() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"last": 0}, {"last": True}, {"last": 2.0}, {"every": 0}, {"from_step": -1}, {"from_step": 5, "to_step": 4}]
-    + [{"everything": 1}, {"everything": True, "last": 3}],
+    [
+        {"last": 0},
+        {"last": True},
+        {"last": 2.0},
+        {"every": 0},
+        {"from_step": -1},
+        {"from_step": 5, "to_step": 4},
+        {"everything": 1},
+        {"everything": True, "last": 3},
+    ],
 )
 def test_selections_that_mean_nothing(wrong: dict[str, object]) -> None:
     assert [fault.code for fault in selection_faults(Selection(**wrong))] == ["bad-argument"]  # type: ignore[arg-type]
