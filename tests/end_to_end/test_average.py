@@ -180,6 +180,26 @@ def test_what_verify_and_resume_know_of_recalibration(run: Path, tmp_path: Path)
     assert failed(out) == ["record"]
 
 
+def test_a_run_that_ended_while_recalibrating_goes_on_to_the_same_bytes(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = [pictures(6)]
+    cuvee.average(run, tmp_path / "straight", last=3, recalibrate=data)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patch:  # the new statistics stand in the place of the averaged ones by then
+        patch.setattr("cuvee.execute.publish.record_of", full)
+        with pytest.raises(OSError, match="the disk is full"):
+            cuvee.average(run, tmp_path / "out", last=3, recalibrate=data, resume=True)
+    assert not (tmp_path / "out").exists()
+    made = cuvee.average(run, tmp_path / "out", last=3, recalibrate=data, resume=True)
+    assert made.merge.resumed_bytes > 0
+    assert files(tmp_path / "out") == files(tmp_path / "straight")
+    assert hidden(tmp_path) == []
+
+
 @pytest.mark.parametrize("form", ["module", "file"])
 def test_batches_from_a_function(form: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = "import torch\ndef batches():\n    yield {'pixel_values': torch.ones(2, 3, 16, 16)}\nnothing = 3\n"
