@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cuvee.tensors.blocks import BLOCK, Blocks, Counts, block_sums
     from cuvee.tensors.consensus import agreeing_weight, agreement
     from cuvee.tensors.geometry import gram, gram_blocks, slerp_coefficients
-    from cuvee.tensors.quadratic import damp, solve
+    from cuvee.tensors.quadratic import damp, solve, solve_diagonal, solve_own
     from cuvee.tensors.random import stream_key, uniform
     from cuvee.tensors.rounding import round_to
     from cuvee.tensors.sparsify import (
@@ -47,6 +47,8 @@ _HOME = {
     "slerp_coefficients": "geometry",
     "damp": "quadratic",
     "solve": "quadratic",
+    "solve_diagonal": "quadratic",
+    "solve_own": "quadratic",
     "stream_key": "random",
     "uniform": "random",
     "round_to": "rounding",
@@ -91,6 +93,9 @@ __all__ = [
     "per_model",
     "round_to",
     "slerp_coefficients",
+    "solve",
+    "solve_diagonal",
+    "solve_own",
     "stream_key",
     "total_weight",
     "uniform",

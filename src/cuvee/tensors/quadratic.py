@@ -18,8 +18,10 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from cuvee.tensors.affine import per_model, weighted_sum
+
 _ROUNDING: Final = 4.0
-"""Times √n and the spacing of the Grams' dtype: what rounding n² entries of size 1 adds to an eigenvalue, and some more."""
+"""Times √n and the spacing of the Grams' dtype: what rounding n² entries of size 1 adds to an eigenvalue, and more."""
 
 
 def damp(gram: Tensor, alpha: float) -> Tensor:
@@ -76,6 +78,49 @@ def solve(
     return _divided(right, _sum(steady), noise)
 
 
+def solve_own(targets: Sequence[Tensor], weights: Sequence[float] | Tensor) -> Tensor:
+    """`solve` where every target is its own inputs, `Gᵢ = Wᵢᵀ Wᵢ`, without making one matrix `[n, n]` for each.
+
+    Args:
+        targets: K matrices `[m, n]`.
+        weights: K numbers of at least 0, not all of them 0; a target of weight 0 takes no part.
+
+    Returns:
+        `[m, n]` in float64; what lies outside the rows of all targets is nought.
+    """
+    counted = [(one.double(), float(share)) for one, share in zip(targets, weights, strict=True) if share > 0]
+    right = torch.zeros_like(counted[0][0])
+    total = right.new_zeros(right.shape[1], right.shape[1])
+    for one, share in counted:
+        right.addmm_(one @ one.mT, one, alpha=share)
+        total.addmm_(one.mT, one, alpha=share)
+    values, vectors = torch.linalg.eigh(total)
+    floor = _ROUNDING * len(values) * torch.finfo(torch.float64).eps * float(values[-1])
+    kept = vectors[:, values > floor]
+    found: Tensor = (right @ kept / values[values > floor]) @ kept.mT
+    return found
+
+
+def solve_diagonal(targets: Tensor, diagonals: Tensor, weights: Tensor) -> Tensor:
+    """`solve` where every Gᵢ is a diagonal: `Σ wᵢ dᵢ xᵢ / Σ wᵢ dᵢ` by entry, and the plain mean where that is 0/0.
+
+    The weights of an entry are divided by the largest of them first, so that small ones neither vanish nor overflow.
+
+    Args:
+        targets: `[K, n]`.
+        diagonals: `[K, n]`, not negative.
+        weights: `[K]`, not negative.
+
+    Returns:
+        `[n]`, in float64.
+    """
+    shares = diagonals.double() * per_model(weights.double(), diagonals)
+    largest = shares.amax(0)
+    one = torch.ones_like(largest)
+    counted = torch.where(largest > 0, shares / torch.where(largest > 0, largest, one), one)
+    return weighted_sum(targets.double(), counted) / weighted_sum(counted, counted.new_ones(len(counted)))
+
+
 def _sum(terms: Sequence[Tensor]) -> Tensor:
     """The sum of at least one tensor, one after the other."""
     total = terms[0]
@@ -87,7 +132,9 @@ def _sum(terms: Sequence[Tensor]) -> Tensor:
 def _with_ridge(gram: Tensor, ridge: float) -> Tensor:
     """The symmetric part of a Gram matrix, and a share of its mean diagonal on top of its diagonal."""
     symmetric = (gram + gram.mT) / 2
-    return symmetric + torch.eye(len(gram), dtype=gram.dtype, device=gram.device) * (ridge * symmetric.diagonal().mean())
+    return symmetric + torch.eye(len(gram), dtype=gram.dtype, device=gram.device) * (
+        ridge * symmetric.diagonal().mean()
+    )
 
 
 def _divided(right: Tensor, total: Tensor, noise: float) -> Tensor:
@@ -97,7 +144,9 @@ def _divided(right: Tensor, total: Tensor, noise: float) -> Tensor:
     even, scaled = right / scale, total / scale[:, None] / scale[None, :]
     factor, failed = torch.linalg.cholesky_ex(scaled)
     if not failed and bool((factor.diagonal().square() > noise).all()):
-        return torch.cholesky_solve(even.mT, factor).mT / scale
+        found: Tensor = torch.cholesky_solve(even.mT, factor)
+        return found.mT / scale
     values, vectors = torch.linalg.eigh(scaled)
     kept = vectors[:, values > noise]
-    return (even @ kept / values[values > noise]) @ kept.mT / scale
+    solved: Tensor = (even @ kept / values[values > noise]) @ kept.mT / scale
+    return solved
