@@ -29,7 +29,7 @@ from tests.support import experts
 from tests.support.command_line import call
 
 Capsys = pytest.CaptureFixture[str]
-QUICK = {"steps": 60, "lr": 1e-2, "threads": 1}
+QUICK = {"steps": 40, "lr": 1e-2, "threads": 1}
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +165,7 @@ def test_entropy_falls_and_the_curve_says_so(adamerged: cuvee.LearnResult) -> No
     assert adamerged.before.keys() == {"a", "b"}
     for task, before in adamerged.before.items():
         assert adamerged.after[task] < 0.9 * before
-    assert len(adamerged.curve) == 60
+    assert len(adamerged.curve) == 40
     assert sum(adamerged.curve[-10:]) < sum(adamerged.curve[:10])
     assert adamerged.temperature is None
 
@@ -181,10 +181,7 @@ def test_what_was_learned_is_no_worse_than_the_usual_weight(
     per: str, adamerged: cuvee.LearnResult, cellar: Path, tmp_path: Path
 ) -> None:
     usual = methods_of({**cuvee.recipe.to_data(recipe(cellar)), "parameters": {"weight": 0.3}})
-    if per == "layer":
-        learned = adamerged
-    else:
-        learned = cuvee.learn(recipe(cellar), data=by_task(cellar), per="model", **QUICK)
+    learned = adamerged if per == "layer" else cuvee.learn(recipe(cellar), data=by_task(cellar), per="model", **QUICK)
     before = accuracies(replace(usual, root=cellar), tmp_path / "usual")
     after = accuracies(learned.recipe, tmp_path / "learned")
     assert sum(after) > sum(before)
@@ -222,6 +219,22 @@ def test_without_weights_learning_starts_where_the_papers_do(cellar: Path) -> No
     assert {x for values in found.coefficients.values() for x in values.values()} == {0.3}
     found = cuvee.learn(recipe(cellar, "a", "b", "noise", method="linear"), data=data, per="model", steps=0)
     assert [values["all"] for values in found.coefficients.values()] == pytest.approx([1 / 3] * 3)
+
+
+def test_a_base_among_the_models_is_taken_as_each_method_takes_it(cellar: Path) -> None:
+    data = cellar / "a.jsonl"
+    found = cuvee.learn(recipe(cellar, "base", "a", parameters={"weight": 0.5}), data=data, per="model", steps=1)
+    assert found.coefficients.keys() == {"a"}
+    asked = replace(recipe(cellar, "base", "a", method="linear"), base_model=found.recipe.base_model)
+    assert cuvee.learn(asked, data=data, per="model", steps=1).coefficients.keys() == {"base", "a"}
+
+
+def test_a_last_step_to_nowhere_is_told(cellar: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def astray(learned: descent.Coefficients) -> None:
+        learned.raw.grad = torch.full_like(learned.raw, float("nan"))
+
+    monkeypatch.setattr(descent, "_backward", lambda _model, learned, *_: astray(learned) or 0.5)
+    assert refused(recipe(cellar), data=cellar / "a.jsonl", steps=1).code == "non-finite"
 
 
 LANGUAGE = {"n_embd": 16, "n_layer": 2, "n_head": 2, "vocab_size": 24, "n_positions": 16, "bos_token_id": 0}
@@ -395,7 +408,7 @@ def test_what_cannot_be_learned_is_refused_before_anything_is_read(
     out = [] if "-o" in words else ["-o", "learned.yml"]
     ran = call(capsys, "learn", "recipe.yml", "--steps", 1, *words, *out, "--json")
     assert ran.code == code, ran
-    assert ran.json["errors"][0]["code"] == reason, ran.json
+    assert ran.json["error"]["faults"][0]["code"] == reason, ran.json
     assert {path: path.read_bytes() for path in yard.rglob("*") if path.is_file()} == before
 
 

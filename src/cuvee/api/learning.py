@@ -230,7 +230,7 @@ def _result(
         curve=tuple(curve.losses),
         before=curve.before,
         after=curve.after,
-        temperature=None if learned.log_beta is None else float(learned.beta()),
+        temperature=None if learned.log_beta is None else float(learned.log_beta.exp().detach()),
         log={},
         notes=tuple(cut),
     )

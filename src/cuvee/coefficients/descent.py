@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -141,6 +142,8 @@ def learn(
         adam.step()
         if step_done is not None:
             step_done(number + 1, asked.steps, f"loss {curve.losses[-1]:.4g}")
+    if not bool(learned.weights().isfinite().all()):  # the last step's gradient may be none where its loss was one
+        _check(float("nan"), asked.steps - 1, asked)
     curve.after = measured(model, learned, data, asked, pad)
     return curve
 
@@ -166,7 +169,7 @@ def _backward(
 
 
 def _check(loss: float, number: int, asked: Asked) -> None:
-    if not torch.isfinite(torch.tensor(loss)):
+    if not math.isfinite(loss):
         message = f"the loss should be a finite number; it is {loss} at step {number + 1} of {asked.steps}"
         hint = "start from smaller weights, or take a smaller --lr"
         raise CheckFailed(Fault("non-finite", message, subject="loss", hint=hint))

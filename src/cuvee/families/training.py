@@ -24,6 +24,10 @@ KINDS: Final[dict[str, Kind]] = {
 """What the end of a class's name says of its logits."""
 
 
+VOCABULARIES: Final = ("tokenizer.json", "vocab.*", "*.model", "*.tiktoken", "tekken.json")
+"""Files that the words of a tokenizer stand in."""
+
+
 def kind_of(config: dict[str, Any]) -> Kind | None:
     """What the class that a configuration names first predicts; `None` for any that is not known here."""
     named = config.get("architectures")
@@ -64,6 +68,9 @@ def token_ids(folder: Path, texts: Sequence[str]) -> list[list[int]]:
     """
     transformers = _transformers()
     try:
+        # without a file to read, transformers makes a tokenizer that knows no word, and says nothing
+        if not any(list(folder.glob(pattern)) for pattern in VOCABULARIES):
+            raise OSError(f"no file of it is there ({', '.join(VOCABULARIES)})")
         with _quiet(transformers):
             tokenizer = transformers.AutoTokenizer.from_pretrained(
                 str(folder), local_files_only=True, trust_remote_code=False
@@ -71,5 +78,5 @@ def token_ids(folder: Path, texts: Sequence[str]) -> list[list[int]]:
             return [list(ids) for ids in tokenizer(list(texts), verbose=False)["input_ids"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
         said = " ".join(str(error).split())[:200]
-        message = f"{folder} should hold a tokenizer for rows with `text`; transformers says: {said}"
+        message = f"{folder} should hold a tokenizer for rows with `text`: {said}"
         raise InputError(Fault("bad-config", message, subject=str(folder), hint="give `input_ids` instead")) from error

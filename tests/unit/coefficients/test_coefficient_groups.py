@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import random
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from cuvee import methods
 from cuvee.checkpoint import MemoryReader
+from cuvee.coefficients import groups
 from cuvee.coefficients.asked import with_starting_weights
 from cuvee.coefficients.groups import Grouping, as_float32, as_setting, confirm, grouped, starting_weights, with_weights
 from cuvee.errors import RecipeError
@@ -105,6 +107,14 @@ def test_the_plan_of_a_learned_recipe_gives_every_tensor_its_own(case: str) -> N
         confirm(made, grouping, [*weights[:-1], (9.0, 9.0)])
 
 
+def test_of_prefixes_within_each_other_the_longer_comes_first() -> None:
+    names, config = names_of("a prefix within a prefix")
+    plan, readers = planned(asked(), names, config)
+    setting = as_setting([float(i) for i in range(15)], grouped(plan, study(readers[0].specs, config), "layer"))
+    assert isinstance(setting, Conditions)
+    assert [branch.filter for branch in setting.branches] == ["decoder.layers.encoder.", "layers.encoder.", None]
+
+
 def test_a_stack_alone_needs_no_names_in_full() -> None:
     names, config = names_of("one stack")
     plan, readers = planned(asked(), names, config)
@@ -165,6 +175,10 @@ def test_a_soup_starts_above_nothing() -> None:
     with pytest.raises(RecipeError) as caught:
         starts(asked(a=0.0, b=1.0), "model", positive=True)
     assert caught.value.codes == ("out-of-range",)
+
+
+def test_the_examples_are_right() -> None:
+    assert doctest.testmod(groups).failed == 0
 
 
 @pytest.mark.parametrize("value", [0.3, 1 / 3, -1e-9, 123456.789, 0.0])
