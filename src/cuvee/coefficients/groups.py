@@ -138,15 +138,15 @@ def as_setting(values: Sequence[float], grouping: Grouping) -> Setting:
         return values[0]
     stacks = sorted(grouping.runs, key=lambda run: -len(run.filter))
     layers = [Branch(run.filter, tuple(values[run.first : run.first + run.count])) for run in stacks]
-    named: list[Branch] = []
+    named: dict[str, Branch] = {}
     while True:
-        made = Conditions((*named, *layers, Branch(None, values[0])))
-        wrong = [name for name, group in grouping.of.items() if _value(made, name, grouping) != values[group]]
-        if not wrong:
-            return made
-        more = [Branch(name, values[grouping.of[name]]) for name in wrong]
         # the longest first: a name is no part of another one that is as long or shorter
-        named = sorted([*named, *more], key=lambda branch: -len(str(branch.filter)))
+        first = sorted(named.values(), key=lambda branch: -len(str(branch.filter)))
+        made = Conditions((*first, *layers, Branch(None, values[0])))
+        wrong = [name for name, group in grouping.of.items() if _value(made, name, grouping) != values[group]]
+        if named.keys() >= set(wrong):
+            return made
+        named |= {name: Branch(name, values[grouping.of[name]]) for name in wrong}
 
 
 def _value(setting: Conditions, name: str, grouping: Grouping) -> float:
