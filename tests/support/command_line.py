@@ -21,6 +21,7 @@ VERBS = (
     "demo",
     "validate",
     "plan",
+    "learn",
     "merge",
     "average",
     "verify",

@@ -34,6 +34,7 @@ VERBS: Final = (
     Verb("demo", "Train small specialists, merge them, and show what was gained.", _MERGE),
     Verb("validate", "Check a recipe; no model is opened.", _MERGE),
     Verb("plan", "Say what a merge would do and cost; only headers are read.", _MERGE),
+    Verb("learn", "Learn the weights of a merge on data, and write them down as a recipe.", _MERGE),
     Verb("merge", "Merge models into a new folder, which appears complete or not at all.", _MERGE),
     Verb("average", "Average the checkpoints of a training run into a new folder.", _MERGE),
     Verb("verify", "Check a model folder: readable, complete, finite, as recorded, loadable.", _MERGE),
