@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cuvee.api import (
         MergeResult,
         PushResult,
+        collect,
         diff,
         inspect,
         load_recipe,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 _HOME = {
     "MergeResult": "cuvee.api",
     "PushResult": "cuvee.api",
+    "collect": "cuvee.api",
     "diff": "cuvee.api",
     "inspect": "cuvee.api",
     "load_recipe": "cuvee.api",
@@ -70,6 +72,7 @@ __all__ = [
     "RecipeError",
     "ResourceError",
     "UsageError",
+    "collect",
     "diff",
     "inspect",
     "load_recipe",

@@ -73,6 +73,11 @@ REASONS: Final[Mapping[str, str]] = {
     "quantised-input": "a model in a quantised format that cannot be merged",
     "bad-scale": "an FP8 weight whose scale is missing or does not fit it, or a scale without its weight",
     "adapter-input": "an adapter folder where a whole model is needed",
+    "data-missing": "calibration data that is not there or cannot be read",
+    "bad-data": "calibration data that is empty, or a line of it that is not what it should be",
+    "no-tokenizer": "text to be made into tokens, and no tokenizer in the model's folder",
+    "no-statistic": "a model or data of which there is nothing to collect",
+    "wrong-statistics": "a file that holds no statistics, or others than are asked for",
     # resources
     "disk-full": "not enough space for the output",
     "file-too-large": "the file system or a limit refuses files of this size",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cuvee.api.arguments import AnyRecipe, load_recipe, recipe_from
+from cuvee.api.collecting import collect
 from cuvee.api.files import diff, inspect, opened, plan, verify
 from cuvee.api.memory import merge_state_dicts
 from cuvee.api.merging import MergeResult, merge
@@ -12,6 +13,7 @@ __all__ = [
     "AnyRecipe",
     "MergeResult",
     "PushResult",
+    "collect",
     "diff",
     "inspect",
     "load_recipe",

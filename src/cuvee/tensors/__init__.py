@@ -85,6 +85,7 @@ __all__ = [
     "per_model",
     "round_to",
     "slerp_coefficients",
+    "solve",
     "stream_key",
     "total_weight",
     "uniform",

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 _ROUNDING: Final = 4.0
-"""Times √n and the spacing of the Grams' dtype: what rounding n² entries of size 1 adds to an eigenvalue, and some more."""
+"""Times √n and the spacing of the Grams' dtype: what rounding n² entries of size 1 may add to an eigenvalue."""
 
 
 def damp(gram: Tensor, alpha: float) -> Tensor:
@@ -87,7 +87,8 @@ def _sum(terms: Sequence[Tensor]) -> Tensor:
 def _with_ridge(gram: Tensor, ridge: float) -> Tensor:
     """The symmetric part of a Gram matrix, and a share of its mean diagonal on top of its diagonal."""
     symmetric = (gram + gram.mT) / 2
-    return symmetric + torch.eye(len(gram), dtype=gram.dtype, device=gram.device) * (ridge * symmetric.diagonal().mean())
+    symmetric.diagonal().add_(ridge * symmetric.diagonal().mean())
+    return symmetric
 
 
 def _divided(right: Tensor, total: Tensor, noise: float) -> Tensor:
@@ -97,7 +98,9 @@ def _divided(right: Tensor, total: Tensor, noise: float) -> Tensor:
     even, scaled = right / scale, total / scale[:, None] / scale[None, :]
     factor, failed = torch.linalg.cholesky_ex(scaled)
     if not failed and bool((factor.diagonal().square() > noise).all()):
-        return torch.cholesky_solve(even.mT, factor).mT / scale
+        solved: Tensor = torch.cholesky_solve(even.mT, factor)
+        return solved.mT / scale
     values, vectors = torch.linalg.eigh(scaled)
     kept = vectors[:, values > noise]
-    return (even @ kept / values[values > noise]) @ kept.mT / scale
+    parts: Tensor = even @ kept / values[values > noise]
+    return parts @ kept.mT / scale
