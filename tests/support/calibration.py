@@ -45,6 +45,7 @@ CASES: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
     "llama tied": ("LlamaForCausalLM", "LlamaConfig", {**LLAMA, "tie_word_embeddings": True}),
     "gpt2": ("GPT2LMHeadModel", "GPT2Config", GPT2),
     "bert classifier": ("BertForSequenceClassification", "BertConfig", {**SMALL, "num_labels": 3}),
+    "bert of five classes": ("BertForSequenceClassification", "BertConfig", {**SMALL, "num_labels": 5}),
     "bert masked": ("BertForMaskedLM", "BertConfig", SMALL),
     "bert bare": ("BertModel", "BertConfig", SMALL),
     "mixtral": ("MixtralForCausalLM", "MixtralConfig", {**LLAMA, "num_local_experts": 4}),

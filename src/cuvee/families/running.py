@@ -89,17 +89,17 @@ def load(folder: Path) -> Running:
         head = _head(transformers, cls.__name__, folder)
         try:
             model, info = cls.from_pretrained(
-                str(folder), dtype="float32", local_files_only=True, output_loading_info=True
+                str(folder),
+                dtype="float32",
+                local_files_only=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # told below, by name
             )
         except (RuntimeError, ValueError, ImportError, OSError) as error:
             message = f"{folder}: transformers cannot load it as {cls.__name__}: {str(error).strip()[:500]}"
             raise InputError(Fault("bad-config", message, subject=str(folder))) from error
-    if missing := sorted(info["missing_keys"]):
-        message = (
-            f"{folder}: {cls.__name__} needs tensors that are not there, and would make them up: {listed(missing)}"
-        )
-        hint = "name the class that was saved under `architectures` in config.json"
-        raise InputError(Fault("missing-tensor", message, subject=missing[0], hint=hint))
+    if faults := [*_made_up(folder, cls.__name__, info)]:
+        raise InputError(faults)
     return Running(model.eval(), head, config)
 
 
@@ -166,6 +166,18 @@ def _head(transformers: Any, cls: str, folder: Path) -> Head:
     message = f"{folder}: {cls} is no causal or masked language model, sequence classifier or bare text model"
     hint = "statistics of other kinds of models are not collected by this version"
     raise InputError(Fault("not-yet", message, subject=str(folder), hint=hint))
+
+
+def _made_up(folder: Path, cls: str, info: Mapping[str, Any]) -> Iterator[Fault]:
+    """A fault for what the class needs and the folder does not give: it would be filled with random numbers."""
+    hint = "name the class that was saved under `architectures` in config.json"
+    for name, found, wanted in sorted(info["mismatched_keys"])[:20]:
+        message = f"{folder}: `{name}` should have the shape {list(wanted)} for {cls}; it has {list(found)}"
+        yield Fault("shape-mismatch", message, subject=name, hint=hint)
+    wrong = {name for name, _, _ in info["mismatched_keys"]}
+    if missing := sorted(set(info["missing_keys"]) - wrong):
+        message = f"{folder}: {cls} needs tensors that are not there, and would make them up: {listed(missing)}"
+        yield Fault("missing-tensor", message, subject=missing[0], hint=hint)
 
 
 def _flat(values: Any) -> Iterator[str]:

@@ -102,5 +102,5 @@ def _divided(right: Tensor, total: Tensor, noise: float) -> Tensor:
         return solved.mT / scale
     values, vectors = torch.linalg.eigh(scaled)
     kept = vectors[:, values > noise]
-    parts: Tensor = even @ kept / values[values > noise]
-    return parts @ kept.mT / scale
+    solved = (even @ kept / values[values > noise]) @ kept.mT
+    return solved / scale
