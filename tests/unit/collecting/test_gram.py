@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import cuvee
 from cuvee.checkpoint import read_statistics
 from cuvee.checkpoint.statistics import check_values
+from cuvee.collecting.samples import Sample, masked
 from tests.support.calibration import TEXTS, load, make_model, texts, tokens_of, weights, write_lines
 
 
@@ -154,3 +155,21 @@ def test_text_lines_and_tables_say_the_same_as_json_lines(tmp_path: Path) -> Non
         found = load_file(tmp_path / f"{name}.safetensors")
         assert found.keys() == expected.keys()
         assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+def test_a_tied_head_that_is_stored_a_second_time_is_told_to_stand_under_the_first(tmp_path: Path) -> None:
+    folder = make_model(tmp_path / "model", "llama tied")
+    every = weights(folder)
+    copied = {**every, "lm_head.weight": every["model.embed_tokens.weight"].clone()}
+    save_file(copied, folder / "model.safetensors", metadata={"format": "pt"})
+    made, found = collected(folder, tmp_path)
+    assert "model.embed_tokens.weight" in found
+    assert "lm_head.weight" not in found
+    assert made.without["lm_head.weight"] == "it is tied, and stands under model.embed_tokens.weight"
+
+
+def test_equal_samples_have_masks_of_their_own() -> None:
+    sample = Sample(0, 1, tuple(range(10, 40)))
+    masks = {masked(Sample(i, i, sample.ids), frozenset(), 3, 0).targets for i in range(5)}
+    assert len(masks) == 5
+    assert all(len(targets) == 4 for targets in masks)  # 15 % of 30, rounded to even
