@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cuvee.api.arguments import AnyRecipe, load_recipe, recipe_from
 from cuvee.api.files import diff, inspect, opened, plan, verify
+from cuvee.api.loading import load
 from cuvee.api.memory import merge_state_dicts
 from cuvee.api.merging import MergeResult, merge
 from cuvee.api.pushing import PushResult, push
@@ -14,6 +15,7 @@ __all__ = [
     "PushResult",
     "diff",
     "inspect",
+    "load",
     "load_recipe",
     "merge",
     "merge_state_dicts",
