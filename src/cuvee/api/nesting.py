@@ -88,7 +88,7 @@ class _Table:
 
 
 def _needs_everything(inner: Recipe, ref: ModelRef) -> Fault:
-    message = f"`{ref}`: {inner.method} looks at all tensors first, and cannot be evaluated while another recipe reads it"
+    message = f"`{ref}`: {inner.method} needs all tensors first, and cannot be evaluated while it is read"
     return Fault("not-yet", message, subject=str(ref), hint="give it a name and take --keep-intermediates")
 
 

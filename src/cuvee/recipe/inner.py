@@ -109,7 +109,7 @@ class Takes:
             text = text_of(value)
             if is_recipe(value):
                 self._written_here(taken, path, value, document, around)
-            elif text is not None and names_a_file(text) and not (path_of(text, around.root)).is_dir():
+            elif text is not None and names_a_file(text) and not _is_there(text, around.root, os.path.isdir):
                 self._in_a_file(taken, path, text, document, around)
             elif text is not None:
                 named.append((path, text))
@@ -177,7 +177,7 @@ class Takes:
                 found = self.document(document, text, around)
                 taken.faults += found.faults
                 self._put(taken, path, None if found.faults else found.recipe, around)
-        elif (meant := misspelt(text, around.documents)) and not path_of(text, around.root).exists():
+        elif (meant := misspelt(text, around.documents)) and not _is_there(text, around.root, os.path.exists):
             message = f"no document and no folder is called `{shortened(text)}`"
             taken.refuse(path, "bad-stage", message, f"did you mean `{meant}`?")
 
@@ -204,6 +204,11 @@ class Takes:
 def path_of(text: str, root: Path | None) -> Path:
     """Where a path leads: `~` expanded, relative to `root`."""
     return ((root or Path()) / os.path.expanduser(text.replace("\0", ""))).absolute()  # noqa: PTH111 - raises on `~nobody`
+
+
+def _is_there(text: str, root: Path | None, kind: Callable[[Path], bool]) -> bool:
+    """Whether a path leads to something of a kind; the functions of `os.path` take names that are too long for any."""
+    return kind(path_of(text, root))
 
 
 def _moved(finding: Finding, at: DocumentPath) -> Finding:

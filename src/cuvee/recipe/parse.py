@@ -30,7 +30,8 @@ def parse_file(path: str | PathLike[str], methods: Methods) -> Recipe:
         RecipeError: with every fault there is; `recipe-missing` if the file cannot be read.
     """
     file = fspath(path)
-    return Reading(methods, Path(file)).finished(documents_in(file), Path(file).absolute().parent)
+    documents = documents_in(file)
+    return Reading(methods, Path(file)).finished(documents, Path(file).absolute().parent)
 
 
 def parse_text(text: str, methods: Methods, file: str = "<recipe>", root: Path | str | None = None) -> Recipe:
