@@ -173,6 +173,31 @@ def test_an_interrupted_run_is_gone_on_with(yard) -> None:
     assert files(yard.out) == files(yard.root / "whole")
 
 
+def test_a_leaf_that_changed_since_the_interrupt_is_noticed(yard) -> None:
+    documents = {"name": "first", **recipe("linear", "", "a", "b")}, recipe("linear", "", "first", "base")
+    asked = several(yard, *documents)
+
+    def stop(progress: Any) -> None:
+        if progress.done > progress.total // 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cuvee.merge(asked, yard.out, progress=stop, resume=True, tile=1024, threads=1)
+    leaf = next((yard.root / "a").glob("*.safetensors"))
+    leaf.write_bytes(leaf.read_bytes()[:-1] + b"?")
+    with pytest.raises(CuveeError) as caught:
+        cuvee.merge(asked, yard.out, resume=True, tile=1024, threads=1)
+    assert caught.value.code == "resume-mismatch"
+
+
+def test_integers_that_differ_inside_are_refused_as_if_merged_by_hand(yard) -> None:
+    yard.model("c", {**decoder(4, **SIZES), "counts": torch.arange(3) + 1}, config=CONFIG)
+    documents = {"name": "first", **recipe("linear", "", "a", "c")}, recipe("passthrough", "", "first", "")
+    with pytest.raises(InputError, match="first: tensor counts") as caught:
+        cuvee.merge(several(yard, *documents), yard.out)
+    assert caught.value.code == "unmergeable-dtype"
+
+
 def test_a_leaf_that_changes_meanwhile_is_an_error(yard) -> None:
     documents = {"name": "first", **recipe("linear", "", "a", "b")}, recipe("linear", "", "first", "base")
     leaf = next((yard.root / "a").glob("*.safetensors"))

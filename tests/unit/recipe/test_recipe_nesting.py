@@ -243,6 +243,18 @@ def test_as_deep_as_may_be_and_one_deeper():
     assert told(deep(MAX_NESTED + 1))[0][0] == "recipe-too-large"
 
 
+def test_a_document_that_was_read_before_counts_with_all_below_it():
+    documents = [f"name: d0\n{BODY}"]
+    documents += [f"name: d{n}\n{BODY.replace('model: a', f'model: d{n - 1}')}" for n in range(1, MAX_NESTED)]
+    top = f"d{MAX_NESTED - 1}"
+    allowed = {"merge_method": "linear", "models": [{"model": top}, {"model": "c"}], "parameters": {"weight": 1}}
+    assert parse_text("---\n".join([*documents, to_yaml(read(allowed))]), SPECS).nested[top]
+    between = to_yaml(read({**allowed, "name": "between"}))
+    once_more = to_yaml(read({**allowed, "models": [{"model": top}, {"model": "between"}]}))
+    text = "---\n".join([*documents, between, once_more])
+    assert [code for code, _ in told(text)] == ["recipe-too-large"]
+
+
 def test_an_editor_knows_them():
     schema = json_schema(SPECS)
     validator = jsonschema.Draft202012Validator(schema)
