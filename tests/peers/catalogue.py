@@ -10,7 +10,16 @@ from random import Random
 from typing import Any
 
 from tests.peers.models import Family
-from tests.peers.recipes import Recipe, entries, of_a_base, of_deltas, scalar, setting, switches, weights, whole_or_sliced
+from tests.peers.recipes import (
+    Recipe,
+    entries,
+    of_a_base,
+    of_deltas,
+    setting,
+    switches,
+    weights,
+    whole_or_sliced,
+)
 
 
 def maybe(random: Random, chance: float, **settings: Any) -> Recipe:
@@ -45,7 +54,7 @@ def nuslerp(random: Random, family: Family) -> Recipe:
 def multislerp(random: Random, family: Family) -> Recipe:
     """One to three models by weight, with or without a base."""
     own = [{"weight": w} for w in weights(random, random.choice([1, 2, 2, 3, 3, 3]), negative=random.random() < 0.2)]
-    shared = switches(random, "normalize_weights") | maybe(random, 0.3, eps=power_of_ten(random, -10, -4))
+    shared = switches(random, "normalize_weights") | maybe(random, 0.3, eps=power_of_ten(random, -10, -7))
     return beside_a_base(random, family, own, shared)
 
 
@@ -84,9 +93,7 @@ def ram(random: Random, family: Family) -> Recipe:
 
 def ramplus_tl(random: Random, family: Family) -> Recipe:
     """The same, what one model alone changed being scaled up."""
-    shared = maybe(
-        random, 0.6, r=setting(random, 0.0, 1.0), alpha=setting(random, 0.0, 2.0), epsilon=threshold(random)
-    )
+    shared = maybe(random, 0.6, r=setting(random, 0.0, 1.0), alpha=setting(random, 0.0, 2.0), epsilon=threshold(random))
     return of_a_base(random, family, [{}] * random.randint(1, 3), shared)
 
 
@@ -97,7 +104,7 @@ def threshold(random: Random) -> Any:
 
 def nearswap(random: Random, family: Family) -> Recipe:
     """Towards another model where it is near; `t` as any setting."""
-    return from_the_base(random, family, {"t": setting(random, 0.0, 0.05)})
+    return from_the_base(random, family, {"t": setting(random, 0.001, 0.05)})
 
 
 def arcee_fusion(random: Random, family: Family) -> Recipe:

@@ -3,9 +3,9 @@
     PEER_PYTHON driver.py JOBS ANSWERS
 
 JOBS is a JSON list of `{"name", "recipe", "out", "seed", "options"}`, the recipe being mergekit's own mapping, and of
-`{"name", "method", "inputs", "base", "settings", "out", "seed"}`: single tensors, which lie in the file `inputs` as `0`,
-`1`, …, to be merged in memory. ANSWERS becomes a JSON object: name → `null` for a merge that was written, else the
-error as text.
+`{"name", "method", "inputs", "base", "settings", "out", "seed"}`: single tensors, which lie in the file `inputs` as
+`0`, `1`, …, to be merged in memory. ANSWERS becomes a JSON object: name → `null` for a merge that was written, else
+the error as text.
 """
 
 import json

@@ -134,7 +134,8 @@ def test_what_is_kept_is_rescaled_differently(mine: Found, theirs: Found) -> Non
     """Ours by each entry's own probability; mergekit's by one factor, to the tensor's old L1 norm."""
     whole = delta(ROWS, WIDTH)
     their, our = theirs["rescaled"], mine["rescaled"]
-    assert isinstance(their, Tensor) and isinstance(our, Tensor)
+    assert isinstance(their, Tensor)
+    assert isinstance(our, Tensor)
     factors = (their / whole)[their != 0]
     assert torch.allclose(factors, factors[:1], rtol=1e-5)
     assert their.abs().sum().item() == pytest.approx(whole.abs().sum().item(), rel=1e-5)

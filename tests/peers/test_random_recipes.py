@@ -11,6 +11,7 @@ import pytest
 from tests.peers import page
 from tests.peers.forms import METHODS, random_recipe
 from tests.peers.models import Family
+from tests.peers.new_twists import WAITING
 from tests.peers.rival import Job, Outcome, Rival, Tensors, ours
 from tests.peers.twists import TWISTS
 
@@ -42,6 +43,7 @@ def twisted_jobs(families: Sequence[Family]) -> dict[str, list[Job]]:
             for i in range(PER_TWIST)
         ]
         for key, twist in TWISTS.items()
+        if key not in WAITING
     }
 
 
@@ -84,6 +86,8 @@ def test_the_same_recipe_gives_the_same_model(
 def test_every_disagreement_is_one_the_page_explains(
     key: str, families: list[Family], theirs: Mapping[str, Outcome], tmp_path: Path
 ) -> None:
+    if key in WAITING:
+        pytest.skip("its method does not exist yet")
     row = page.rows().get(key)
     for job in twisted_jobs(families)[key]:
         mine, their = ours(job, tmp_path), theirs[job.name]

@@ -7,6 +7,7 @@ from copy import deepcopy
 from random import Random
 
 from tests.peers.models import LAYERS, Family
+from tests.peers.new_twists import NEW_TWISTS
 from tests.peers.recipes import Recipe, linear, passthrough, scalar, slerp, task_arithmetic, ties
 
 Twist = Callable[[Random, Family], Recipe]
@@ -126,4 +127,5 @@ TWISTS: Mapping[str, Twist] = {
     "slices-without-base": slices_without_their_base,
     "model-twice-in-slice": one_model_twice,
     "module-by-role": module_by_its_role,
+    **NEW_TWISTS,
 }
