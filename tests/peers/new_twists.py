@@ -14,7 +14,7 @@ Setting = tuple[str, str, Sequence[Any]]
 """Method, parameter, values outside its range."""
 
 GAMMAS: Sequence[Setting] = [(method, "gamma", (-0.1, 1.5)) for method in ("breadcrumbs", "breadcrumbs_ties")]
-SHARES: Sequence[Setting] = [("sce", "select_topk", (0, -0.5, 1.5))]
+SHARES: Sequence[Setting] = [("sce", "select_topk", (-0.5, 1.5))]
 REACHES: Sequence[Setting] = [("nearswap", "t", (0, -0.1))]
 NEGATIVE: Sequence[Setting] = [
     ("karcher", "max_iter", (-1,)),

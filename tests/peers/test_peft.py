@@ -41,6 +41,42 @@ def test_ties_divides_by_the_number_of_models_that_agree() -> None:
     assert not torch.allclose(found, ours("ties", weight=0.5, density=0.4), atol=1e-2)
 
 
+COMPOSED = pytest.mark.skipif("compose" not in methods.names(), reason="the method compose does not exist yet")
+
+
+@COMPOSED
+@pytest.mark.parametrize("density", [0.2, 0.5, 1.0])
+@pytest.mark.parametrize("weights", [[1.0, 1.0, 1.0], WEIGHTS, [0.5, -0.3, 0.4]])
+def test_ties_with_a_count_as_divisor_is_pefts(weights: list[float], density: float) -> None:
+    found = merge_utils.ties(deltas(), torch.tensor(weights), density)
+    composed = ours("compose", sparsify="magnitude", elect="sign", divide="count", weight=weights, density=density)
+    assert torch.allclose(found, composed, atol=1e-6)
+    if min(weights) != max(weights):
+        assert not torch.allclose(found, ours("ties", weight=weights, density=density), atol=1e-2)
+
+
+@COMPOSED
+@pytest.mark.parametrize("density", [0.2, 1.0])
+def test_magnitude_prune_is_a_trim_and_a_sum(density: float) -> None:
+    found = merge_utils.magnitude_prune(deltas(), torch.tensor(WEIGHTS), density)
+    composed = ours("compose", sparsify="magnitude", elect="none", divide="none", weight=WEIGHTS, density=density)
+    assert torch.allclose(found, composed, atol=1e-6)
+
+
+@COMPOSED
+def test_dare_ties_with_a_count_as_divisor_is_pefts_at_density_one() -> None:
+    found = merge_utils.dare_ties(deltas(), torch.tensor(WEIGHTS), 1.0)
+    composed = ours("compose", sparsify="random", elect="sign", divide="count", weight=WEIGHTS)
+    assert torch.allclose(found, composed, atol=1e-6)
+
+
+@pytest.mark.skipif("breadcrumbs" not in methods.names(), reason="the method breadcrumbs does not exist yet")
+@pytest.mark.parametrize("density", [0.2, 0.75])
+def test_breadcrumbs_that_remove_no_large_entry_are_magnitude_prune(density: float) -> None:
+    found = merge_utils.magnitude_prune(deltas(), torch.tensor(WEIGHTS), density)
+    assert torch.allclose(found, ours("breadcrumbs", weight=WEIGHTS, density=density, gamma=0.0), atol=1e-6)
+
+
 def test_dare_ties_divides_too() -> None:
     """mergekit's and our dare_ties do not, unless `normalize: true`, and then by the weights."""
     found = merge_utils.dare_ties(deltas(), torch.ones(3), 1.0)
