@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cuvee import methods
+from cuvee import CuveeError, methods
 from tests.peers.rival import Case, Rival, combined
 from tests.peers.shown import shows
 
@@ -51,6 +51,7 @@ CASES = [
     case_of("whole", delta(ROWS, WIDTH), delta(ROWS, WIDTH, seed=1), density=1.0),
     case_of("whole-linear", delta(ROWS, WIDTH), delta(ROWS, WIDTH, seed=1), density=1.0, method="della_linear"),
     case_of("one-column", delta(40, 1), rescale=False),
+    case_of("upside-down", delta(ROWS, WIDTH), epsilon=-EPSILON, rescale=False),
     *(case_of(f"kernel-{seed}", delta(6, 64, 5), seed=seed, rescale=False) for seed in range(SEEDS)),
 ]
 
@@ -62,7 +63,7 @@ def theirs(rival: Rival) -> Found:
 
 @pytest.fixture(scope="module")
 def mine() -> Found:
-    return {case.name: combined(case) for case in CASES}
+    return {case.name: combined(case) for case in CASES if case.name != "upside-down"}
 
 
 def named(name: str) -> Case:
@@ -114,12 +115,19 @@ def test_a_density_of_one_is_exact(name: str, mine: Found, theirs: Found) -> Non
     assert torch.allclose(mine[name], theirs[name], rtol=0, atol=1e-6)
 
 
+def probabilities(whole: Tensor) -> Tensor:
+    """Of every entry, by its rank in its row."""
+    return law(whole.shape[1])[whole.abs().argsort(dim=1).argsort(dim=1)]
+
+
 def test_della_linear_leaves_the_mean_as_it_was(mine: Found) -> None:
     """Σ w δ over many seeds, which is what dividing by each entry's own probability is for."""
-    wanted = (0.7 * delta(ROWS, WIDTH) + 0.4 * delta(ROWS, WIDTH, seed=1)).double()
-    merged = together(mine, "della_linear")
-    off = (merged.mean(0) - wanted) / (merged.std(0) / SEEDS**0.5).clamp(min=1e-9)
-    assert abs(off.mean().item()) * off.numel() ** 0.5 < FAR
+    terms = [(0.7, delta(ROWS, WIDTH)), (0.4, delta(ROWS, WIDTH, seed=1))]
+    variance = sum((w * d.double()) ** 2 * (1 / probabilities(d) - 1) for w, d in terms) / SEEDS
+    off = together(mine, "della_linear").mean(0) - sum(w * d.double() for w, d in terms)
+    z = off / variance.sqrt()
+    assert abs(z.mean().item()) * z.numel() ** 0.5 < FAR
+    assert z.square().mean().item() == pytest.approx(1, abs=FAR * (2 / z.numel()) ** 0.5)
 
 
 @pytest.mark.parametrize("method", ["della", "della_linear"])
@@ -139,9 +147,8 @@ def test_what_is_kept_is_rescaled_differently(mine: Found, theirs: Found) -> Non
     factors = (their / whole)[their != 0]
     assert torch.allclose(factors, factors[:1], rtol=1e-5)
     assert their.abs().sum().item() == pytest.approx(whole.abs().sum().item(), rel=1e-5)
-    ranks = whole.abs().argsort(dim=1).argsort(dim=1)
     kept = our != 0
-    assert torch.allclose((whole / our)[kept], law(WIDTH)[ranks][kept].float(), rtol=1e-4)
+    assert torch.allclose((whole / our)[kept], probabilities(whole)[kept].float(), rtol=1e-4)
 
 
 @shows("della-one-column")
@@ -161,3 +168,14 @@ def test_rows_of_more_than_two_axes(mine: Found, theirs: Found) -> None:
     assert far_off(flat, law(64 * 5), 6 * SEEDS) < FAR
     lanes = together(theirs, "kernel").transpose(2, 3).flatten(1, 2)
     assert far_off(shares_by_rank(lanes, whole.transpose(1, 2).flatten(0, 1)), law(64), 6 * 5 * SEEDS) < FAR
+
+
+def test_a_window_upside_down_is_refused(theirs: Found) -> None:
+    """mergekit then keeps the small entries; that it does is seen in the share of its row's larger half."""
+    with pytest.raises(CuveeError) as caught:
+        combined(named("upside-down"))
+    assert caught.value.codes == ("out-of-range",)
+    answer = theirs["upside-down"]
+    assert isinstance(answer, Tensor)
+    shares = shares_by_rank(answer[None], delta(ROWS, WIDTH))
+    assert shares[: WIDTH // 2].mean() > shares[WIDTH // 2 :].mean() + 0.1
