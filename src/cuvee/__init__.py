@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cuvee import methods
     from cuvee.api import (
+        AverageRecipe,
+        AverageResult,
         MergeResult,
         PushResult,
+        average,
+        average_recipe,
         diff,
         inspect,
         load_recipe,
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
         merge_state_dicts,
         plan,
         push,
+        recalibrate_batchnorm,
         recipe_from,
         verify,
     )
@@ -36,8 +41,12 @@ if TYPE_CHECKING:
     from cuvee.recipe import Recipe
 
 _HOME = {
+    "AverageRecipe": "cuvee.api",
+    "AverageResult": "cuvee.api",
     "MergeResult": "cuvee.api",
     "PushResult": "cuvee.api",
+    "average": "cuvee.api",
+    "average_recipe": "cuvee.api",
     "diff": "cuvee.api",
     "inspect": "cuvee.api",
     "load_recipe": "cuvee.api",
@@ -45,6 +54,7 @@ _HOME = {
     "merge_state_dicts": "cuvee.api",
     "plan": "cuvee.api",
     "push": "cuvee.api",
+    "recalibrate_batchnorm": "cuvee.api",
     "recipe_from": "cuvee.api",
     "verify": "cuvee.api",
     "CheckFailed": "cuvee.errors",
@@ -59,6 +69,8 @@ _HOME = {
 }
 
 __all__ = [
+    "AverageRecipe",
+    "AverageResult",
     "CheckFailed",
     "CuveeError",
     "Fault",
@@ -70,6 +82,8 @@ __all__ = [
     "RecipeError",
     "ResourceError",
     "UsageError",
+    "average",
+    "average_recipe",
     "diff",
     "inspect",
     "load_recipe",
@@ -78,6 +92,7 @@ __all__ = [
     "methods",
     "plan",
     "push",
+    "recalibrate_batchnorm",
     "recipe_from",
     "verify",
 ]

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from cuvee.methods import dare_linear as _dare_linear
 from cuvee.methods import dare_ties as _dare_ties
+from cuvee.methods import della as _della
+from cuvee.methods import della_linear as _della_linear
 from cuvee.methods import linear as _linear
 from cuvee.methods import passthrough as _passthrough
 from cuvee.methods import slerp as _slerp
@@ -17,7 +19,10 @@ from cuvee.types import MethodSpec
 
 __all__ = ["METHODS", "Job", "Method", "Round", "get", "merge_method", "names", "specs"]
 
-_BUILT_IN = (_linear, _slerp, _task_arithmetic, _ties, _dare_linear, _dare_ties, _passthrough)
+_BUILT_IN = (
+    *(_linear, _slerp, _task_arithmetic, _ties, _dare_linear, _dare_ties, _passthrough),
+    *(_della, _della_linear),
+)
 
 
 def get(name: str) -> Method:

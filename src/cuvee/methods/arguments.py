@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cuvee.errors import Fault, UsageError, nearest, number_faults
 from cuvee.methods.job import argument
-from cuvee.types import MethodSpec, Param, vanishes
+from cuvee.types import MethodSpec, Param, rows_of, vanishes
 
 
 def numbers(value: Any) -> Any:
@@ -27,6 +27,7 @@ def check_call(
     names: Sequence[str] | None,
     seed: int,
     tile: int | None,
+    collected: Sequence[Tensor] | None = None,
 ) -> None:
     """Check everything before any arithmetic.
 
@@ -44,10 +45,10 @@ def check_call(
     for name, param in known.items():
         faults += _value_faults(spec, param, settings.get(name), name in settings, len(tensors))
     if not faults:
-        faults += _zero_sum_faults(spec, settings, len(tensors))
+        faults += [*_zero_sum_faults(spec, settings, len(tensors)), *_rule_faults(spec, settings, len(tensors))]
     if names is not None and (len(names) != len(tensors) or not all(isinstance(name, str) for name in names)):
         faults.append(Fault("bad-argument", f"`names` must name {len(tensors)} models; found {list(names)}"))
-    faults += number_faults(seed=seed, tile=tile)
+    faults += [*_collected_faults(spec, tensors, collected), *number_faults(seed=seed, tile=tile)]
     if faults:
         raise UsageError(faults)
 
@@ -81,6 +82,25 @@ def _tensor_faults(everything: Sequence[Any]) -> Iterator[Fault]:
         yield Fault("shape-mismatch", f"tensors must have one shape; found {sorted(shapes)}")
 
 
+def _collected_faults(spec: MethodSpec, tensors: Sequence[Any], collected: Sequence[Any] | None) -> Iterator[Fault]:
+    """What was collected must be there for every model, and fit the tensors."""
+    if collected is None:
+        return
+    if spec.collected is None:
+        yield Fault("bad-argument", f"{spec.name} reads nothing that was collected", subject="collected")
+        return
+    if len(collected) != len(tensors) or not all(isinstance(one, Tensor) for one in collected):
+        message = f"`collected` must be {len(tensors)} tensors, one per model; found {len(collected)}"
+        yield Fault("bad-argument", message, subject="collected")
+        return
+    shapes = {tuple(x.shape) for x in tensors if isinstance(x, Tensor)}
+    wanted = {shape if spec.collected == "fisher" else (rows_of(shape)[1],) * 2 for shape in shapes}
+    found = {tuple(one.shape) for one in collected}
+    if found - wanted:
+        message = f"`collected` must have the shape {sorted(wanted)}; found {sorted(found)}"
+        yield Fault("shape-mismatch", message, subject="collected")
+
+
 def _value_faults(spec: MethodSpec, param: Param, given: Any, is_given: bool, models: int) -> Iterator[Fault]:
     if not is_given or param.ignored:
         if param.required:
@@ -96,6 +116,15 @@ def _value_faults(spec: MethodSpec, param: Param, given: Any, is_given: bool, mo
         if not param.has_kind(one) or (param.kind != "bool" and not param.admits(one)):
             message = f"`{param.name}` must be {param.wanted}; found {one!r}"
             yield Fault("out-of-range", message, subject=param.name)
+
+
+def _rule_faults(spec: MethodSpec, settings: Mapping[str, Any], models: int) -> Iterator[Fault]:
+    """What the parameters must be together."""
+    known: dict[str, Any] = {}
+    for param in (p for p in spec.params if not p.ignored):
+        value = numbers(settings.get(argument(param.name), param.default))
+        known[argument(param.name)] = [value] * models if param.per_model and not isinstance(value, list) else value
+    yield from (Fault("out-of-range", told, subject=spec.name) for told in spec.broken_rules(known, models))
 
 
 def _zero_sum_faults(spec: MethodSpec, settings: Mapping[str, Any], models: int) -> Iterator[Fault]:

@@ -10,7 +10,7 @@ from cuvee.methods.job import argument
 from cuvee.planning.model import Value
 from cuvee.planning.slots import Entry, Ground, Slot
 from cuvee.recipe.values import resolve
-from cuvee.types import MethodSpec, Param, vanishes
+from cuvee.types import MethodSpec, Param, Scalar, vanishes
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +41,18 @@ def settings_for(ground: Ground, spec: MethodSpec, slot: Slot) -> Resolved:
             value = resolve(param.name, levels, entry.name, slot.t, param.kind)
             each.append(float(_or_default(ground, param, value, slot.name, entry, faults)))
         values[python_name] = tuple(each)
+    if not faults:
+        told = spec.broken_rules(values, len(slot.entries))
+        faults += [Fault("out-of-range", f"{one} (tensor {slot.name})", subject=slot.name) for one in told]
     return Resolved(values, (*faults, *_zero_sum(spec, slot, values)))
 
 
 def _or_default(
     ground: Ground, param: Param, value: Value | None, tensor: str, entry: Entry | None, faults: list[Fault]
-) -> bool | int | float:
+) -> Scalar:
     """The value, the default, or a fault and a stand-in when there is neither."""
     chosen = param.default if value is None else value
-    if isinstance(chosen, bool | int | float):
+    if isinstance(chosen, bool | int | float | str):
         return chosen
     of_model = f" for model {ground.opened[entry.model].ref}" if entry else ""
     message = f"`{param.name}` is needed{of_model} and no level of the recipe gives it for tensor {tensor}"

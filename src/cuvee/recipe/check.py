@@ -72,12 +72,15 @@ def scalar_finding(param: Param, value: Scalar, path: DocumentPath) -> Finding |
     message = f"`{param.name}` should be {param.wanted}, found {described(value)}"
     if not param.has_kind(value):
         return Finding("wrong-type", message, path, _type_hint(param, value), param.name)
-    if param.kind != "bool" and not param.admits(value):  # type: ignore[arg-type]
-        return Finding("out-of-range", message, path, None, param.name)
+    if param.kind != "bool" and not param.admits(value):
+        hint = nearest(value, param.options) if isinstance(value, str) else None
+        return Finding("out-of-range", message, path, hint, param.name)
     return None
 
 
 def _type_hint(param: Param, value: Scalar) -> str | None:
+    if param.kind == "choice":
+        return None
     if isinstance(value, str) and param.kind != "bool":
         try:
             float(value)
@@ -124,6 +127,22 @@ def _missing_shared(param: Param, lacking: list[Group], spec: MethodSpec, *, eve
 def _given(levels: tuple[Level, ...], param: Param, excused: Excused) -> bool:
     """Whether some level has the parameter, or something there that was meant to be it."""
     return any(param.name in level.parameters or excused.covers(level.path_of(param.name)) for level in levels)
+
+
+def scaling_findings(recipe: Recipe, spec: MethodSpec) -> list[Finding]:
+    """Layers can be scaled where a method has a scale of its merged delta; the numbers must be finite."""
+    scaling, at = recipe.layer_scaling, ("layer_scaling",)
+    if scaling is None:
+        return []
+    found = []
+    if spec.space != "delta" or spec.param("lambda") is None:
+        message = f"`layer_scaling` scales merged deltas; {spec.name} has no `lambda`"
+        found.append(Finding("ill-placed-parameter", message, at, "take it out", "layer_scaling", on_key=True))
+    for name, value in (("alpha", scaling.alpha), ("beta", scaling.beta)):
+        if value is not None and not math.isfinite(value):
+            message = f"`{name}` should be finite, found {described(value)}"
+            found.append(Finding("out-of-range", message, (*at, name), None, name))
+    return found
 
 
 def zero_sum_findings(recipe: Recipe, spec: MethodSpec) -> list[Finding]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cuvee.tensors.blocks import BLOCK, Blocks, Counts, block_sums
     from cuvee.tensors.consensus import agreeing_weight, agreement
     from cuvee.tensors.geometry import gram, gram_blocks, slerp_coefficients
+    from cuvee.tensors.quadratic import damp, solve
     from cuvee.tensors.random import stream_key, uniform
     from cuvee.tensors.rounding import round_to
     from cuvee.tensors.sparsify import (
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
         digits_in,
         edges_of,
         equal_counts,
+        keep_below,
         keep_drawn,
         keep_largest,
+        keep_probabilities,
         magnitude_bits,
         magnitude_from_bits,
         next_digit,
@@ -42,6 +45,8 @@ _HOME = {
     "gram": "geometry",
     "gram_blocks": "geometry",
     "slerp_coefficients": "geometry",
+    "damp": "quadratic",
+    "solve": "quadratic",
     "stream_key": "random",
     "uniform": "random",
     "round_to": "rounding",
@@ -51,7 +56,9 @@ _HOME = {
     "digits_in": "sparsify",
     "edges_of": "sparsify",
     "equal_counts": "sparsify",
+    "keep_below": "sparsify",
     "keep_drawn": "sparsify",
+    "keep_probabilities": "sparsify",
     "keep_largest": "sparsify",
     "magnitude_bits": "sparsify",
     "magnitude_from_bits": "sparsify",
@@ -66,6 +73,7 @@ __all__ = [
     "agreeing_weight",
     "agreement",
     "block_sums",
+    "damp",
     "digit_counts",
     "digit_width",
     "digits_in",
@@ -73,8 +81,10 @@ __all__ = [
     "equal_counts",
     "gram",
     "gram_blocks",
+    "keep_below",
     "keep_drawn",
     "keep_largest",
+    "keep_probabilities",
     "magnitude_bits",
     "magnitude_from_bits",
     "next_digit",
