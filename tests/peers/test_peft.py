@@ -42,31 +42,43 @@ def test_ties_divides_by_the_number_of_models_that_agree() -> None:
 
 
 COMPOSED = pytest.mark.skipif("compose" not in methods.names(), reason="the method compose does not exist yet")
+ELECTIONS = {"total": "sum", "frequency": "count"}
+"""PEFT's name for how a sign is elected, and ours."""
 
 
 @COMPOSED
+@pytest.mark.parametrize("election", ELECTIONS)
 @pytest.mark.parametrize("density", [0.2, 0.5, 1.0])
-@pytest.mark.parametrize("weights", [[1.0, 1.0, 1.0], WEIGHTS, [0.5, -0.3, 0.4]])
-def test_ties_with_a_count_as_divisor_is_pefts(weights: list[float], density: float) -> None:
-    found = merge_utils.ties(deltas(), torch.tensor(weights), density)
-    composed = ours("compose", sparsify="magnitude", elect="sign", divide="count", weight=weights, density=density)
-    assert torch.allclose(found, composed, atol=1e-6)
-    if min(weights) != max(weights):
-        assert not torch.allclose(found, ours("ties", weight=weights, density=density), atol=1e-2)
+@pytest.mark.parametrize("weight", [1.0, 0.5])
+def test_ties_with_a_count_as_divisor_is_pefts(weight: float, density: float, election: str) -> None:
+    found = merge_utils.ties(deltas(), torch.full((3,), weight), density, election)
+    settings = {"sparsify": "magnitude", "elect_by": ELECTIONS[election], "combine": "count"}
+    assert torch.allclose(found, ours("compose", weight=weight, density=density, **settings), atol=1e-6)
+
+
+@COMPOSED
+def test_peft_elects_before_it_weighs() -> None:
+    """So that unequal weights have no say in the sign; they have in ours and in mergekit."""
+    found = merge_utils.ties(deltas(), torch.tensor(WEIGHTS), 1.0)
+    composed = ours("compose", sparsify="none", elect_by="sum", combine="count", weight=WEIGHTS)
+    stack, weights = torch.stack(deltas()), torch.tensor(WEIGHTS)[:, None, None]
+    same_vote = stack.sum(0).sign() == (weights * stack).sum(0).sign()
+    assert torch.allclose(found[same_vote], composed[same_vote], atol=1e-6)
+    assert 0 < int((~same_vote).sum()) == int((found.sign() != composed.sign()).sum())
 
 
 @COMPOSED
 @pytest.mark.parametrize("density", [0.2, 1.0])
 def test_magnitude_prune_is_a_trim_and_a_sum(density: float) -> None:
     found = merge_utils.magnitude_prune(deltas(), torch.tensor(WEIGHTS), density)
-    composed = ours("compose", sparsify="magnitude", elect="none", divide="none", weight=WEIGHTS, density=density)
-    assert torch.allclose(found, composed, atol=1e-6)
+    settings = {"sparsify": "magnitude", "elect_by": "none", "combine": "sum"}
+    assert torch.allclose(found, ours("compose", weight=WEIGHTS, density=density, **settings), atol=1e-6)
 
 
 @COMPOSED
 def test_dare_ties_with_a_count_as_divisor_is_pefts_at_density_one() -> None:
-    found = merge_utils.dare_ties(deltas(), torch.tensor(WEIGHTS), 1.0)
-    composed = ours("compose", sparsify="random", elect="sign", divide="count", weight=WEIGHTS)
+    found = merge_utils.dare_ties(deltas(), torch.full((3,), 0.4), 1.0)
+    composed = ours("compose", sparsify="none", elect_by="sum", combine="count", weight=0.4)
     assert torch.allclose(found, composed, atol=1e-6)
 
 
