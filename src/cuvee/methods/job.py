@@ -57,6 +57,11 @@ def sums_held(numel: int, rows: int) -> int:
     return (numel // 1024 + 1) * (16 * rows + 40)
 
 
+def inner_products_held(numel: int, models: int, _tile: int) -> int:
+    """Bytes that the inner products of all pairs of models hold, summed block by block."""
+    return sums_held(numel, models * (models + 1) // 2)
+
+
 def argument(param: str) -> str:
     """The Python name of a recipe parameter: `lambda` is a keyword and becomes `lambda_`."""
     return "lambda_" if param == "lambda" else param
