@@ -72,6 +72,7 @@ REASONS: Final[Mapping[str, str]] = {
     "non-finite": "a tensor that holds NaN or infinity",
     "quantised-input": "a model in a quantised format that cannot be merged",
     "bad-scale": "an FP8 weight whose scale is missing or does not fit it, or a scale without its weight",
+    "bad-statistics": "a file of collected statistics that the method cannot use with this model",
     "adapter-input": "an adapter folder where a whole model is needed",
     # resources
     "disk-full": "not enough space for the output",

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import reduce
 from operator import add
 
 import torch
 
-from cuvee.methods.declare import Method
-from cuvee.methods.tiles import combine_tile, stack_of, tile_ranges
+from cuvee.methods.call import cut
+from cuvee.methods.tiles import combine_tile, observed, stack_of, tile_ranges
 
 
 def run_shuffled(method, case, order):
     """Merge a case of one-dimensional tensors; `order` is a `random.Random`."""
     job = job_of(method, case)
-    tiles = tile_ranges(job.numel, order.choice([1, 2000]))
+    tiles = tile_ranges(job.numel, order.choice([1, 2000]), job.grain)
     values = [t.reshape(-1) for t in case.tensors]
     known, done = None, 0
     while (following := method.measure(job, done, known)) is not None:
         order.shuffle(tiles)
-        partials = [following.observe(stack(method, case, values, a, b, job), a, job, known) for a, b in tiles]
+        partials = [observed(following, stack(method, case, values, a, b, job), a, job, known) for a, b in tiles]
         known, done = following.conclude(pairwise(partials, order), job, known), done + 1
     merged = torch.empty(job.numel, dtype=job.dtype)
     for a, b in order.sample(tiles, len(tiles)):
         base = None if case.base is None else case.base[a:b]
-        merged[a:b] = combine_tile(method, stack(method, case, values, a, b, job), base, a, job, known)
+        collected = cut(case.collected, job, a, b)
+        merged[a:b] = combine_tile(method, stack(method, case, values, a, b, job), base, a, job, known, collected)
     return merged
 
 
@@ -49,5 +51,5 @@ def job_of(method, case):
         seen.append(job)
         return method.measure(job, done, known)
 
-    case.run(Method(method.spec, method.combine, spy, method.wants))
+    case.run(replace(method, measure=spy))
     return seen[0]

@@ -203,7 +203,7 @@ def _recipe_in_memory(
             own[name][key] = one
     recipe = Recipe(
         method=method,
-        models=tuple(ModelEntry(ModelRef(n), own[n], ("models", i)) for i, n in enumerate(names)),
+        models=tuple(ModelEntry(ModelRef(n), own[n], at=("models", i)) for i, n in enumerate(names)),
         base_model=ModelRef(_BASE) if has_base else None,
         parameters=shared,
         dtype=dtype,

@@ -49,6 +49,7 @@ class Errand:
         threads: threads for one lot.
         tile: elements per tile, if they were given.
         limit: most memory of a process, in bytes, if it was given.
+        whole: what the method's surveys concluded of the plan.
     """
 
     run: str
@@ -64,6 +65,7 @@ class Errand:
     threads: int
     tile: int | None = None
     limit: int | None = None
+    whole: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,7 @@ def _write_ranges(
         allow_nonfinite=errand.allow_nonfinite,
         kernels=errand.kernels,
         journal=writer,
+        whole=errand.whole,
     )
 
 

@@ -49,7 +49,7 @@ def merges_floats(readers: Sequence[Reader], step: Step) -> bool:
 
 def is_served(readers: Sequence[Reader], step: Step) -> bool:
     """Whether a fused form can do a step: one that merges floats with arithmetic in float32."""
-    return step.work == "float32" and merges_floats(readers, step)
+    return step.work == "float32" and step.scope == "element" and merges_floats(readers, step)
 
 
 def row_dtype(readers: Sequence[Reader], step: Step) -> str:

@@ -133,7 +133,7 @@ class Ledger:
         """A step is complete; what did not pass through in whole chunks is read again for its fingerprint."""
         if not self._hashes:
             return
-        for piece in (*step.pieces, *step.must_equal):
+        for piece in (*step.pieces, *step.must_equal, *step.collected):
             claimed, passed = self._claim(piece)
             if claimed:
                 again = readers[piece.model].digest

@@ -9,7 +9,7 @@ from typing import Final
 
 from cuvee.checkpoint.journal import Entry
 from cuvee.execute.resume import Finished, Range
-from cuvee.execute.work import Bench, job_of
+from cuvee.execute.work import Bench
 from cuvee.planning.model import Step
 from cuvee.planning.room import DEFAULT_TILE
 from cuvee.types import DTYPES
@@ -84,7 +84,8 @@ def _smaller(bench: Bench, portion: _Portion, most: int) -> Iterator[_Portion]:
 
 def is_divisible(bench: Bench, step: Step) -> bool:
     """Whether parts of a tensor can be written without measuring all of it."""
-    return step.action == "copy" or bench.method.measure(job_of(bench.plan, bench.seed, step), 0, None) is None
+    is_measured = step.action == "merge" and bench.method.measure(bench.job(step), 0, None) is not None
+    return not is_measured and GRAIN % step.grain == 0
 
 
 def _lot(portions: Sequence[_Portion]) -> Lot:

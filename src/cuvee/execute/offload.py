@@ -50,7 +50,7 @@ class Far:
 
 def is_served(bench: Bench, step: Step) -> bool:
     """Whether a step is done on the device: a method of single entries, on floats."""
-    return bench.method.spec.scope == "element" and merges_floats(bench.readers, step)
+    return step.scope == "element" and not step.collected and merges_floats(bench.readers, step)
 
 
 @dataclass(frozen=True)

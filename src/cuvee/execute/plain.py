@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from cuvee.execute.resume import Range
-from cuvee.execute.work import Bench, Tile, copy_tile, job_of, merge_tile, read_tile
+from cuvee.execute.work import Bench, Tile, copy_tile, merge_tile, read_collected, read_tile
 from cuvee.methods import Round
-from cuvee.methods.tiles import findings
+from cuvee.methods.tiles import findings, observed
 from cuvee.planning.model import Step
 
 
@@ -29,13 +29,14 @@ def run_step(bench: Bench, step: Step) -> None:
 
 
 def _merge(bench: Bench, step: Step, left: Sequence[Range]) -> None:
-    job = job_of(bench.plan, bench.seed, step)
+    job = bench.job(step)
     whole = read_tile(bench, step, 0, step.out.numel, job)
 
     def shown(following: Round, known: Any) -> Any:
-        return following.observe(whole.stack, 0, job, known)
+        return observed(following, whole.stack, 0, job, known)
 
     known = findings(bench.method.measure, job, shown)
     for start, stop in left:
         base = None if whole.base is None else whole.base[start:stop]
-        merge_tile(bench, step, Tile(whole.stack[:, start:stop], base, start), job, known)
+        cut = Tile(whole.stack[:, start:stop], base, start, read_collected(bench, step, start, stop))
+        merge_tile(bench, step, cut, job, known)

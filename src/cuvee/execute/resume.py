@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -152,7 +153,8 @@ def _is_of(steps: Mapping[str, Step], entry: Entry) -> bool:
     step = steps.get(entry.tensor)
     if step is None or not 0 <= entry.start < entry.stop <= step.out.numel or len(entry.read) != len(step.pieces):
         return False
-    return entry.start % BLOCK == 0 and (entry.stop % BLOCK == 0 or entry.stop == step.out.numel)
+    unit = math.lcm(BLOCK, step.grain)
+    return entry.start % unit == 0 and (entry.stop % unit == 0 or entry.stop == step.out.numel)
 
 
 def _with_same_inputs(
@@ -174,6 +176,8 @@ def _with_same_inputs(
     for step in plan.steps:
         entries = by_tensor[step.out.name]
         doubtful = {i: piece for i, piece in enumerate(step.pieces) if piece in suspects}
+        if any(piece in suspects for piece in step.collected):
+            continue
         whole = sum(entry.stop - entry.start for entry in entries) == step.out.numel
         known = all(entry.read[i] for entry in entries for i in doubtful)
         for i, piece in doubtful.items():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, get_args
+from dataclasses import replace
+from typing import Any, Literal, get_args
 
 from cuvee.checkpoint.identity import changed, was_touched
 from cuvee.checkpoint.protocol import Filler, Reader
@@ -15,6 +16,7 @@ from cuvee.execute.place import Place, choose
 from cuvee.execute.plain import run_step
 from cuvee.execute.preflight import preflight
 from cuvee.execute.resume import NOTHING, Keeper, Notes, Range, take_over
+from cuvee.execute.surveying import survey
 from cuvee.execute.threaded import run_threaded
 from cuvee.execute.work import Bench
 from cuvee.methods import Method
@@ -115,6 +117,8 @@ def carry_out(
     ended = NOTHING if journal is None else take_over(plan, readers, journal)
     ledger = Ledger(plan, hashes=hashes, progress=progress, journal=journal, finished=ended)
     bench = Bench(plan, readers, writer, method, ledger, seed, allow_nonfinite)
+    surveyed = None if runner == "plain" else workers.tile
+    bench = replace(bench, whole=survey(bench, threads=workers.threads, tile=surveyed))
 
     def finished(step: Step) -> None:
         ledger.complete(step, readers, writer)
@@ -145,6 +149,7 @@ def write_ranges(
     allow_nonfinite: bool,
     kernels: Kernels,
     journal: Notes,
+    whole: Any = None,
 ) -> None:
     """Write some ranges of a plan's tensors and note each; what the others need is for whoever publishes.
 
@@ -160,13 +165,14 @@ def write_ranges(
         allow_nonfinite: let NaN and infinity pass.
         kernels: as for `execute`.
         journal: where finished ranges are noted.
+        whole: what the method's surveys concluded of the whole plan.
 
     Raises:
         InputError: an input is not finite, or changed while it was read.
     """
     others = all_but(plan.steps, lambda step: ranges[step.out.name])
     ledger = Ledger(plan, hashes=True, progress=None, journal=journal, finished=others)
-    bench = Bench(plan, readers, writer, method, ledger, seed, allow_nonfinite)
+    bench = Bench(plan, readers, writer, method, ledger, seed, allow_nonfinite, whole)
     form = FormSoon(plan, readers, method, seed=seed, kernels=kernels, allow_nonfinite=allow_nonfinite)
     run_threaded(bench, threads=threads, tile=tile, finished=lambda _step: None, form=form.get())
     for reader in readers:

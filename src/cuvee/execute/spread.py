@@ -22,6 +22,7 @@ from cuvee.execute.lots import Lot, cut
 from cuvee.execute.preflight import preflight
 from cuvee.execute.resume import Finished, Keeper, take_over
 from cuvee.execute.run import carry_out
+from cuvee.execute.surveying import survey
 from cuvee.execute.work import Bench
 from cuvee.methods import Method
 from cuvee.planning.model import Plan
@@ -88,6 +89,7 @@ def execute_spread(
         errand.seed,
         errand.allow_nonfinite,
     )
+    errand = replace(errand, whole=survey(bench, threads=here.threads, tile=here.tile))
     watch = _Watch(plan, before, Following(errand.out, f"{errand.run}-"), progress)
     writer.gather(crew.deliver_all(errand, cut(bench, crew.workers * LOTS_PER_WORKER), watch))
     digests = carry_out(

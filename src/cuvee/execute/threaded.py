@@ -19,10 +19,10 @@ from cuvee.execute import fast, offload
 from cuvee.execute.course import Course, Task, sample_of
 from cuvee.execute.hands import Hands
 from cuvee.execute.single import SINGLE
-from cuvee.execute.work import Bench, copy_tile, job_of, merge_tile, read_tile
+from cuvee.execute.work import Bench, copy_tile, merge_tile, read_tile
 from cuvee.methods import Job
 from cuvee.methods.job import AnyMeasure
-from cuvee.methods.tiles import tile_ranges
+from cuvee.methods.tiles import observed, tile_ranges
 from cuvee.planning.model import Step
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class _Board:
         self.tile = tile
         self.finished = finished
         self.waiting: Iterator[Step] = iter(
-            [s for s in bench.plan.steps if bench.ledger.left(s, tile_ranges(s.out.numel, tile))]
+            [s for s in bench.plan.steps if bench.ledger.left(s, tile_ranges(s.out.numel, tile, s.grain))]
         )
         self.ready: deque[Task] = deque()
         self.running = 0
@@ -76,9 +76,9 @@ class _Board:
             self.changed.notify_all()
             return
         bench, is_copy = self.bench, step.action == "copy"
-        job = Job({}, step.out.numel, torch.float32) if is_copy else job_of(bench.plan, bench.seed, step)
+        job = Job({}, step.out.numel, torch.float32) if is_copy else bench.job(step)
         form = self.form if self.form is not None and fast.is_served(bench.readers, step) else None
-        course = Course(step, job, tile_ranges(step.out.numel, self.tile), form)
+        course = Course(step, job, tile_ranges(step.out.numel, self.tile, step.grain), form)
         if step.action == "merge":
             course.turn(self._measure(course))
         self._enqueue(course)
@@ -146,7 +146,7 @@ def _do(bench: Bench, task: Task, hands: Hands, errands: offload.Errands | None)
         return _do_fast(bench, task, hands)
     tile = read_tile(bench, course.step, start, stop, course.job, first=not course.seen)
     if course.round is not None:
-        return course.round.observe(tile.stack, start, course.job, course.known)
+        return observed(course.round, tile.stack, start, course.job, course.known)
     return merge_tile(bench, course.step, tile, course.job, course.known)
 
 

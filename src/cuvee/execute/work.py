@@ -31,6 +31,7 @@ class Bench:
         ledger: told of every tile.
         seed: seed of random masks.
         allow_nonfinite: let NaN and infinity pass.
+        whole: what the method's surveys concluded.
     """
 
     plan: Plan
@@ -40,18 +41,24 @@ class Bench:
     ledger: Ledger
     seed: int = 0
     allow_nonfinite: bool = False
+    whole: Any = None
+
+    def job(self, step: Step) -> Job:
+        """The method's view of a step."""
+        return job_of(self.plan, self.seed, step, whole=self.whole)
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One tile of a step, read and stacked."""
+    """One tile of a step, read and stacked; `collected` is what was collected of each model about it."""
 
     stack: Tensor
     base: Tensor | None
     start: int
+    collected: Sequence[Tensor] | None = None
 
 
-def job_of(plan: Plan, seed: int, step: Step, *, numel: int | None = None) -> Job:
+def job_of(plan: Plan, seed: int, step: Step, *, numel: int | None = None, whole: Any = None) -> Job:
     """The method's view of a step; of a tensor of its own of so many elements, if they are given."""
     labels = [str(plan.models[piece.model].ref) for piece in step.inputs]
     return Job(
@@ -59,6 +66,9 @@ def job_of(plan: Plan, seed: int, step: Step, *, numel: int | None = None) -> Jo
         numel=step.out.numel if numel is None else numel,
         dtype=getattr(torch, step.work),
         keys=mask_keys(seed, labels, step.mask or step.out.name),
+        shape=step.out.shape if numel is None else (numel,),
+        scope=step.scope,
+        whole=whole,
     )
 
 
@@ -74,7 +84,26 @@ def read_tile(bench: Bench, step: Step, start: int, stop: int, job: Job, *, firs
     read = _read_first if first else _read
     values = [read(bench, piece, start, stop) for piece in step.inputs]
     base = None if step.base is None else read(bench, step.base, start, stop)
-    return Tile(stack_of(bench.method, values, base, job.dtype), base, start)
+    return Tile(stack_of(bench.method, values, base, job.dtype), base, start, read_collected(bench, step, start, stop))
+
+
+def read_collected(bench: Bench, step: Step, start: int, stop: int) -> list[Tensor] | None:
+    """What was collected of each model: of these entries where there is one number for each, else all of it.
+
+    Raises:
+        InputError: it is not finite.
+    """
+    if not step.collected:
+        return None
+    found = []
+    for piece in step.collected:
+        spec = bench.readers[piece.model].specs[piece.tensor]
+        is_entrywise = spec.shape == step.out.shape
+        first, last = (start, stop) if is_entrywise else (0, spec.numel)
+        values = _read(bench, piece, first, last)
+        check_finite(values, bench, piece, first)
+        found.append(values if is_entrywise else values.view(spec.shape))
+    return found
 
 
 def _read(bench: Bench, piece: Piece, start: int, stop: int) -> Tensor:
@@ -110,7 +139,7 @@ def check_finite(values: Tensor, bench: Bench, piece: Piece, start: int) -> None
 
 def merge_tile(bench: Bench, step: Step, tile: Tile, job: Job, known: Any) -> None:
     """Combine one tile and write it, rounded once to the output's dtype."""
-    merged = combine_tile(bench.method, tile.stack, tile.base, tile.start, job, known)
+    merged = combine_tile(bench.method, tile.stack, tile.base, tile.start, job, known, tile.collected)
     write_tile(bench, step, tile.start, merged)
 
 

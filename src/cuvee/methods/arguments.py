@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cuvee.errors import Fault, UsageError, nearest, number_faults
 from cuvee.methods.job import argument
-from cuvee.types import MethodSpec, Param, vanishes
+from cuvee.types import MethodSpec, Param, rows_of, vanishes
 
 
 def numbers(value: Any) -> Any:
@@ -27,6 +27,7 @@ def check_call(
     names: Sequence[str] | None,
     seed: int,
     tile: int | None,
+    collected: Sequence[Tensor] | None = None,
 ) -> None:
     """Check everything before any arithmetic.
 
@@ -47,7 +48,7 @@ def check_call(
         faults += _zero_sum_faults(spec, settings, len(tensors))
     if names is not None and (len(names) != len(tensors) or not all(isinstance(name, str) for name in names)):
         faults.append(Fault("bad-argument", f"`names` must name {len(tensors)} models; found {list(names)}"))
-    faults += number_faults(seed=seed, tile=tile)
+    faults += [*_collected_faults(spec, tensors, collected), *number_faults(seed=seed, tile=tile)]
     if faults:
         raise UsageError(faults)
 
@@ -79,6 +80,25 @@ def _tensor_faults(everything: Sequence[Any]) -> Iterator[Fault]:
     shapes = {tuple(x.shape) for x in everything}
     if len(shapes) > 1:
         yield Fault("shape-mismatch", f"tensors must have one shape; found {sorted(shapes)}")
+
+
+def _collected_faults(spec: MethodSpec, tensors: Sequence[Any], collected: Sequence[Any] | None) -> Iterator[Fault]:
+    """What was collected must be there for every model, and fit the tensors."""
+    if collected is None:
+        return
+    if spec.collected is None:
+        yield Fault("bad-argument", f"{spec.name} reads nothing that was collected", subject="collected")
+        return
+    if len(collected) != len(tensors) or not all(isinstance(one, Tensor) for one in collected):
+        message = f"`collected` must be {len(tensors)} tensors, one per model; found {len(collected)}"
+        yield Fault("bad-argument", message, subject="collected")
+        return
+    shapes = {tuple(x.shape) for x in tensors if isinstance(x, Tensor)}
+    wanted = {shape if spec.collected == "fisher" else (rows_of(shape)[1],) * 2 for shape in shapes}
+    found = {tuple(one.shape) for one in collected}
+    if found - wanted:
+        message = f"`collected` must have the shape {sorted(wanted)}; found {sorted(found)}"
+        yield Fault("shape-mismatch", message, subject="collected")
 
 
 def _value_faults(spec: MethodSpec, param: Param, given: Any, is_given: bool, models: int) -> Iterator[Fault]:

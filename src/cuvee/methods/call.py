@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,16 @@ from torch import Tensor
 
 from cuvee.methods.arguments import check_call, numbers
 from cuvee.methods.job import Job, Round, argument
-from cuvee.methods.tiles import Tally, combine_tile, findings, mask_keys, stack_of, tile_ranges
+from cuvee.methods.tiles import (
+    Tally,
+    combine_tile,
+    findings,
+    mask_keys,
+    observed,
+    stack_of,
+    survey_of,
+    tile_ranges,
+)
 from cuvee.types import MethodSpec
 
 if TYPE_CHECKING:
@@ -27,6 +37,7 @@ def merge_tensors(
     tensor_name: str = "",
     seed: int = 0,
     tile: int | None = None,
+    collected: Sequence[Tensor] | None = None,
     **settings: Any,
 ) -> Tensor:
     """Merge tensors of one shape in memory.
@@ -40,6 +51,8 @@ def merge_tensors(
         seed: seed of random masks, any integer.
         tile: elements per tile, rounded up to a multiple of 1024; `None` takes the tensor whole. Changes nothing but
             memory.
+        collected: what was collected of each model about this tensor (`cuvee collect`), for methods that read it: for
+            `fisher` of the tensors' shape, for `gram` `[n, n]` with n the entries of a row.
         settings: the method's parameters; per-model ones as one number or one per model (a list, tuple, array or
             tensor); `lambda` is `lambda_`.
 
@@ -57,18 +70,19 @@ def merge_tensors(
         tensor([0.7500, 0.7500])
     """
     tensors = list(tensors)
-    check_call(method.spec, tensors, base, settings, names=names, seed=seed, tile=tile)
+    check_call(method.spec, tensors, base, settings, names=names, seed=seed, tile=tile, collected=collected)
     everything = [*tensors] if base is None else [base, *tensors]
     out = reduce(torch.promote_types, (x.dtype for x in everything))
     work = torch.float64 if out == torch.float64 else torch.float32
     labels = names if names is not None else [str(i) for i in range(len(tensors))]
     first = everything[0]
     bound = bind(method.spec, settings, len(tensors), first.device)
-    job = Job(bound, first.numel(), work, mask_keys(seed, labels, tensor_name))
+    keys, scope = mask_keys(seed, labels, tensor_name), method.spec.scope_for(bound)
+    job = Job(bound, first.numel(), work, keys, tuple(first.shape), scope)
     if not tensors:
         return first.clone()
     flat_base = None if base is None else base.reshape(-1)
-    merged = _merge_flat(method, [x.reshape(-1) for x in tensors], flat_base, job, tile)
+    merged = _merge_flat(method, [x.reshape(-1) for x in tensors], flat_base, job, tile, collected)
     return merged.to(out).reshape(first.shape)
 
 
@@ -89,8 +103,15 @@ def bind(spec: MethodSpec, settings: Mapping[str, Any], models: int, device: tor
     return bound
 
 
-def _merge_flat(method: Method, values: list[Tensor], base: Tensor | None, job: Job, tile: int | None) -> Tensor:
-    ranges = tile_ranges(job.numel, tile)
+def _merge_flat(
+    method: Method,
+    values: list[Tensor],
+    base: Tensor | None,
+    job: Job,
+    tile: int | None,
+    collected: Sequence[Tensor] | None,
+) -> Tensor:
+    ranges = tile_ranges(job.numel, tile, job.grain)
     if not ranges:
         return values[0].to(job.dtype)
 
@@ -102,12 +123,24 @@ def _merge_flat(method: Method, values: list[Tensor], base: Tensor | None, job: 
     def shown(following: Round, known: Any) -> Any:
         tally = Tally()
         for start, stack in stacks():
-            tally.add(following.observe(stack, start, job, known))
+            tally.add(observed(following, stack, start, job, known))
         return tally.total()
 
+    def surveyed(following: Round, known: Any) -> Any:
+        return following.conclude(shown(following, known), job, known)
+
+    job = replace(job, whole=survey_of(method, job, surveyed))
     known = findings(method.measure, job, shown)
-    pieces = [
-        combine_tile(method, stack, None if base is None else base[start : start + stack.shape[1]], start, job, known)
-        for start, stack in stacks()
-    ]
+    pieces = []
+    for start, stack in stacks():
+        stop = start + stack.shape[1]
+        part = None if base is None else base[start:stop]
+        pieces.append(combine_tile(method, stack, part, start, job, known, cut(collected, job, start, stop)))
     return torch.cat(pieces)
+
+
+def cut(collected: Sequence[Tensor] | None, job: Job, start: int, stop: int) -> list[Tensor] | None:
+    """What was collected, of these entries where there is one number for each."""
+    if collected is None:
+        return None
+    return [one.reshape(-1)[start:stop] if tuple(one.shape) == job.shape else one for one in collected]

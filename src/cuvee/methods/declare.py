@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from cuvee.methods.job import Holds, Job, Measure, argument
+from cuvee.methods.job import Holds, Job, Measure, Surveys, argument
 from cuvee.registry import Registry
-from cuvee.types import BaseRule, Cite, MethodSpec, Param, Scope, Space
+from cuvee.types import BaseRule, Cite, Collected, MethodSpec, Param, Scalar, Scope, Space
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,9 +34,12 @@ class Method:
     Attributes:
         spec: the declaration.
         combine: the arithmetic, `(stack, **settings) -> tile`. Where its signature names them it is also given
-            `statistics` (what the last round concluded), `start` (first element of the tile) and `draws` (uniform
-            random numbers in [0, 1), one per entry of the stack).
+            `statistics` (what the last round concluded), `start` (first element of the tile), `draws` (uniform
+            random numbers in [0, 1), one per entry of the stack), `whole` (what the surveys concluded) and `collected`
+            (a list with what was collected of each model, `None` where nothing was). The stack is `[K, n]`; for the
+            scopes `row` and `matrix` stack and draws are `[K, rows, width]`, and the tile may be `[rows, width]`.
         measure: says which pass over the tensor comes next.
+        survey: says which pass over all tensors comes next, before any of them is merged.
         wants: names of the arguments `combine` takes.
         holds: `(elements, tensors read, tile) -> bytes` that the passes hold of one tensor, at most.
     """
@@ -46,6 +49,7 @@ class Method:
     measure: Measure
     wants: frozenset[str] = field(repr=False)
     holds: Holds = field(default=holds_nothing, repr=False)
+    survey: Surveys = field(default=nothing_first, repr=False)
 
     @property
     def name(self) -> str:
@@ -60,7 +64,7 @@ class Method:
 
 
 METHODS: Final[Registry[Method]] = Registry("merge method", "cuvee.methods", code="unknown-method")
-GIVEN: Final = frozenset({"statistics", "start", "draws"})
+GIVEN: Final = frozenset({"statistics", "start", "draws", "whole", "collected"})
 """What the engine gives to a `combine` that names it."""
 
 
@@ -72,7 +76,10 @@ def merge_method(
     models: tuple[int, int | None],
     formula: str,
     params: Sequence[Param] = (),
+    scope_if: Sequence[tuple[str, Scalar, Scope]] = (),
+    collected: Collected | None = None,
     measure: Measure = nothing_first,
+    survey: Surveys = nothing_first,
     holds: Holds = holds_nothing,
     divides_by: str | None = None,
     divides_when: str = "normalize",
@@ -110,7 +117,9 @@ def merge_method(
             laws=tuple(laws),
             cite=tuple(cite),
             differs=tuple(differs),
+            scope_if=tuple(scope_if),
+            collected=collected,
         )
-        return METHODS.register(spec.name, Method(spec, function, measure, wants, holds))
+        return METHODS.register(spec.name, Method(spec, function, measure, wants, holds, survey))
 
     return declare

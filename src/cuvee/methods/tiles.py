@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import reduce
 from operator import add
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from cuvee import tensors as t
 
 if TYPE_CHECKING:
     from cuvee.methods.declare import Method
-    from cuvee.methods.job import AnyMeasure, Job
+    from cuvee.methods.job import AnyMeasure, Job, Round
 
 
 def stack_of(method: Method, values: Sequence[Tensor], base: Tensor | None, dtype: torch.dtype) -> Tensor:
@@ -39,7 +40,38 @@ def stack_of(method: Method, values: Sequence[Tensor], base: Tensor | None, dtyp
     return stack
 
 
-def combine_tile(method: Method, stack: Tensor, base: Tensor | None, start: int, job: Job, known: Any) -> Tensor:
+def shaped(stack: Tensor, job: Job) -> Tensor:
+    """A stack of flat tiles `[K, n]` as the method sees it: `[K, rows, width]` where entries are not enough."""
+    return stack.reshape(len(stack), -1, job.width) if job.scope in ("row", "matrix") else stack
+
+
+def observed(following: Round, stack: Tensor, start: int, job: Job, known: Any) -> Any:
+    """What a pass finds in a flat tile."""
+    return following.observe(shaped(stack, job), start, job, known)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Factorisations and products of matrices give other bytes on other numbers of threads; inside there is one."""
+    before = torch.get_num_threads()
+    try:
+        if before != 1:
+            torch.set_num_threads(1)
+        yield
+    finally:
+        if before != 1:
+            torch.set_num_threads(before)
+
+
+def combine_tile(
+    method: Method,
+    stack: Tensor,
+    base: Tensor | None,
+    start: int,
+    job: Job,
+    known: Any,
+    collected: Sequence[Tensor] | None = None,
+) -> Tensor:
     """The merged tile, `[n]`, in the dtype of the arithmetic, base added for delta methods.
 
     Args:
@@ -49,14 +81,17 @@ def combine_tile(method: Method, stack: Tensor, base: Tensor | None, start: int,
         start: index in the tensor of the tile's first element.
         job: the tensor's settings.
         known: what the last round concluded.
+        collected: what was collected of each model.
     """
-    given: dict[str, Any] = {"statistics": known, "start": start}
+    given: dict[str, Any] = {"statistics": known, "start": start, "whole": job.whole, "collected": collected}
     if "draws" in method.wants:
         stop = start + stack.shape[1]
-        given["draws"] = torch.stack([t.uniform(key, start, stop, stack.device) for key in job.keys])
+        given["draws"] = shaped(torch.stack([t.uniform(key, start, stop, stack.device) for key in job.keys]), job)
     # Rounded before they travel, so that the numbers are the same wherever they go.
     settings = {k: v.to(job.dtype).to(stack.device) if isinstance(v, Tensor) else v for k, v in job.settings.items()}
-    merged = method.combine(stack, **{k: v for k, v in (settings | given).items() if k in method.wants})
+    arguments = {k: v for k, v in (settings | given).items() if k in method.wants}
+    with one_thread() if job.scope == "matrix" else nullcontext():
+        merged = method.combine(shaped(stack, job), **arguments).reshape(-1)
     if method.spec.space == "weight":
         return merged
     assert base is not None
@@ -79,11 +114,34 @@ def findings(measure: AnyMeasure, job: Job, show: Callable[[Any, Any], Any]) -> 
     return known
 
 
-def tile_ranges(numel: int, tile: int | None) -> list[tuple[int, int]]:
-    """Cut `numel` elements into tiles of `tile`, rounded up to whole blocks; one tile when `tile` is `None`."""
+def survey_of(method: Method, job: Job, show: Callable[[Any, Any], Any]) -> Any:
+    """What the surveys of a method conclude, one after the other, over all tensors.
+
+    Args:
+        method: the method.
+        job: the model's job.
+        show: `(round, known) -> what the round concludes of every tensor`, added up.
+    """
+    known: Any = None
+    done = 0
+    while (following := method.survey(job, done, known)) is not None:
+        known = following.conclude(show(following.round, known), job, known)
+        done += 1
+    return known
+
+
+def tile_ranges(numel: int, tile: int | None, grain: int = 1) -> list[tuple[int, int]]:
+    """Cut `numel` elements into tiles of `tile`, rounded up to whole blocks; one tile when `tile` is `None`.
+
+    Args:
+        numel: elements of the tensor.
+        tile: elements of a tile, about.
+        grain: elements that must stay together, from the first on: `Job.grain`.
+    """
     if numel == 0:
         return []
-    step = numel if tile is None else math.ceil(max(1, tile) / t.BLOCK) * t.BLOCK
+    unit = math.lcm(t.BLOCK, grain)
+    step = numel if tile is None else math.ceil(max(1, tile) / unit) * unit
     return [(start, min(start + step, numel)) for start in range(0, numel, step)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from cuvee.checkpoint.protocol import Reader
 from cuvee.errors import CuveeError, Fault, InputError, RecipeError
@@ -15,20 +16,31 @@ from cuvee.planning.model import ModelFacts, Piece, Plan, Step, Tied, copies_in
 from cuvee.planning.parts import parts_of
 from cuvee.planning.sliced import main_stack, range_faults, sliced_slots, stacking_of
 from cuvee.planning.slots import Ground, Opened, Part, Slot, Stacking, whole_slots
+from cuvee.planning.statistics import statistics_faults, statistics_notes
 from cuvee.planning.tying import is_head, ties
+from cuvee.planning.whole import survey_faults
 from cuvee.recipe import not_yet, notes
 from cuvee.recipe.model import ModelEntry, Recipe, Slice
 from cuvee.types import MethodSpec, ModelRef
 
 
 def referenced(recipe: Recipe) -> tuple[ModelRef, ...]:
-    """Every model the recipe names, each once, in the order of mention, the base first."""
+    """All that the recipe reads, each once: models in the order of mention, the base first; then statistics."""
+    return tuple(dict.fromkeys((*_models(recipe), *_statistics(recipe))))
+
+
+def _models(recipe: Recipe) -> tuple[ModelRef, ...]:
     found = [recipe.base_model] if recipe.base_model else []
     for models, slices in _lists(recipe):
         found += [entry.model for entry in models]
         for piece in slices:
             found += [s.model for s in piece.sources] + ([piece.base_model] if piece.base_model else [])
     return tuple(dict.fromkeys(found))
+
+
+def _statistics(recipe: Recipe) -> Iterator[ModelRef]:
+    for models, _ in _lists(recipe):
+        yield from (entry.statistics for entry in models if entry.statistics is not None)
 
 
 def _lists(recipe: Recipe) -> Iterator[tuple[Sequence[ModelEntry], Sequence[Slice]]]:
@@ -52,13 +64,17 @@ def bind(recipe: Recipe, readers: Sequence[Reader], spec: MethodSpec) -> Plan:
     if faults := not_yet(recipe):
         raise RecipeError(faults)
     refs = referenced(recipe)
-    opened = [_opened(ref, reader) for ref, reader in zip(refs, readers, strict=True)]
-    ground = Ground(recipe, opened, {ref: i for i, ref in enumerate(refs)}, spec.base)
+    count = len(_models(recipe))
+    opened = [_opened(ref, reader) for ref, reader in zip(refs[:count], readers[:count], strict=True)]
+    collected = dict(enumerate(readers[count:], start=count))
+    ground = Ground(recipe, opened, {ref: i for i, ref in enumerate(refs)}, spec.base, collected)
+    _raise_if(RecipeError, statistics_faults(ground, spec))
     parts, faults_of_parts = parts_of(ground)
     slots, stackings, recipe_faults = _lay_out(ground, parts)
     _raise_if(RecipeError, [*faults_of_parts, *recipe_faults])
     decisions, faults_of_layers = _decide_all(ground, spec, parts, slots)
     _raise_if(InputError, [*faults_of_layers, *(f for d in decisions for f in d.faults)])
+    _raise_if(RecipeError, survey_faults(spec, [d.step for d in decisions if d.step]))
     return _plan(ground, parts, decisions, stackings, spec)
 
 
@@ -164,15 +180,22 @@ def _plan(
     labelled = [f"{m.ref}: {note}" for m in opened for note in m.reader.notes]
     return Plan(
         recipe=recipe,
-        models=tuple(_facts(m, m.ref == recipe.base_model) for m in opened),
+        models=(*(_facts(m, m.ref == recipe.base_model) for m in opened), *_collected_facts(ground)),
         donor=donor,
         steps=steps,
         tied=tied,
         config_text=config.text,
         config_changes=config.changes,
         side_files=reader.side_files,
-        notes=(*notes(recipe, {spec.name: spec}), *_without_config(opened), *labelled, *config.notes, *fit_notes),
-        read=_bytes_read(opened, steps, tied),
+        notes=(
+            *notes(recipe, {spec.name: spec}),
+            *_without_config(opened),
+            *labelled,
+            *config.notes,
+            *fit_notes,
+            *statistics_notes(spec, steps),
+        ),
+        read=_bytes_read(ground, steps, tied),
         lost=len(counted.lost),
         left_out=len(counted.left_out),
     )
@@ -185,11 +208,12 @@ def _without_config(opened: Sequence[Opened]) -> Iterator[str]:
         yield f"{opened[0].ref} has no config.json, so the output gets none; {having.ref} has one that may fit"
 
 
-def _bytes_read(opened: Sequence[Opened], steps: Sequence[Step], tied: Sequence[Tied]) -> int:
+def _bytes_read(ground: Ground, steps: Sequence[Step], tied: Sequence[Tied]) -> int:
     """Bytes of every input tensor that is read or compared, each counted once."""
-    pieces: set[Piece] = {piece for step in steps for piece in (*step.pieces, *step.must_equal)}
+    pieces: set[Piece] = {piece for step in steps for piece in (*step.pieces, *step.must_equal, *step.collected)}
     pieces |= {piece for pair in copies_in(steps, tied) for piece in pair}
-    return sum(opened[p.model].reader.specs[p.tensor].stored_nbytes for p in pieces)
+    readers = {**{i: model.reader for i, model in enumerate(ground.opened)}, **ground.collected}
+    return sum(readers[p.model].specs[p.tensor].stored_nbytes for p in pieces)
 
 
 def _writes_a_head_of_another(ground: Ground, parts: Sequence[Part], steps: Sequence[Step]) -> bool:
@@ -233,6 +257,13 @@ def _headless(ground: Ground, head: str | None) -> Iterator[Fault]:
 def _is_composed(parts: Sequence[Part]) -> bool:
     """Whether the output is put together from parts of different models."""
     return len(parts) > 1 or any(part.slices for part in parts)
+
+
+def _collected_facts(ground: Ground) -> Iterator[ModelFacts]:
+    refs = {number: ref for ref, number in ground.number.items()}
+    for number, reader in ground.collected.items():
+        model = Opened(refs[number], reader, study(reader.specs, None))
+        yield replace(_facts(model, False), layers={}, parameters=0, is_statistics=True)
 
 
 def _facts(model: Opened, is_base: bool) -> ModelFacts:

@@ -12,6 +12,7 @@ from cuvee.families import is_optional, is_vocabulary, spot_of
 from cuvee.planning.model import Piece, Step, Tied, Value
 from cuvee.planning.settings import settings_for
 from cuvee.planning.slots import Entry, Ground, Slot
+from cuvee.planning.statistics import bytes_beside, collected_of
 from cuvee.planning.tying import copies_of, disagree_on_tying, embedding_of_head, tied_head, with_embeddings_for_heads
 from cuvee.types import DTYPES, MethodSpec, TensorSpec
 
@@ -161,8 +162,11 @@ def _floats(ground: Ground, spec: MethodSpec, slot: Slot, present: Sequence[Entr
         return Decision(Step(out, "copy", (base,), layer=slot.layer, reason="no model besides the base"))
     if _is_copy(spec, resolved.settings):
         return Decision(Step(out, "copy", inputs, layer=slot.layer, reason="passed through"))
-    mask = _mask(ground, slot)
-    return Decision(Step(out, "merge", inputs, base, resolved.settings, work, slot.layer, mask=mask))
+    collected, faults = collected_of(ground, spec, slot, out)
+    step = Step(out, "merge", inputs, base, resolved.settings, work, slot.layer, mask=_mask(ground, slot))
+    scope = spec.scope_for(resolved.settings)
+    beside = bytes_beside(ground, collected, out)
+    return Decision(replace(step, scope=scope, collected=collected, beside=beside), faults=faults)
 
 
 def _is_copy(spec: MethodSpec, settings: Mapping[str, Value]) -> bool:

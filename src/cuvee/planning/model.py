@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from cuvee.checkpoint.protocol import SideFile
 from cuvee.recipe.model import Recipe
-from cuvee.types import ModelRef, Scalar, TensorSpec
+from cuvee.types import ModelRef, Scalar, Scope, TensorSpec, grain_of
 
 Action = Literal["merge", "copy"]
 Value = Scalar | tuple[float, ...]
@@ -38,6 +38,9 @@ class Step:
         mask: name that random masks are drawn for, where it is not the output's own: that of a tensor it is tied to.
         must_equal: tensors that have to hold the same values as the first input, because they cannot be merged.
         copies: tensors that are not read because they repeat one that is, each with the one it repeats.
+        scope: the smallest piece that the method's arithmetic is run on.
+        collected: what was collected of every input's model about this tensor, one for each of `inputs`; or nothing.
+        beside: bytes of that which are read with every tile, whatever its size: matrices.
     """
 
     out: TensorSpec
@@ -51,6 +54,14 @@ class Step:
     mask: str | None = None
     must_equal: tuple[Piece, ...] = ()
     copies: tuple[tuple[Piece, Piece], ...] = ()
+    scope: Scope = "element"
+    collected: tuple[Piece, ...] = ()
+    beside: int = 0
+
+    @property
+    def grain(self) -> int:
+        """Elements that must stay together in a tile."""
+        return grain_of(self.scope, self.out.shape) if self.action == "merge" else 1
 
     @property
     def pieces(self) -> tuple[Piece, ...]:
@@ -69,7 +80,10 @@ class Tied:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What a plan says of one input model; `held` are the bytes that reading it keeps in memory."""
+    """What a plan says of one input: a model, or what was collected of one.
+
+    `held` are the bytes that reading it keeps in memory.
+    """
 
     ref: ModelRef
     label: str
@@ -80,6 +94,7 @@ class ModelFacts:
     layers: Mapping[str, int]
     is_base: bool = False
     held: int = 0
+    is_statistics: bool = False
 
 
 @dataclass(frozen=True, slots=True)

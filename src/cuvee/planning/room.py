@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Final
 from cuvee.errors import Fault, ResourceError
 from cuvee.methods import METHODS
 from cuvee.planning.free import free_memory
-from cuvee.planning.model import Action, Plan
+from cuvee.planning.model import Action, Plan, Step
 
 _MIB: Final = 1 << 20
 DEFAULT_TILE: Final = 1 << 19
@@ -20,11 +21,15 @@ SMALLEST_TILE: Final = 1 << 13
 """Below this a smaller tile saves next to nothing."""
 FIXED_BYTES: Final = 256 * _MIB
 """The interpreter with torch and numba loaded, and a method being compiled; 165 to 235 MiB measured."""
+_ALIGNED: Final = 1024
+"""Elements that tiles are multiples of: `tensors.BLOCK`, which is not asked because that would load torch."""
 _PER_ENTRY: Final = 20
 _PER_ENTRY_OF_DELTAS: Final = 12
 _PER_ENTRY_DRAWN: Final = 14
 """Bytes of buffers per entry and input (and output) of a tile, in float32: of every method in its plain form; more
 for those that work on deltas, and those that draw random numbers. 13, 24 and 31 in all measured."""
+_PER_BYTE_BESIDE: Final = 5
+"""Bytes per byte of a matrix that was collected: read, widened to float64, and solved with."""
 _KEPT_BYTES: Final = 32 * _MIB
 _KEPT_SHARE: Final = 6
 """What the C library keeps of freed memory where it is let (see `execute.heap`): so much, and one part in so many of
@@ -59,7 +64,7 @@ def peak_memory(plan: Plan, workers: Workers, *, keeps: bool = True) -> int:
         workers: how it is carried out.
         keeps: whether the C library may keep freed memory, as it does where no limit is set.
     """
-    coming = _buffers(plan, workers) + held_by_passes(plan, workers)
+    coming = _buffers(plan, workers) + held_by_passes(plan, workers) + _beside(plan, workers)
     kept = _KEPT_BYTES + coming // _KEPT_SHARE if keeps else 0
     return host_memory(plan) + coming + kept
 
@@ -73,15 +78,21 @@ def host_memory(plan: Plan) -> int:
 def _buffers(plan: Plan, workers: Workers) -> int:
     """What the tiles take that are worked on at a time: one per worker."""
     merged = [step for step in plan.steps if step.action == "merge"]
-    widest = max((len(step.pieces) for step in merged), default=1)
-    largest = max((step.out.numel for step in plan.steps), default=0)
+    widest = max((len(step.pieces) + len(step.collected) for step in merged), default=1)
+    largest = max((min(_unit(step, workers.tile), step.out.numel) for step in plan.steps), default=0)
     each = _PER_ENTRY
     if merged and plan.recipe.method in METHODS:
         method = METHODS.get(plan.recipe.method)
         each += _PER_ENTRY_OF_DELTAS if method.spec.space == "delta" else 0
         each += _PER_ENTRY_DRAWN if "draws" in method.wants else 0
     wide = any("float64" in (step.work, step.out.dtype) for step in plan.steps)
-    return workers.threads * min(workers.tile, largest) * each * (widest + 1) * (2 if wide else 1)
+    return workers.threads * largest * each * (widest + 1) * (2 if wide else 1)
+
+
+def _unit(step: Step, tile: int) -> int:
+    """Elements of a tile: whole rows, or all of a matrix, where the method needs them; see `tile_ranges`."""
+    unit = math.lcm(_ALIGNED, step.grain)
+    return -(-tile // unit) * unit
 
 
 def held_by_passes(plan: Plan, workers: Workers) -> int:
@@ -101,6 +112,11 @@ def _of_tensor(plan: Plan, action: Action, numel: int, pieces: int, tile: int) -
     if action == "copy" or plan.recipe.method not in METHODS:
         return tiles
     return tiles + METHODS.get(plan.recipe.method).holds(numel, pieces, tile)
+
+
+def _beside(plan: Plan, workers: Workers) -> int:
+    """What is read with the tiles that are worked on at a time, and its factors and products in float64."""
+    return workers.threads * _PER_BYTE_BESIDE * max((step.beside for step in plan.steps), default=0)
 
 
 def fit_workers(plan: Plan, limit: int | None, threads: int | None = None, tile: int | None = None) -> Workers:

@@ -10,7 +10,7 @@ from cuvee.methods.job import argument
 from cuvee.planning.model import Value
 from cuvee.planning.slots import Entry, Ground, Slot
 from cuvee.recipe.values import resolve
-from cuvee.types import MethodSpec, Param, vanishes
+from cuvee.types import MethodSpec, Param, Scalar, vanishes
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,10 @@ def settings_for(ground: Ground, spec: MethodSpec, slot: Slot) -> Resolved:
 
 def _or_default(
     ground: Ground, param: Param, value: Value | None, tensor: str, entry: Entry | None, faults: list[Fault]
-) -> bool | int | float:
+) -> Scalar:
     """The value, the default, or a fault and a stand-in when there is neither."""
     chosen = param.default if value is None else value
-    if isinstance(chosen, bool | int | float):
+    if isinstance(chosen, bool | int | float | str):
         return chosen
     of_model = f" for model {ground.opened[entry.model].ref}" if entry else ""
     message = f"`{param.name}` is needed{of_model} and no level of the recipe gives it for tensor {tensor}"

@@ -27,13 +27,15 @@ class Opened:
 class Entry:
     """A model's part in one output tensor; the tensor may turn out not to be there.
 
-    `stands_for` is the name of the tensor meant, where a tied embedding stands in for a head.
+    `stands_for` is the name of the tensor meant, where a tied embedding stands in for a head; `statistics` the number
+    of what was collected of the model.
     """
 
     model: int
     tensor: str
     parameters: Parameters = field(default_factory=dict)
     stands_for: str | None = None
+    statistics: int | None = None
 
     @property
     def name(self) -> str:
@@ -88,12 +90,16 @@ class Stacking:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What laying out needs to know: the opened models, their numbers, the base, and how the method treats it."""
+    """What laying out needs to know: the opened models, their numbers, the base, and how the method treats it.
+
+    `collected` holds what was collected of models, by numbers that follow those of the models.
+    """
 
     recipe: Recipe
     opened: Sequence[Opened]
     number: Mapping[ModelRef, int]
     base_rule: BaseRule
+    collected: Mapping[int, Reader] = field(default_factory=dict)
 
     def base_of(self, ref: ModelRef | None) -> int | None:
         """Number of the base model that applies (a slice's own wins), if the method has one."""
@@ -109,15 +115,19 @@ class Ground:
 def whole_slots(ground: Ground, part: Part) -> Iterator[Slot]:
     """One slot for every tensor name that any of the part's models has."""
     base = ground.base_of(None)
-    members = [(ground.number[e.model], e.parameters) for e in part.models]
+    members = [(ground.number[e.model], e.parameters, _statistics_of(ground, e)) for e in part.models]
     appended = ground.recipe.base_model if ground.base_rule == "input" else None
-    if appended is not None and ground.number[appended] not in [m for m, _ in members]:
-        members.append((ground.number[appended], {}))
-    present = [m for m, _ in members] + ([] if base is None else [base])
+    if appended is not None and ground.number[appended] not in [m for m, _, _ in members]:
+        members.append((ground.number[appended], {}, None))
+    present = [m for m, _, _ in members] + ([] if base is None else [base])
     for name in union_of(ground, present, part):
-        entries = tuple(Entry(m, name, p) for m, p in members if m != base)
+        entries = tuple(Entry(m, name, p, statistics=s) for m, p, s in members if m != base)
         layer, t = _position(ground, present, name)
         yield Slot(name, entries, None if base is None else Entry(base, name), ({}, *part.levels), t, layer)
+
+
+def _statistics_of(ground: Ground, entry: ModelEntry) -> int | None:
+    return None if entry.statistics is None else ground.number[entry.statistics]
 
 
 def union_of(ground: Ground, models: Iterable[int], part: Part) -> list[str]:

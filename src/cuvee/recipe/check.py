@@ -72,12 +72,15 @@ def scalar_finding(param: Param, value: Scalar, path: DocumentPath) -> Finding |
     message = f"`{param.name}` should be {param.wanted}, found {described(value)}"
     if not param.has_kind(value):
         return Finding("wrong-type", message, path, _type_hint(param, value), param.name)
-    if param.kind != "bool" and not param.admits(value):  # type: ignore[arg-type]
-        return Finding("out-of-range", message, path, None, param.name)
+    if param.kind != "bool" and not param.admits(value):
+        hint = nearest(value, param.options) if isinstance(value, str) else None
+        return Finding("out-of-range", message, path, hint, param.name)
     return None
 
 
 def _type_hint(param: Param, value: Scalar) -> str | None:
+    if param.kind == "choice":
+        return None
     if isinstance(value, str) and param.kind != "bool":
         try:
             float(value)

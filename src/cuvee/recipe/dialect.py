@@ -69,7 +69,12 @@ class _Builder:
 
     def models(self, data: Mapping[str, Any], at: DocumentPath) -> tuple[ModelEntry, ...]:
         return tuple(
-            ModelEntry(self.model(entry.get("model")) or ModelRef(MISREAD), read_parameters(entry), path)
+            ModelEntry(
+                self.model(entry.get("model")) or ModelRef(MISREAD),
+                read_parameters(entry),
+                path,
+                self.model(entry.get("statistics")),
+            )
             for entry, path in _entries(data, "models", at)
         )
 

@@ -85,5 +85,7 @@ def _scalar(param: Param) -> Schema:
         "exclusiveMinimum" if param.low_open else "minimum": param.low,
         "exclusiveMaximum" if param.high_open else "maximum": param.high,
     }
+    if param.kind == "choice":
+        return {"enum": list(param.options)}
     kind = "number" if param.kind == "float" else "integer"
     return {"type": kind, **{key: bound for key, bound in bounds.items() if bound is not None}}

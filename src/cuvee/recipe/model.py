@@ -38,11 +38,12 @@ Locate = Callable[[DocumentPath], Place | None]
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """One line of `models:`."""
+    """One line of `models:`; `statistics` is what `cuvee collect` found out about the model."""
 
     model: ModelRef
     parameters: Parameters = field(default_factory=dict)
     at: DocumentPath = field(default=(), compare=False)
+    statistics: ModelRef | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,6 +189,10 @@ class ModelItem(Item):
 
     model: Model
     parameters: Parameters = None
+    statistics: Annotated[
+        Annotated[str, AfterValidator(_part)] | None,
+        Field(description="What `cuvee collect` found out about this model, for methods that read it."),
+    ] = None
 
 
 class SourceItem(Item):

@@ -16,7 +16,7 @@ from typing import Final, Literal
 from cuvee.recipe.model import Conditions, Gradient, Parameters, Setting
 from cuvee.types import Scalar
 
-Kind = Literal["float", "int", "bool", "str"]
+Kind = Literal["float", "int", "bool", "choice"]
 
 EVERY_NAME: Final = (None, "", "*")
 """Filters that hold for every tensor."""
@@ -96,7 +96,7 @@ def matching(setting: Setting, tensor_name: str) -> Scalar | Gradient | None:
 
 def _as_kind(value: Scalar, kind: Kind) -> Scalar:
     """The value as its parameter's type: a `1` is 1.0 for a number and true for a switch."""
-    if isinstance(value, str) or kind == "str":
+    if isinstance(value, str) or kind == "choice":
         return value
     if kind == "float":
         return float(value)

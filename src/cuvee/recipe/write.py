@@ -55,7 +55,9 @@ def _trimmed(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _entry(entry: ModelEntry) -> dict[str, Any]:
-    return _trimmed({"model": written_reference(entry.model), "parameters": _parameters(entry.parameters)})
+    statistics = None if entry.statistics is None else written_reference(entry.statistics)
+    own = {"parameters": _parameters(entry.parameters), "statistics": statistics}
+    return _trimmed({"model": written_reference(entry.model), **own})
 
 
 def _slice(piece: Slice) -> dict[str, Any]:

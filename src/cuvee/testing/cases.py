@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cuvee.methods.declare import Method
 from cuvee.methods.job import argument
-from cuvee.types import MethodSpec, Param
+from cuvee.types import MethodSpec, Param, Scalar, rows_of
 
 Spread = Literal["grid", "normal"]
 
@@ -50,6 +50,7 @@ class Case:
         settings: keyword arguments of the method; per-model ones are lists.
         seed: seed of the random masks.
         tensor_name: name of the tensor in its checkpoint.
+        collected: what was collected of each model, or `None`.
     """
 
     tensors: tuple[Tensor, ...]
@@ -58,10 +59,12 @@ class Case:
     settings: Mapping[str, Any]
     seed: int = 0
     tensor_name: str = "layers.0.weight"
+    collected: tuple[Tensor, ...] | None = None
 
     def run(self, method: Method, tile: int | None = None) -> Tensor:
         """Call the method on this case."""
         call: dict[str, Any] = {"seed": self.seed, "names": list(self.names), "tensor_name": self.tensor_name}
+        call["collected"] = None if self.collected is None else list(self.collected)
         return method(list(self.tensors), base=self.base, tile=tile, **call, **self.settings)
 
     def but(self, **changes: Any) -> Case:
@@ -86,7 +89,8 @@ class Case:
         per_model = {argument(p.name) for p in spec.params if p.per_model}
         settings = {k: [v[i] for i in order] if k in per_model else v for k, v in self.settings.items()}
         tensors, names = tuple(self.tensors[i] for i in order), tuple(self.names[i] for i in order)
-        return self.but(tensors=tensors, names=names, settings=settings)
+        collected = None if self.collected is None else tuple(self.collected[i] for i in order)
+        return self.but(tensors=tensors, names=names, settings=settings, collected=collected)
 
     def map(self, function: Any) -> Case:
         """The same case with a function applied to every tensor."""
@@ -117,7 +121,9 @@ def draw(spec: MethodSpec, inputs: Inputs, spread: Spread = "grid", models: int 
     tensors = tuple(_tensor(generator, inputs, spread) for _ in range(count))
     base = _tensor(generator, inputs, spread) if spec.base == "required" else None
     names = tuple(f"model-{i}" for i in range(count))
-    return Case(tensors, base, names, _settings(spec, generator, count), inputs.seed)
+    settings = _settings(spec, generator, count)
+    collected = _collected(spec, generator, tensors)
+    return Case(tensors, base, names, settings, inputs.seed, collected=collected)
 
 
 def switched(spec: MethodSpec, case: Case) -> list[Case]:
@@ -160,6 +166,18 @@ def _tensor(generator: torch.Generator, inputs: Inputs, spread: Spread) -> Tenso
     return torch.randn(shape, generator=generator, dtype=torch.float64).to(inputs.dtype)
 
 
+def _collected(spec: MethodSpec, generator: torch.Generator, tensors: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
+    """A diagonal of positive numbers, or the Gram matrix of more inputs than a row has entries, for each model."""
+    if spec.collected is None:
+        return None
+    if spec.collected == "fisher":
+        drawn = (torch.rand(x.shape, generator=generator, dtype=torch.float64) for x in tensors)
+        return tuple((one + 0.1).float() for one in drawn)
+    width = rows_of(tensors[0].shape)[1]
+    seen = (torch.randn(2 * width + 1, width, generator=generator, dtype=torch.float64) for _ in tensors)
+    return tuple((x.T @ x / len(x)).float() for x in seen)
+
+
 def _settings(spec: MethodSpec, generator: torch.Generator, count: int) -> dict[str, Any]:
     """Weights in eighths, kept fractions in quarters, a value inside the range for whatever else is required."""
     settings: dict[str, Any] = {}
@@ -182,10 +200,12 @@ def _below(generator: torch.Generator, high: int) -> int:
     return int(torch.randint(high, (), generator=generator))
 
 
-def _inside(param: Param) -> bool | int | float:
+def _inside(param: Param) -> Scalar:
     """A value well inside a parameter's range."""
     if param.kind == "bool":
         return True
+    if param.kind == "choice":
+        return param.options[0]
     low = param.low if param.low is not None else (param.high or 0.0) - 1.0
     high = param.high if param.high is not None else low + 1.0
     value = low + 0.375 * (high - low)

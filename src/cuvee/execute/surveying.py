@@ -1,0 +1,71 @@
+"""Looking at all tensors of a plan before any of them is merged, for methods that must know the whole model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import reduce
+from operator import add
+from typing import Any
+
+import torch
+
+from cuvee.execute.single import SINGLE
+from cuvee.execute.work import Bench, read_tile
+from cuvee.methods import Job, Round
+from cuvee.methods.tiles import Tally, observed, survey_of, tile_ranges
+from cuvee.planning.model import Step
+from cuvee.planning.whole import merged_steps
+
+
+def survey(bench: Bench, *, threads: int, tile: int | None) -> Any:
+    """What the surveys of the method conclude; `None` for a method that has none.
+
+    What is read here is hashed and checked when it is read again to be merged.
+
+    Args:
+        bench: the run.
+        threads: workers; each looks at one tensor at a time, so that the result cannot depend on them.
+        tile: elements per tile.
+    """
+    steps = merged_steps(bench.plan.steps)
+    if not steps:
+        return None
+    job = _of_model(bench, steps)
+    if bench.method.survey(job, 0, None) is None:
+        return None
+    SINGLE.enter()
+    try:
+        with ThreadPoolExecutor(threads, "cuvee-survey", initializer=torch.set_num_threads, initargs=(1,)) as pool:
+
+            def shown(following: Round, known: Any) -> Any:
+                return reduce(add, pool.map(lambda step: _concluded(bench, step, following, known, tile), steps))
+
+            return survey_of(bench.method, job, shown)
+    finally:
+        SINGLE.leave()
+
+
+def _of_model(bench: Bench, steps: list[Step]) -> Job:
+    """All tensors as one job."""
+    numel = sum(step.out.numel for step in steps)
+    dtypes = {step.work for step in steps}
+    widest = torch.float64 if "float64" in dtypes else torch.float32
+    return replace(bench.job(steps[0]), numel=numel, shape=(numel,), dtype=widest, keys=())
+
+
+@torch.no_grad()
+def _concluded(bench: Bench, step: Step, following: Round, known: Any, tile: int | None) -> Any:
+    """What a pass concludes of one tensor."""
+    job = bench.job(step)
+    tally = Tally()
+    for partial in _partials(bench, step, following, job, known, tile):
+        tally.add(partial)
+    return following.conclude(tally.total(), job, known)
+
+
+def _partials(bench: Bench, step: Step, following: Round, job: Job, known: Any, tile: int | None) -> Iterator[Any]:
+    for start, stop in tile_ranges(step.out.numel, tile, step.grain):
+        stack = read_tile(bench, step, start, stop, job, first=False).stack
+        yield observed(following, stack, start, job, known)

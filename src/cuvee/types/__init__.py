@@ -1,0 +1,43 @@
+"""Plain facts that every rank may speak of: dtypes, tensor specs, model references, parameter and method declarations.
+
+Standard library only. Everything here is frozen data; behaviour lives elsewhere.
+"""
+
+from cuvee.types.declarations import (
+    BaseRule,
+    Cite,
+    Collected,
+    MethodSpec,
+    Param,
+    Scalar,
+    Scope,
+    Space,
+    grain_of,
+    rows_of,
+    vanishes,
+)
+from cuvee.types.references import STORES, ModelRef, scheme_of, url_fault
+from cuvee.types.tensors import DTYPE_BY_CODE, DTYPES, DType, DTypeKind, TensorSpec
+
+__all__ = [
+    "DTYPES",
+    "DTYPE_BY_CODE",
+    "STORES",
+    "BaseRule",
+    "Cite",
+    "Collected",
+    "DType",
+    "DTypeKind",
+    "MethodSpec",
+    "ModelRef",
+    "Param",
+    "Scalar",
+    "Scope",
+    "Space",
+    "TensorSpec",
+    "grain_of",
+    "rows_of",
+    "scheme_of",
+    "url_fault",
+    "vanishes",
+]
