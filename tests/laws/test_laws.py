@@ -34,6 +34,7 @@ def test_the_laws_have_the_names_methods_use():
         "endpoints",
         "symmetry",
         "scale-equivariance",
+        "length",
         "seed",
         "names",
         "finite",

@@ -8,8 +8,16 @@ from cuvee.methods import dare_linear as _dare_linear
 from cuvee.methods import dare_ties as _dare_ties
 from cuvee.methods import della as _della
 from cuvee.methods import della_linear as _della_linear
+from cuvee.methods import karcher as _karcher
 from cuvee.methods import linear as _linear
+from cuvee.methods import model_stock as _model_stock
+from cuvee.methods import multislerp as _multislerp
+from cuvee.methods import nearswap as _nearswap
+from cuvee.methods import nuslerp as _nuslerp
 from cuvee.methods import passthrough as _passthrough
+from cuvee.methods import ram as _ram
+from cuvee.methods import ramplus_tl as _ramplus_tl
+from cuvee.methods import sce as _sce
 from cuvee.methods import slerp as _slerp
 from cuvee.methods import task_arithmetic as _task_arithmetic
 from cuvee.methods import ties as _ties
@@ -20,8 +28,23 @@ from cuvee.types import MethodSpec
 __all__ = ["METHODS", "Job", "Method", "Round", "get", "merge_method", "names", "specs"]
 
 _BUILT_IN = (
-    *(_linear, _slerp, _task_arithmetic, _ties, _dare_linear, _dare_ties, _passthrough),
-    *(_della, _della_linear),
+    _linear,
+    _slerp,
+    _nuslerp,
+    _multislerp,
+    _karcher,
+    _task_arithmetic,
+    _ties,
+    _dare_linear,
+    _dare_ties,
+    _della_linear,
+    _della,
+    _sce,
+    _ram,
+    _ramplus_tl,
+    _model_stock,
+    _nearswap,
+    _passthrough,
 )
 
 

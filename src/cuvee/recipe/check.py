@@ -139,7 +139,7 @@ def _zero_sum(group: Group, spec: MethodSpec) -> Iterator[Finding]:
     known = [weight for weight, _ in weights if weight is not None]
     if weights and len(known) == len(weights) and vanishes(known):
         message = f"the values of `{spec.divides_by}` should not sum to 0: {spec.name} divides by their sum"
-        hint = "change one, or set `normalize: false`" if spec.param("normalize") else "change one"
+        hint = f"change one, or set `{spec.divides_when}: false`" if spec.param(spec.divides_when) else "change one"
         yield Finding("zero-weight-sum", message, weights[0][1], hint, spec.divides_by)
 
 
@@ -157,11 +157,11 @@ def _weight(spec: MethodSpec, member: Member, group: Group) -> tuple[float | Non
 
 
 def _is_divided(spec: MethodSpec, group: Group) -> bool:
-    """Whether the division surely takes place: a `normalize` that is not one plain value may be off somewhere."""
-    param = spec.param("normalize")
+    """Whether the division surely takes place: a switch that is not one plain value may be off somewhere."""
+    param = spec.param(spec.divides_when)
     if spec.divides_by is None or param is None:
         return spec.divides_by is not None
-    given = [level.parameters["normalize"] for level in group.levels if "normalize" in level.parameters]
+    given = [level.parameters[param.name] for level in group.levels if param.name in level.parameters]
     value = given[0] if given else param.default
     return isinstance(value, bool | int | float) and bool(value)
 

@@ -9,29 +9,41 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cuvee.tensors.affine import per_model, total_weight, weighted_sum
+    from cuvee.tensors.affine import combine_from_base, less_base, per_model, total_weight, weighted_sum
     from cuvee.tensors.blocks import BLOCK, Blocks, Counts, block_sums
-    from cuvee.tensors.consensus import agreeing_weight, agreement
-    from cuvee.tensors.geometry import gram, gram_blocks, slerp_coefficients
+    from cuvee.tensors.consensus import agreeing_weight, agreement, spread
+    from cuvee.tensors.geometry import gram, gram_blocks, slerp_coefficients, square_blocks
     from cuvee.tensors.random import stream_key, uniform
     from cuvee.tensors.rounding import round_to
     from cuvee.tensors.sparsify import (
         Cut,
+        cut_margin,
         digit_counts,
         digit_width,
         digits_in,
         edges_of,
         equal_counts,
+        keep_above,
         keep_below,
         keep_drawn,
         keep_largest,
         keep_probabilities,
+        keep_where,
         magnitude_bits,
         magnitude_from_bits,
         next_digit,
     )
+    from cuvee.tensors.sphere import (
+        arc_coefficients,
+        directions_of,
+        karcher_coefficients,
+        multislerp_coefficients,
+        stock_ratio,
+    )
 
 _HOME = {
+    "combine_from_base": "affine",
+    "less_base": "affine",
     "per_model": "affine",
     "total_weight": "affine",
     "weighted_sum": "affine",
@@ -41,25 +53,35 @@ _HOME = {
     "block_sums": "blocks",
     "agreement": "consensus",
     "agreeing_weight": "consensus",
+    "spread": "consensus",
     "gram": "geometry",
     "gram_blocks": "geometry",
     "slerp_coefficients": "geometry",
+    "square_blocks": "geometry",
     "stream_key": "random",
     "uniform": "random",
     "round_to": "rounding",
     "Cut": "sparsify",
+    "cut_margin": "sparsify",
     "digit_counts": "sparsify",
     "digit_width": "sparsify",
     "digits_in": "sparsify",
     "edges_of": "sparsify",
     "equal_counts": "sparsify",
     "keep_below": "sparsify",
+    "keep_above": "sparsify",
     "keep_drawn": "sparsify",
     "keep_probabilities": "sparsify",
     "keep_largest": "sparsify",
+    "keep_where": "sparsify",
     "magnitude_bits": "sparsify",
     "magnitude_from_bits": "sparsify",
     "next_digit": "sparsify",
+    "arc_coefficients": "sphere",
+    "directions_of": "sphere",
+    "karcher_coefficients": "sphere",
+    "multislerp_coefficients": "sphere",
+    "stock_ratio": "sphere",
 }
 
 __all__ = [
@@ -69,24 +91,36 @@ __all__ = [
     "Cut",
     "agreeing_weight",
     "agreement",
+    "arc_coefficients",
     "block_sums",
+    "combine_from_base",
+    "cut_margin",
     "digit_counts",
     "digit_width",
     "digits_in",
+    "directions_of",
     "edges_of",
     "equal_counts",
     "gram",
     "gram_blocks",
+    "karcher_coefficients",
+    "keep_above",
     "keep_below",
     "keep_drawn",
     "keep_largest",
     "keep_probabilities",
+    "keep_where",
+    "less_base",
     "magnitude_bits",
     "magnitude_from_bits",
+    "multislerp_coefficients",
     "next_digit",
     "per_model",
     "round_to",
     "slerp_coefficients",
+    "spread",
+    "square_blocks",
+    "stock_ratio",
     "stream_key",
     "total_weight",
     "uniform",

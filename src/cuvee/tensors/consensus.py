@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
 
 from cuvee.tensors.affine import weighted_sum
+
+_SLICE = 1 << 16
 
 
 def agreement(weighted: Tensor) -> Tensor:
@@ -24,8 +29,30 @@ def agreement(weighted: Tensor) -> Tensor:
     return weighted.sign().mul_(elected).clamp_(min=0)
 
 
-def agreeing_weight(weights: Tensor, agrees: Tensor) -> Tensor:
+def agreeing_weight(weights: Tensor | Sequence[float], agrees: Tensor) -> Tensor:
     """Σ of the weights of the models that agree, per entry, `[n]`; 1 where none does, so that it can divide."""
     total = weighted_sum(agrees, weights)
     is_zero = 1 - total.sign().abs_()
     return total + is_zero
+
+
+def spread(stack: Tensor) -> Tensor:
+    """K times the standard deviation of the models, entry by entry, `[1, n]`, rounded to the dtype of the stack.
+
+    K² σ² = K Σ (xᵢ − x₁)² − (Σ (xᵢ − x₁))², in float64: exactly 0 where all models are equal, with no more cancellation
+    than K can cause, and exact where the models are on a coarse grid, so that equal variances come out equal. The root
+    has the size of the entries, which their square may not have in float32.
+
+    Args:
+        stack: `[K, n]`.
+    """
+    pieces = [_spread(stack[:, at : at + _SLICE]) for at in range(0, stack.shape[1], _SLICE)]
+    return torch.cat(pieces).unsqueeze(0)
+
+
+def _spread(stack: Tensor) -> Tensor:
+    """The same of a slice that stays in the cache, `[n]`."""
+    apart = stack.double() - stack[0].double()
+    ones = [1.0] * len(stack)
+    varied = weighted_sum(apart * apart, ones) * len(stack) - weighted_sum(apart, ones).square()
+    return varied.clamp_(min=0).sqrt_().to(stack.dtype)

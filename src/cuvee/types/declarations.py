@@ -23,7 +23,8 @@ class Param:
 
     `low` and `high` are bounds (`None` = unbounded), closed unless `low_open` / `high_open`; `options` are the texts
     that a `choice` may be. A parameter without default is required. `ignored` marks one that is accepted for another
-    tool's recipes and changes nothing.
+    tool's recipes and changes nothing. `scales` marks one that is measured in units of the weights: larger weights ask
+    for a larger value.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Param:
     high_open: bool = False
     ignored: bool = False
     options: tuple[str, ...] = ()
+    scales: bool = False
 
     @property
     def range(self) -> str:
@@ -105,8 +107,8 @@ class MethodSpec:
         base: `required`, `optional`, or `input` (a base model not listed among the models counts as one more model).
         models: fewest and most models besides the base (`None` = no limit); where `base` is `input`, all models.
         params: the parameters, in the order they are explained.
-        divides_by: name of the per-model parameter whose sum is a divisor, or `None`; where the method has a parameter
-            `normalize`, only when that is on.
+        divides_by: name of the per-model parameter whose sum is a divisor, or `None`.
+        divides_when: name of the switch that turns the division on; a method without such a parameter always divides.
         copies_when: values of per-model parameters at which the only model is the result, so that it can be copied.
         laws: names of the laws of `cuvee.testing.laws` that hold.
         cite: the sources.
@@ -122,6 +124,7 @@ class MethodSpec:
     models: tuple[int, int | None]
     params: tuple[Param, ...] = ()
     divides_by: str | None = None
+    divides_when: str = "normalize"
     copies_when: Mapping[str, float] | None = None
     laws: tuple[str, ...] = ()
     cite: tuple[Cite, ...] = ()

@@ -1,0 +1,65 @@
+"""Model Stock: from the base towards the mean of the models, as far as the angle between their deltas says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cuvee import tensors
+from cuvee.methods.declare import merge_method
+from cuvee.methods.job import Job, Round, inner_products_held
+from cuvee.types import Cite
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cuvee.tensors import Blocks
+
+
+def inner_products(deltas: Tensor, start: int, _job: Job, _known: Any) -> Blocks:
+    """δᵢ·δⱼ of a tile."""
+    return tensors.gram_blocks(deltas, start)
+
+
+def ratio(total: Blocks, _job: Job, _known: Any) -> float:
+    """How far to go, from the angles between the whole deltas."""
+    return tensors.stock_ratio(total.total())
+
+
+def angles_first(_job: Job, done: int, _known: Any) -> Round | None:
+    """One pass for the angles."""
+    return Round(inner_products, ratio) if done == 0 else None
+
+
+@merge_method(
+    space="delta",
+    scope="element",
+    base="required",
+    models=(2, None),
+    formula="c = mean of cos ∠(δᵢ, δⱼ) over all pairs i < j, over the whole tensor\n"
+    "t = N c / (1 + (N−1) c);   0 where 1 + (N−1) c ≤ 10⁻⁶\n"
+    "y = b + t · Σ δᵢ / N",
+    measure=angles_first,
+    holds=inner_products_held,
+    laws=("copies", "permutation", "tiles", "scale-equivariance", "seed", "finite"),
+    cite=(Cite("Jang et al. 2024, Model Stock: all we need is just a few fine-tuned models", arxiv="2403.19522"),),
+    differs=(
+        "As in mergekit, the models are all merged at once and each pair has its own angle, of which the mean is "
+        "taken; the paper merges while it trains and takes one angle for all.",
+        "As in mergekit, deltas that point away from each other on average give a negative t, which leads away "
+        "from the mean; the paper knows angles below 90° only.",
+        "mergekit divides by no less than 1e-6 where it takes a cosine, so that faint deltas count as orthogonal "
+        "and the base comes out; here only a delta of zeros does.",
+        "Cosines are summed in float64; mergekit sums in the dtype of the models.",
+    ),
+)
+def model_stock(deltas: Tensor, statistics: float) -> Tensor:
+    """Go from the base towards the mean of the models by the ratio of eq. 4 of the paper, tensor by tensor.
+
+    Args:
+        deltas: `[N, n]`, model minus base.
+        statistics: the ratio t.
+
+    Returns:
+        The merged delta, `[n]`.
+    """
+    return tensors.weighted_sum(deltas, [1.0] * len(deltas)) * (statistics / len(deltas))
