@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from cuvee import tensors
@@ -25,9 +26,9 @@ def inner_products(stack: Tensor, start: int, job: Job, _known: Any) -> Blocks:
 
 def coefficients(total: Blocks, job: Job, _known: Any) -> tuple[float, ...]:
     """What every model is multiplied with."""
-    weight = job.settings["weight"]
-    shares = weight / tensors.total_weight(weight) if job.settings["normalize_weights"] else weight
-    return tensors.multislerp_coefficients(total.total(), shares.tolist())
+    weights = job.settings["weight"].tolist()
+    divisor = math.fsum(weights) if job.settings["normalize_weights"] else 1.0
+    return tensors.multislerp_coefficients(total.total(), [w / divisor for w in weights])
 
 
 def angles_first(_job: Job, done: int, _known: Any) -> Round | None:

@@ -53,4 +53,6 @@ def nearswap(models: Tensor, t: float) -> Tensor:
         `[n]`.
     """
     base, other = models
-    return other.clamp(base - t, base + t)
+    apart = other - base
+    # The excess is taken off rather than the rest added to the base, so that what is near enough stays to the bit.
+    return other - (apart - apart.clamp(-t, t))

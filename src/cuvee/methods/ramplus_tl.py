@@ -20,20 +20,18 @@ ALPHA = Param("alpha", "float", "overlap that counts at most", default=0.2, low=
 
 
 def count_changes(deltas: Tensor, _start: int, job: Job, _known: Any) -> Counts:
-    """Entries of a tile that every model changed: alone, and together with others, `[2, K]`."""
+    """How many entries of a tile every model left, changed alone, and changed together with others, `[K, 3]`."""
     import torch
 
     kept = tensors.keep_above(deltas, job.settings["epsilon"])
-    mine, alone = kept.sign().abs_(), only_one(changes(kept))
-    counts = [(mine * alone).sum(1, dtype=torch.float64), (mine * (1 - alone)).sum(1, dtype=torch.float64)]
-    return tensors.Counts(torch.stack(counts).long())
+    kinds = kept.sign().abs_() * changes(kept).clamp_(max=2)
+    return tensors.Counts(torch.stack([torch.bincount(row, minlength=3) for row in kinds.long()]))
 
 
 def gains(total: Counts, job: Job, _known: Any) -> tuple[float, ...]:
     """λ − 1 of every model; 0 where there is no lone change to be strengthened."""
     r, alpha = job.settings["r"], job.settings["alpha"]
-    pairs = zip(*total.values.tolist(), strict=True)
-    return tuple(r * min(shared / lone, alpha) if lone else 0.0 for lone, shared in pairs)
+    return tuple(r * min(shared / lone, alpha) if lone else 0.0 for _, lone, shared in total.values.tolist())
 
 
 def overlap_first(_job: Job, done: int, _known: Any) -> Round | None:

@@ -56,13 +56,15 @@ def select(deltas: Tensor, cut: Cut | None, start: int) -> Tensor:
 
 
 def _count_varied(deltas: Tensor, _start: int, _job: Job, _known: Any) -> Counts:
-    """Entries on which the models differ, `[1]`."""
-    return tensors.Counts(tensors.magnitude_bits(tensors.spread(deltas)).clamp_(max=1).sum(1))
+    """Entries on which the models agree, and on which they differ, `[2]`."""
+    import torch
+
+    return tensors.Counts(torch.bincount(tensors.magnitude_bits(tensors.spread(deltas))[0].clamp_(max=1), minlength=2))
 
 
 def _wanted(total: Counts, job: Job, _known: Any) -> Prefix | Cut:
     """How many of them are kept; where that is none, the cut above everything."""
-    kept = int(job.settings["select_topk"] * int(total.values))
+    kept = int(job.settings["select_topk"] * int(total.values[1]))
     if kept == 0:
         return tensors.Cut(total.values.new_full((1,), math.inf, dtype=job.dtype))
     return Prefix(total.values.new_full((1,), kept))

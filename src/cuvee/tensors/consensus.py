@@ -54,5 +54,6 @@ def _spread(stack: Tensor) -> Tensor:
     """The same of a slice that stays in the cache, `[n]`."""
     apart = stack.double() - stack[0].double()
     ones = [1.0] * len(stack)
-    varied = weighted_sum(apart * apart, ones) * len(stack) - weighted_sum(apart, ones).square()
+    total = weighted_sum(apart, ones)
+    varied = weighted_sum(apart * apart, ones) * len(stack) - total * total
     return varied.clamp_(min=0).sqrt_().to(stack.dtype)

@@ -13,6 +13,7 @@ import torch
 from cuvee import methods
 from cuvee.methods import Job
 from cuvee.methods.call import bind
+from cuvee.methods.sce import Calculated
 from cuvee.methods.ties import Trim, _l1_norms
 from cuvee.methods.tiles import combine_tile, stack_of
 from cuvee.tensors import Cut, round_to, total_weight
@@ -27,10 +28,24 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "dare_ties": {"weight": [0.5, 0.5], "density": 0.5},
     "slerp": {"t": 0.3},
     "passthrough": {"scale": [0.5]},
+    "nuslerp": {"weight": [0.5, 0.5]},
+    "multislerp": {"weight": [0.5, 0.5]},
+    "karcher": {"weight": [0.5, 0.5]},
+    "sce": {"select_topk": 0.5},
+    "ram": {},
+    "ramplus_tl": {},
+    "model_stock": {},
+    "nearswap": {"t": 0.1},
 }
 KNOWN: dict[str, Any] = {
     "ties": lambda: Trim(Cut(torch.ones(2), ((0, 3), (1, 2))), torch.ones(2)),
     "slerp": lambda: (0.3, 0.7),
+    "nuslerp": lambda: (0.3, 0.7),
+    "multislerp": lambda: (0.3, 0.7),
+    "karcher": lambda: (0.3, 0.7),
+    "sce": lambda: Calculated(Cut(torch.ones(1), ((0, 3),)), (0.3, 0.7)),
+    "ramplus_tl": lambda: (0.01, 0.02),
+    "model_stock": lambda: 0.4,
 }
 
 
