@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from cuvee.methods import breadcrumbs as _breadcrumbs
+from cuvee.methods import breadcrumbs_ties as _breadcrumbs_ties
+from cuvee.methods import compose as _compose
 from cuvee.methods import dare_linear as _dare_linear
 from cuvee.methods import dare_ties as _dare_ties
 from cuvee.methods import della as _della
@@ -21,6 +24,7 @@ from cuvee.methods import sce as _sce
 from cuvee.methods import slerp as _slerp
 from cuvee.methods import task_arithmetic as _task_arithmetic
 from cuvee.methods import ties as _ties
+from cuvee.methods import ties_global as _ties_global
 from cuvee.methods.declare import METHODS, Method, merge_method
 from cuvee.methods.job import Job, Round
 from cuvee.types import MethodSpec
@@ -39,6 +43,10 @@ _BUILT_IN = (
     _dare_ties,
     _della_linear,
     _della,
+    _breadcrumbs,
+    _breadcrumbs_ties,
+    _ties_global,
+    _compose,
     _sce,
     _ram,
     _ramplus_tl,

@@ -129,10 +129,9 @@ def _rule_faults(spec: MethodSpec, settings: Mapping[str, Any], models: int) -> 
 
 def _zero_sum_faults(spec: MethodSpec, settings: Mapping[str, Any], models: int) -> Iterator[Fault]:
     """The weights must not cancel where the result is divided by their sum."""
-    switch = spec.param(spec.divides_when)
-    divides = switch is None or bool(settings.get(switch.name, switch.default))
-    if spec.divides_by is None or not models or not divides:
+    if spec.divides_by is None or not models or not spec.divides(settings):
         return
+    switch = spec.param(spec.divides_when)
     param = spec.param(spec.divides_by)
     value = numbers(settings.get(spec.divides_by, param.default if param else None))
     weights = [float(v) for v in (value if isinstance(value, list) else [value] * models)]

@@ -64,7 +64,7 @@ def _or_default(
 def _zero_sum(spec: MethodSpec, slot: Slot, values: Mapping[str, Value]) -> Iterator[Fault]:
     """The sum of weights must not vanish where it is a divisor."""
     weights = values.get(spec.divides_by) if spec.divides_by else None
-    if not isinstance(weights, tuple) or not weights or not values.get(spec.divides_when, True):
+    if not isinstance(weights, tuple) or not weights or not spec.divides(values):
         return
     if vanishes(weights):
         message = f"the weights of {slot.name} sum to 0 ({', '.join(f'{w:g}' for w in weights)}) and are divided by"

@@ -158,12 +158,16 @@ def _weight(spec: MethodSpec, member: Member, group: Group) -> tuple[float | Non
 
 def _is_divided(spec: MethodSpec, group: Group) -> bool:
     """Whether the division surely takes place: a switch that is not one plain value may be off somewhere."""
-    param = spec.param(spec.divides_when)
-    if spec.divides_by is None or param is None:
-        return spec.divides_by is not None
+    switches = [p for name in (spec.divides_when, *spec.divides_if) if (p := spec.param(name)) is not None]
+    values = {switch.name: _plain(switch, group) for switch in switches}
+    return None not in values.values() and spec.divides(values)
+
+
+def _plain(param: Param, group: Group) -> Scalar | None:
+    """The value of a shared parameter where it is one plain value."""
     given = [level.parameters[param.name] for level in group.levels if param.name in level.parameters]
     value = given[0] if given else param.default
-    return isinstance(value, bool | int | float) and bool(value)
+    return value if isinstance(value, bool | int | float | str) else None
 
 
 def notes_on(recipe: Recipe, spec: MethodSpec) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cuvee.tensors.blocks import BLOCK, Blocks, Counts, block_sums
     from cuvee.tensors.consensus import agreeing_weight, agreement, spread
     from cuvee.tensors.geometry import gram, gram_blocks, slerp_coefficients, square_blocks
-    from cuvee.tensors.random import stream_key, uniform
+    from cuvee.tensors.random import stream_key, uniform, uniform_like
     from cuvee.tensors.rounding import round_to
     from cuvee.tensors.sparsify import (
         Cut,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         equal_counts,
         keep_above,
         keep_below,
+        keep_between,
         keep_drawn,
         keep_largest,
         keep_probabilities,
@@ -60,6 +61,7 @@ _HOME = {
     "square_blocks": "geometry",
     "stream_key": "random",
     "uniform": "random",
+    "uniform_like": "random",
     "round_to": "rounding",
     "Cut": "sparsify",
     "cut_margin": "sparsify",
@@ -69,6 +71,7 @@ _HOME = {
     "edges_of": "sparsify",
     "equal_counts": "sparsify",
     "keep_below": "sparsify",
+    "keep_between": "sparsify",
     "keep_above": "sparsify",
     "keep_drawn": "sparsify",
     "keep_probabilities": "sparsify",
@@ -106,6 +109,7 @@ __all__ = [
     "karcher_coefficients",
     "keep_above",
     "keep_below",
+    "keep_between",
     "keep_drawn",
     "keep_largest",
     "keep_probabilities",
@@ -124,6 +128,7 @@ __all__ = [
     "stream_key",
     "total_weight",
     "uniform",
+    "uniform_like",
     "weighted_sum",
 ]
 

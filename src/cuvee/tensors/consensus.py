@@ -12,20 +12,21 @@ from cuvee.tensors.affine import weighted_sum
 _SLICE = 1 << 16
 
 
-def agreement(weighted: Tensor) -> Tensor:
+def agreement(weighted: Tensor, votes: Tensor | None = None) -> Tensor:
     """Mark the entries whose sign is the elected one.
 
-    γ = +1 where Σᵢ Dᵢ ≥ 0, else −1; entry i agrees when sign(Dᵢ) = γ. Zeros never agree.
+    γ = +1 where Σᵢ vᵢ ≥ 0, else −1; entry i agrees when sign(Dᵢ) = γ. Zeros never agree.
 
     Args:
         weighted: weighted deltas D, `[K, n]`.
+        votes: v, `[K, n]`; the weighted deltas themselves where nothing else is given.
 
     Returns:
         `[K, n]` of 0 and 1 in the dtype of `weighted`.
     """
     # Signs are multiplied rather than compared: torch compares one entry at a time, and multiplies sixteen.
     ones = weighted.new_ones(len(weighted))
-    elected = weighted_sum(weighted, ones).sign().add_(0.5).sign_()
+    elected = weighted_sum(weighted if votes is None else votes, ones).sign().add_(0.5).sign_()
     return weighted.sign().mul_(elected).clamp_(min=0)
 
 

@@ -60,6 +60,21 @@ def cut_margin(values: Tensor, cut: Cut, start: int) -> Tensor:
     return margin
 
 
+def keep_between(deltas: Tensor, cut: Cut, start: int) -> Tensor:
+    """Zero every entry below the first K cuts, and every entry that is not below the other K.
+
+    Args:
+        deltas: `[K, n]`, a tile.
+        cut: of 2K rows, the deltas twice.
+        start: index in the tensor of the tile's first element, a multiple of `BLOCK`.
+
+    Returns:
+        `[K, n]`.
+    """
+    low, high = cut_margin(deltas.repeat(2, 1), cut, start).chunk(2)
+    return keep_where(deltas, low | ~high)  # the sign of the first where that is −, of the second turned round
+
+
 def keep_above(deltas: Tensor, limit: float) -> Tensor:
     """Zero every entry whose magnitude is not above a limit, rounded to the dtype of the deltas."""
     return keep_where(deltas, magnitude_bits(deltas) - magnitude_bits(deltas.new_tensor(limit)) - 1)

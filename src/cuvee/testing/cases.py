@@ -24,8 +24,8 @@ NEUTRAL: Final[Mapping[str, Any]] = {"weight": 1.0, "density": 1.0, "select_topk
 """Parameter values under which a method is expected to change nothing."""
 
 _THINNED: Final[Mapping[str, tuple[str, ...]]] = {
-    "task_arithmetic": ("dare_linear", "della_linear"),
-    "ties": ("dare_ties", "della"),
+    "task_arithmetic": ("dare_linear", "della_linear", "breadcrumbs"),
+    "ties": ("dare_ties", "della", "breadcrumbs_ties", "compose"),
     "dare_ties": ("ties",),
 }
 WITHOUT_SPARSIFIER: Final = {thinned: plain for plain, all_of in _THINNED.items() for thinned in all_of}
@@ -141,8 +141,8 @@ def switched(spec: MethodSpec, case: Case) -> list[Case]:
 
 
 def is_random(method: Method) -> bool:
-    """Whether the method draws random numbers."""
-    return "draws" in method.wants
+    """Whether the method draws random numbers, by its defaults."""
+    return "draws" in method.wants and method.spec.draws({})
 
 
 def recover_mask(method: Method, shape: Sequence[int], density: float, **key: Any) -> Tensor:

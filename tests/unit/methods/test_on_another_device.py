@@ -5,6 +5,7 @@ With the processor as the device such a mistake could not show. What needs data 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ import torch
 from cuvee import methods
 from cuvee.methods import Job
 from cuvee.methods.call import bind
+from cuvee.methods.gain import Trim
 from cuvee.methods.sce import Calculated
-from cuvee.methods.ties import Trim, _l1_norms
+from cuvee.methods.ties import gain_first
 from cuvee.methods.tiles import combine_tile, stack_of
 from cuvee.tensors import Cut, round_to, total_weight
 from cuvee.tensors.moving import moved
@@ -80,7 +82,9 @@ def test_the_passes_that_need_no_data() -> None:
     assert sums.parts[1].device == THERE
     chosen, stack, _, job = tile("ties", torch.float32)
     cut = moved(Cut(torch.ones(2), ((0, 3), (1, 2))), THERE)
-    assert _l1_norms(stack, 1024, job, cut).parts[1].device == THERE
+    following = gain_first(replace(job, settings=job.settings | {"rescale": True}), cut)
+    assert following is not None
+    assert following.observe(stack, 1024, job, cut).parts[1].device == THERE
 
 
 def test_every_method_is_tried() -> None:
