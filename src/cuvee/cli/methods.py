@@ -69,7 +69,7 @@ def explanation(spec: MethodSpec) -> Iterator[RenderableType]:
     """What a method means, from its declaration."""
     yield f"{spec.name} — {spec.summary}"
     yield ""
-    yield textwrap.indent(spec.formula, "    ")
+    yield from textwrap.indent(spec.formula, "    ").splitlines()
     yield ""
     yield facts([("works on", _SPACES[spec.space]), ("models", _models(spec)), ("base", _base(spec))])
     yield ""

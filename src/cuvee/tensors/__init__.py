@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cuvee.tensors.affine import combine_from_base, less_base, per_model, total_weight, weighted_sum
-    from cuvee.tensors.blocks import BLOCK, Blocks, Counts, block_sums
+    from cuvee.tensors.blocks import BLOCK, Blocks, Counts, Extremes, block_sums
     from cuvee.tensors.consensus import agreeing_weight, agreement, spread
+    from cuvee.tensors.distances import Addends, apart_blocks, krum_order, median_coefficients
+    from cuvee.tensors.elementary import exp, tanh
     from cuvee.tensors.geometry import gram, gram_blocks, slerp_coefficients, square_blocks
+    from cuvee.tensors.order import largest_magnitude, sorted_models, users_of
     from cuvee.tensors.random import stream_key, uniform, uniform_like
     from cuvee.tensors.rounding import round_to
     from cuvee.tensors.sparsify import (
@@ -59,6 +62,16 @@ _HOME = {
     "gram_blocks": "geometry",
     "slerp_coefficients": "geometry",
     "square_blocks": "geometry",
+    "sorted_models": "order",
+    "largest_magnitude": "order",
+    "users_of": "order",
+    "Addends": "distances",
+    "apart_blocks": "distances",
+    "krum_order": "distances",
+    "median_coefficients": "distances",
+    "exp": "elementary",
+    "tanh": "elementary",
+    "Extremes": "blocks",
     "stream_key": "random",
     "uniform": "random",
     "uniform_like": "random",
@@ -89,11 +102,14 @@ _HOME = {
 
 __all__ = [
     "BLOCK",
+    "Addends",
     "Blocks",
     "Counts",
     "Cut",
+    "Extremes",
     "agreeing_weight",
     "agreement",
+    "apart_blocks",
     "arc_coefficients",
     "block_sums",
     "combine_from_base",
@@ -104,6 +120,7 @@ __all__ = [
     "directions_of",
     "edges_of",
     "equal_counts",
+    "exp",
     "gram",
     "gram_blocks",
     "karcher_coefficients",
@@ -114,21 +131,27 @@ __all__ = [
     "keep_largest",
     "keep_probabilities",
     "keep_where",
+    "krum_order",
+    "largest_magnitude",
     "less_base",
     "magnitude_bits",
     "magnitude_from_bits",
+    "median_coefficients",
     "multislerp_coefficients",
     "next_digit",
     "per_model",
     "round_to",
     "slerp_coefficients",
+    "sorted_models",
     "spread",
     "square_blocks",
     "stock_ratio",
     "stream_key",
+    "tanh",
     "total_weight",
     "uniform",
     "uniform_like",
+    "users_of",
     "weighted_sum",
 ]
 

@@ -75,8 +75,7 @@ def check_law(method: Method, name: str, inputs: Inputs) -> None:
 def _has(method: Method, need: str) -> bool:
     if need == "base":
         return method.spec.base == "required"
-    param = method.spec.param(need)
-    return param is not None and not param.ignored
+    return any(p.name in need.split(" or ") for p in method.spec.params if not p.ignored)
 
 
 @law("identity")
@@ -184,22 +183,27 @@ def check_expectation(method: Method, inputs: Inputs) -> None:
     assert_within(total, variance.sum(), claim)
 
 
-@law("endpoints", "t", "base")
+@law("endpoints", "t or alpha", "base")
 def check_endpoints(method: Method, inputs: Inputs) -> None:
-    """At t = 0 the result is the base, at t = 1 the other model, exactly."""
+    """At t = 0 the result is the base, at t = 1 the other model, exactly; t may be called alpha."""
     case = draw(method.spec, inputs, "normal")
-    assert_equal(case.set(method.spec, t=0.0).run(method), _base_of(case), f"{method.name}: t = 0 is the base")
-    assert_equal(case.set(method.spec, t=1.0).run(method), case.tensors[0], f"{method.name}: t = 1 is the other model")
+    assert_equal(_at(method, case, 0.0), _base_of(case), f"{method.name}: t = 0 is the base")
+    assert_equal(_at(method, case, 1.0), case.tensors[0], f"{method.name}: t = 1 is the other model")
 
 
-@law("symmetry", "t", "base")
+def _at(method: Method, case: Case, t: float) -> Tensor:
+    """The result so far along the way."""
+    return case.set(method.spec, t=t, alpha=t).run(method)
+
+
+@law("symmetry", "t or alpha", "base")
 def check_symmetry(method: Method, inputs: Inputs) -> None:
-    """From a to b by t is from b to a by 1 − t, up to rounding."""
+    """From a to b by t is from b to a by 1 − t, up to rounding; t may be called alpha."""
     there = draw(method.spec, inputs, "normal")
     back = there.but(tensors=(_base_of(there),), base=there.tensors[0])
     for t in (0.125, 0.5, 0.625):
-        want = there.set(method.spec, t=t).run(method)
-        got = back.set(method.spec, t=1.0 - t).run(method)
+        want = _at(method, there, t)
+        got = _at(method, back, 1.0 - t)
         assert_close(got, want, there.largest(), f"{method.name}: t = {t} from one side is {1 - t} from the other")
 
 
