@@ -104,6 +104,7 @@ Test_dare_linear, Test_dare_ties = exam("dare_linear"), exam("dare_ties")
 Test_multislerp, Test_karcher, Test_nuslerp = exam("multislerp"), exam("karcher"), exam("nuslerp")
 Test_model_stock, Test_nearswap, Test_sce = exam("model_stock"), exam("nearswap"), exam("sce")
 Test_ram, Test_ramplus_tl = exam("ram"), exam("ramplus_tl")
+Test_arcee_fusion = exam("arcee_fusion")
 
 
 def test_every_method_sits_the_exam():

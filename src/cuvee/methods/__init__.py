@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from cuvee.methods import arcee_fusion as _arcee_fusion
 from cuvee.methods import dare_linear as _dare_linear
 from cuvee.methods import dare_ties as _dare_ties
 from cuvee.methods import karcher as _karcher
@@ -40,6 +41,7 @@ _BUILT_IN = (
     _ramplus_tl,
     _model_stock,
     _nearswap,
+    _arcee_fusion,
     _passthrough,
 )
 

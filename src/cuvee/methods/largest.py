@@ -41,26 +41,27 @@ class Prefix:
     length: int = 0
 
 
-Derive = Callable[["Tensor"], "Tensor"]
-"""`stack -> [R, n]`: the rows whose largest entries are looked for; their signs are not looked at."""
+Derive = Callable[["Tensor", int], "Tensor"]
+"""`(stack, start) -> [R, n]`: the rows whose largest entries are looked for; their signs are not looked at."""
 
 
-def largest_first(job: Job, known: Prefix, derive: Derive) -> Round:
+def largest_first(job: Job, known: Prefix, derive: Derive, *, edges: bool = True) -> Round:
     """The next pass towards the `Cut` of every row, which is what the last one concludes.
 
     Args:
-        job: the tensor.
+        job: the tensor; its dtype is that of the rows.
         known: what the last pass concluded; `Prefix(wanted)` to begin with.
         derive: the rows.
+        edges: whether it matters which of the entries equal to the threshold stay.
     """
     if known.length < _digits(job):
         return Round(
-            lambda stack, _start, job, _known: _count(derive(stack), job, known),
-            lambda total, job, _known: _narrow(total, job, known),
+            lambda stack, start, _job, _known: _count(derive(stack, start), job, known),
+            lambda total, _job, _known: _narrow(total, job, known, edges),
         )
     return Round(
-        lambda stack, start, _job, _known: _count_equal(derive(stack), start, known),
-        lambda total, job, _known: _cut(known, job, tensors.edges_of(total.joined(), known.wanted)),
+        lambda stack, start, _job, _known: _count_equal(derive(stack, start), start, known),
+        lambda total, _job, _known: _cut(known, job, tensors.edges_of(total.joined(), known.wanted)),
     )
 
 
@@ -78,11 +79,12 @@ def _count(rows: Tensor, job: Job, known: Prefix) -> Counts:
     return tensors.digit_counts(rows, known.digits, known.length, tensors.digit_width(job.numel))
 
 
-def _narrow(total: Counts, job: Job, known: Prefix) -> Prefix | Cut:
+def _narrow(total: Counts, job: Job, known: Prefix, edges: bool) -> Prefix | Cut:
     """One digit more; after the last one the cut itself, if no entry equal to the threshold has to go."""
     digits, wanted, sharing = tensors.next_digit(total, known.digits, known.wanted)
     found = Prefix(wanted, digits, sharing, known.length + 1)
-    return _cut(found, job) if found.length == _digits(job) and bool((wanted == sharing).all()) else found
+    complete = found.length == _digits(job)
+    return _cut(found, job) if complete and not (edges and bool((wanted != sharing).any())) else found
 
 
 def _count_equal(rows: Tensor, start: int, known: Prefix) -> Blocks:

@@ -42,7 +42,9 @@ def measure(job: Job, _done: int, known: Any) -> Round | None:
         return None
     if isinstance(known, tensors.Cut) or job.settings["select_topk"] >= 1:
         return Round(_squares, _shares)
-    return largest_first(job, known, tensors.spread) if isinstance(known, Prefix) else Round(_count_varied, _wanted)
+    if isinstance(known, Prefix):
+        return largest_first(job, known, lambda deltas, _start: tensors.spread(deltas))
+    return Round(_count_varied, _wanted)
 
 
 def held(numel: int, models: int, tile: int) -> int:

@@ -28,7 +28,7 @@ def trim_first(job: Job, known: Prefix | Cut | None) -> Round | None:
     density = job.settings["density"]
     if isinstance(known, tensors.Cut) or bool((density >= 1).all()):
         return None
-    return largest_first(job, known or Prefix(entries_kept(density, job.numel)), lambda deltas: deltas)
+    return largest_first(job, known or Prefix(entries_kept(density, job.numel)), lambda deltas, _start: deltas)
 
 
 def held_for_cut(numel: int, models: int, tile: int) -> int:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cuvee.tensors.geometry import gram, gram_blocks, slerp_coefficients, square_blocks
     from cuvee.tensors.random import stream_key, uniform
     from cuvee.tensors.rounding import round_to
+    from cuvee.tensors.rows import divergences, row_products, row_sums
     from cuvee.tensors.sparsify import (
         Cut,
         cut_margin,
@@ -59,6 +60,9 @@ _HOME = {
     "stream_key": "random",
     "uniform": "random",
     "round_to": "rounding",
+    "divergences": "rows",
+    "row_products": "rows",
+    "row_sums": "rows",
     "Cut": "sparsify",
     "cut_margin": "sparsify",
     "digit_counts": "sparsify",
@@ -95,6 +99,7 @@ __all__ = [
     "digit_width",
     "digits_in",
     "directions_of",
+    "divergences",
     "edges_of",
     "equal_counts",
     "gram",
@@ -111,6 +116,8 @@ __all__ = [
     "next_digit",
     "per_model",
     "round_to",
+    "row_products",
+    "row_sums",
     "slerp_coefficients",
     "spread",
     "square_blocks",

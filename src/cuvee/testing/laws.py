@@ -41,6 +41,7 @@ WITHOUT_SPARSIFIER: Final = {"dare_linear": "task_arithmetic", "dare_ties": "tie
 ENOUGH: Final = 64
 """Entries from which two random masks are sure to differ."""
 
+
 def check_all(method: Method, seed: int = 0) -> None:
     """Check that a method declares only known laws, and that each of them holds.
 
