@@ -98,13 +98,7 @@ def exam(name):
     return type(f"Test_{name}", (MethodTests,), {"method": methods.get(name)})
 
 
-Test_linear, Test_slerp, Test_passthrough = exam("linear"), exam("slerp"), exam("passthrough")
-Test_task_arithmetic, Test_ties = exam("task_arithmetic"), exam("ties")
-Test_dare_linear, Test_dare_ties = exam("dare_linear"), exam("dare_ties")
-Test_multislerp, Test_karcher, Test_nuslerp = exam("multislerp"), exam("karcher"), exam("nuslerp")
-Test_model_stock, Test_nearswap, Test_sce = exam("model_stock"), exam("nearswap"), exam("sce")
-Test_ram, Test_ramplus_tl = exam("ram"), exam("ramplus_tl")
-Test_arcee_fusion = exam("arcee_fusion")
+globals().update({f"Test_{name}": exam(name) for name in methods.names()})
 
 
 def test_every_method_sits_the_exam():

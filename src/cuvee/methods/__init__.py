@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from cuvee.methods import arcee_fusion as _arcee_fusion
 from cuvee.methods import dare_linear as _dare_linear
 from cuvee.methods import dare_ties as _dare_ties
+from cuvee.methods import della as _della
+from cuvee.methods import della_linear as _della_linear
 from cuvee.methods import karcher as _karcher
 from cuvee.methods import linear as _linear
 from cuvee.methods import model_stock as _model_stock
@@ -27,22 +29,10 @@ from cuvee.types import MethodSpec
 __all__ = ["METHODS", "Job", "Method", "Round", "get", "merge_method", "names", "specs"]
 
 _BUILT_IN = (
-    _linear,
-    _slerp,
-    _nuslerp,
-    _multislerp,
-    _karcher,
-    _task_arithmetic,
-    _ties,
-    _dare_linear,
-    _dare_ties,
-    _sce,
-    _ram,
-    _ramplus_tl,
-    _model_stock,
-    _nearswap,
-    _arcee_fusion,
-    _passthrough,
+    *(_linear, _slerp, _task_arithmetic, _ties, _dare_linear, _dare_ties, _passthrough),
+    *(_della, _della_linear),
+    *(_nuslerp, _multislerp, _karcher, _model_stock),
+    *(_sce, _ram, _ramplus_tl, _nearswap, _arcee_fusion),
 )
 
 

@@ -83,6 +83,7 @@ def importance(stack: Tensor, start: int, length: int, divergence: Tensor | None
 
 
 @merge_method(
+    family="gated",
     space="weight",
     scope="row",
     base="required",

@@ -45,7 +45,7 @@ def check_call(
     for name, param in known.items():
         faults += _value_faults(spec, param, settings.get(name), name in settings, len(tensors))
     if not faults:
-        faults += _zero_sum_faults(spec, settings, len(tensors))
+        faults += [*_zero_sum_faults(spec, settings, len(tensors)), *_rule_faults(spec, settings, len(tensors))]
     if names is not None and (len(names) != len(tensors) or not all(isinstance(name, str) for name in names)):
         faults.append(Fault("bad-argument", f"`names` must name {len(tensors)} models; found {list(names)}"))
     faults += [*_collected_faults(spec, tensors, collected), *number_faults(seed=seed, tile=tile)]
@@ -116,6 +116,15 @@ def _value_faults(spec: MethodSpec, param: Param, given: Any, is_given: bool, mo
         if not param.has_kind(one) or (param.kind != "bool" and not param.admits(one)):
             message = f"`{param.name}` must be {param.wanted}; found {one!r}"
             yield Fault("out-of-range", message, subject=param.name)
+
+
+def _rule_faults(spec: MethodSpec, settings: Mapping[str, Any], models: int) -> Iterator[Fault]:
+    """What the parameters must be together."""
+    known: dict[str, Any] = {}
+    for param in (p for p in spec.params if not p.ignored):
+        value = numbers(settings.get(argument(param.name), param.default))
+        known[argument(param.name)] = [value] * models if param.per_model and not isinstance(value, list) else value
+    yield from (Fault("out-of-range", told, subject=spec.name) for told in spec.broken_rules(known, models))
 
 
 def _zero_sum_faults(spec: MethodSpec, settings: Mapping[str, Any], models: int) -> Iterator[Fault]:

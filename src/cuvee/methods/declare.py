@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cuvee.methods.job import Holds, Job, Measure, Surveys, argument
 from cuvee.registry import Registry
-from cuvee.types import BaseRule, Cite, Collected, MethodSpec, Param, Scalar, Scope, Space
+from cuvee.types import BaseRule, Cite, Collected, Family, MethodSpec, Param, Scalar, Scope, Space
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,6 +79,7 @@ def merge_method(
     params: Sequence[Param] = (),
     scope_if: Sequence[tuple[str, Scalar, Scope]] = (),
     collected: Collected | None = None,
+    rule: Callable[[Mapping[str, Any]], str | None] | None = None,
     measure: Measure = nothing_first,
     survey: Surveys = nothing_first,
     holds: Holds = holds_nothing,
@@ -88,6 +89,8 @@ def merge_method(
     laws: Sequence[str] = (),
     cite: Sequence[Cite] = (),
     differs: Sequence[str] = (),
+    family: Family = "other",
+    cost: str = "",
 ) -> Callable[[Callable[..., Tensor]], Method]:
     """Declare a function as a merge method and register it under the function's name.
 
@@ -120,6 +123,9 @@ def merge_method(
             differs=tuple(differs),
             scope_if=tuple(scope_if),
             collected=collected,
+            rule=rule,
+            family=family,
+            cost=cost,
         )
         return METHODS.register(spec.name, Method(spec, function, measure, wants, holds, survey))
 

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cuvee.types import Scope, grain_of, rows_of
+from cuvee.types import Scope, argument, grain_of, rows_of
+
+__all__ = ["AnyMeasure", "Holds", "Job", "Measure", "Round", "Survey", "Surveys", "argument", "sums_held"]
 
 if TYPE_CHECKING:
     import torch
@@ -96,8 +98,3 @@ def sums_held(numel: int, rows: int) -> int:
 def inner_products_held(numel: int, models: int, _tile: int) -> int:
     """Bytes that the inner products of all pairs of models hold, summed block by block."""
     return sums_held(numel, models * (models + 1) // 2)
-
-
-def argument(param: str) -> str:
-    """The Python name of a recipe parameter: `lambda` is a keyword and becomes `lambda_`."""
-    return "lambda_" if param == "lambda" else param

@@ -34,6 +34,7 @@ def angles_first(job: Job, done: int, _known: Any) -> Round | None:
 
 
 @merge_method(
+    family="average",
     space="delta",
     scope="element",
     base="required",

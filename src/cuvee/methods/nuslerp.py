@@ -44,6 +44,7 @@ def angle_first(job: Job, done: int, _known: Any) -> Round | None:
 
 
 @merge_method(
+    family="sphere",
     space="weight",
     scope="element",
     base="optional",

@@ -60,6 +60,7 @@ def _l1_gain(total: Blocks, job: Job, cut: Cut) -> Trim:
 
 
 @merge_method(
+    family="sparse",
     space="delta",
     scope="element",
     base="required",

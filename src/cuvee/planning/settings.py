@@ -41,6 +41,9 @@ def settings_for(ground: Ground, spec: MethodSpec, slot: Slot) -> Resolved:
             value = resolve(param.name, levels, entry.name, slot.t, param.kind)
             each.append(float(_or_default(ground, param, value, slot.name, entry, faults)))
         values[python_name] = tuple(each)
+    if not faults:
+        told = spec.broken_rules(values, len(slot.entries))
+        faults += [Fault("out-of-range", f"{one} (tensor {slot.name})", subject=slot.name) for one in told]
     return Resolved(values, (*faults, *_zero_sum(spec, slot, values)))
 
 

@@ -17,7 +17,7 @@ def merged_steps(steps: Sequence[Step]) -> list[Step]:
 def survey_faults(spec: MethodSpec, steps: Sequence[Step]) -> Iterator[Fault]:
     """A model is surveyed as a whole: every tensor must come from the same models, with the same settings."""
     merged = merged_steps(steps)
-    if spec.scope != "model" or not merged:
+    if not any(step.scope == "model" for step in merged):
         return
     models = {tuple(piece.model for piece in step.pieces) for step in merged}
     if len(models) > 1:

@@ -112,8 +112,40 @@ def keep_where(values: Tensor, margin: Tensor) -> Tensor:
 
 def keep_drawn(deltas: Tensor, draws: Tensor, density: Tensor) -> Tensor:
     """Keep each entry with probability `density` of its model: those whose uniform draw in [0, 1) is below it."""
-    margin = draws.to(deltas.dtype) - per_model(density, deltas)  # negative where the entry stays
-    return keep_where(deltas, ~margin.view(_INT_OF[deltas.dtype]))
+    return keep_below(deltas, draws, per_model(density, deltas))
+
+
+def keep_probabilities(deltas: Tensor, density: Tensor, epsilon: Tensor) -> Tensor:
+    """MAGPRUNE: the probability that each entry stays, rising evenly with the rank of its magnitude in its row.
+
+    p = density − ε + 2ε (r − 1) / (m − 1) for the entry of rank r of m in its row, the smallest first; equal magnitudes
+    rank by position. An entry that is alone in its row has the density itself.
+
+    Args:
+        deltas: `[K, rows, m]`.
+        density: mean probability of every model, `[K]`.
+        epsilon: half the width of the window, `[K]`.
+
+    Returns:
+        `[K, rows, m]`.
+
+    Reference:
+        Deep et al. 2024, DELLA-Merging, section 3.1 (its p is the probability that an entry goes).
+    """
+    width = deltas.shape[-1]
+    if width == 1:
+        return per_model(density, deltas).expand_as(deltas)
+    order = deltas.abs().argsort(dim=-1, stable=True)
+    steps = torch.arange(width, dtype=deltas.dtype, device=deltas.device) / (width - 1)
+    ranks = torch.empty_like(deltas).scatter_(-1, order, steps.expand_as(deltas))
+    low = per_model(density - epsilon, deltas)
+    return low + ranks * per_model(2 * epsilon, deltas)
+
+
+def keep_below(values: Tensor, draws: Tensor, probability: Tensor) -> Tensor:
+    """Keep each entry with a probability of its own: those whose uniform draw in [0, 1) is below it."""
+    margin = draws.to(values.dtype) - probability  # negative where the entry stays
+    return keep_where(values, ~margin.view(_INT_OF[values.dtype]))
 
 
 def magnitude_bits(deltas: Tensor) -> Tensor:

@@ -23,6 +23,14 @@ SHAPE: Final = (12, 7)
 NEUTRAL: Final[Mapping[str, Any]] = {"weight": 1.0, "density": 1.0, "select_topk": 1.0, "lambda": 1.0, "scale": 1.0}
 """Parameter values under which a method is expected to change nothing."""
 
+_THINNED: Final[Mapping[str, tuple[str, ...]]] = {
+    "task_arithmetic": ("dare_linear", "della_linear"),
+    "ties": ("dare_ties", "della"),
+    "dare_ties": ("ties",),
+}
+WITHOUT_SPARSIFIER: Final = {thinned: plain for plain, all_of in _THINNED.items() for thinned in all_of}
+"""For a method that thins its deltas, one that must give the same where nothing is thinned."""
+
 
 @dataclass(frozen=True)
 class Inputs:

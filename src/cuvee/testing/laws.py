@@ -19,7 +19,7 @@ from torch import Tensor
 
 from cuvee.errors import nearest
 from cuvee.methods.declare import METHODS, Method
-from cuvee.testing.cases import Case, Inputs, draw, is_random, switched
+from cuvee.testing.cases import WITHOUT_SPARSIFIER, Case, Inputs, draw, is_random, switched
 from cuvee.testing.compare import (
     assert_close,
     assert_differs,
@@ -34,9 +34,6 @@ TILES: Final = (1, 3, 1000, 1024, 4096, 5000)
 
 SEEDS: Final = 300
 """Seeds over which the expectation of a random method is taken."""
-
-WITHOUT_SPARSIFIER: Final = {"dare_linear": "task_arithmetic", "dare_ties": "ties", "ties": "dare_ties"}
-"""For a method that thins its deltas, one that must give the same where nothing is thinned."""
 
 ENOUGH: Final = 64
 """Entries from which two random masks are sure to differ."""

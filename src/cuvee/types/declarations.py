@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -81,6 +81,22 @@ class Param:
         return above and below
 
 
+Family = Literal["average", "sphere", "task", "sparse", "gated", "robust", "spectral", "quadratic", "layers", "other"]
+FAMILIES: Final[Mapping[Family, str]] = {
+    "average": "Averages of models",
+    "sphere": "Along arcs and around directions",
+    "task": "Task vectors, whole",
+    "sparse": "Task vectors, thinned and voted on",
+    "gated": "Entry by entry, one model or the other",
+    "robust": "Averages that outliers do not move",
+    "spectral": "Singular vectors of task matrices",
+    "quadratic": "Least squares, with or without data",
+    "layers": "Layers as they are",
+    "other": "Others",
+}
+"""What methods are listed under, in this order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cite:
     """Where a method comes from."""
@@ -92,7 +108,7 @@ class Cite:
 
 @dataclass(frozen=True, slots=True)
 class MethodSpec:
-    """What a merge method declares about itself; no arithmetic, so that reading it loads no torch.
+    """What a merge method declares about itself; no arithmetic of tensors, so that reading it loads no torch.
 
     Attributes:
         name: the recipe's `merge_method`.
@@ -103,6 +119,7 @@ class MethodSpec:
             tensors.
         scope_if: `(parameter, value, scope)`: another scope where a parameter has a value; the last that applies.
         collected: what it reads of each model besides the tensor, `None` for nothing.
+        rule: what its parameters must be together: the settings of one model by Python name → what is wrong, or `None`.
         base: `required`, `optional`, or `input` (a base model not listed among the models counts as one more model).
         models: fewest and most models besides the base (`None` = no limit); where `base` is `input`, all models.
         params: the parameters, in the order they are explained.
@@ -112,6 +129,8 @@ class MethodSpec:
         laws: names of the laws of `cuvee.testing.laws` that hold.
         cite: the sources.
         differs: where and why the result differs from a peer tool, one sentence each.
+        family: what it is listed under; see `FAMILIES`.
+        cost: what its arithmetic costs, where that grows faster than the models do.
     """
 
     name: str
@@ -130,6 +149,17 @@ class MethodSpec:
     differs: tuple[str, ...] = ()
     scope_if: tuple[tuple[str, Scalar, Scope], ...] = ()
     collected: Collected | None = None
+    rule: Callable[[Mapping[str, Any]], str | None] | None = None
+    family: Family = "other"
+    cost: str = ""
+
+    def broken_rules(self, settings: Mapping[str, Any], models: int) -> tuple[str, ...]:
+        """What is wrong with settings that are each in range; per-model ones are sequences of `models` values."""
+        if self.rule is None:
+            return ()
+        per_model = {argument(p.name) for p in self.params if p.per_model}
+        each = [{k: v[i] if k in per_model else v for k, v in settings.items()} for i in range(models)]
+        return tuple(dict.fromkeys(told for one in each if (told := self.rule(one)) is not None))
 
     def scope_for(self, settings: Mapping[str, Any]) -> Scope:
         """The scope under some settings, given by the names of recipes or of Python."""
@@ -141,6 +171,11 @@ class MethodSpec:
     def param(self, name: str) -> Param | None:
         """The declared parameter of that name, or `None`."""
         return next((p for p in self.params if p.name == name), None)
+
+
+def argument(param: str) -> str:
+    """The Python name of a recipe parameter: `lambda` is a keyword and becomes `lambda_`."""
+    return "lambda_" if param == "lambda" else param
 
 
 def rows_of(shape: Sequence[int]) -> tuple[int, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -28,9 +27,9 @@ class Seen:
 
 
 @pytest.fixture
-def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Methods that a test declares are gone after it."""
     monkeypatch.setattr(METHODS, "_known", dict(METHODS._known))
-    yield
 
 
 def declared(function, scope, **more):
