@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
@@ -15,11 +14,10 @@ from cuvee.cli.options import COMMON, Common
 from cuvee.cli.tables import Column, facts, table
 from cuvee.cli.words import setting
 from cuvee.errors import RecipeError, UsageError
+from cuvee.types import FAMILIES
 
 if TYPE_CHECKING:
-    from cuvee.types import Cite, MethodSpec, Param
-
-_SPACES = {"weight": "weights", "delta": "deltas from the base"}
+    from cuvee.types import MethodSpec, Param
 
 
 def methods(name: str | None = None, /, *, common: Common = COMMON) -> int:
@@ -55,13 +53,19 @@ def methods(name: str | None = None, /, *, common: Common = COMMON) -> int:
 def as_data(spec: MethodSpec) -> dict[str, Any]:
     """Everything a method declares, ready for JSON."""
     params = [{**asdict(param), "range": param.range} for param in spec.params]
-    return {**asdict(spec), "params": params, "models": {"fewest": spec.models[0], "most": spec.models[1]}}
+    declared = asdict(replace(spec, rule=None))
+    del declared["rule"]
+    return {**declared, "params": params, "models": {"fewest": spec.models[0], "most": spec.models[1]}}
 
 
 def _list(specs: Mapping[str, MethodSpec]) -> Iterator[RenderableType]:
-    columns = [Column("method"), Column("works on"), Column("what it does")]
-    yield table(columns, ([s.name, s.space + "s", s.summary] for s in specs.values()))
-    yield ""
+    """All methods by family, one line each."""
+    for family, title in FAMILIES.items():
+        members = [spec for spec in specs.values() if spec.family == family]
+        if members:
+            yield plain(title, "bold")
+            yield facts((spec.name, spec.summary) for spec in members)
+            yield ""
     yield "`cuvee methods NAME` explains one."
 
 
@@ -69,9 +73,9 @@ def explanation(spec: MethodSpec) -> Iterator[RenderableType]:
     """What a method means, from its declaration."""
     yield f"{spec.name} — {spec.summary}"
     yield ""
-    yield from textwrap.indent(spec.formula, "    ").splitlines()
+    yield from (f"    {line}" for line in spec.formula.splitlines())
     yield ""
-    yield facts([("works on", _SPACES[spec.space]), ("models", _models(spec)), ("base", _base(spec))])
+    yield facts(_nature(spec))
     yield ""
     shown = [param for param in spec.params if not param.ignored]
     if shown:
@@ -83,8 +87,22 @@ def explanation(spec: MethodSpec) -> Iterator[RenderableType]:
     yield from _about(spec)
 
 
+def _nature(spec: MethodSpec) -> list[tuple[str, str]]:
+    """What it works on and needs; what there is nothing to say of is left out."""
+    from cuvee.methods.pages import BASES, SPACES, models_wanted, scope_told
+
+    collected = f"cuvee collect --kind {spec.collected}" if spec.collected else ""
+    told = [("works on", SPACES[spec.space]), ("in", scope_told(spec)), ("models", models_wanted(spec))]
+    return [*told, ("base", BASES[spec.base]), ("statistics", collected), ("costs", spec.cost)]
+
+
 def _about(spec: MethodSpec) -> Iterator[RenderableType]:
-    """Accepted parameters, laws, sources and differences."""
+    """A recipe, accepted parameters, laws, sources and differences."""
+    from cuvee.methods.pages import example, source
+
+    yield plain("Recipe", "bold")
+    yield from (f"    {line}" for line in example(spec))
+    yield ""
     ignored = ", ".join(param.name for param in spec.params if param.ignored)
     yield facts([("accepted, changes nothing", ignored), ("laws", ", ".join(spec.laws))])
     for heading, entries in (("From", [source(c) for c in spec.cite]), ("Differs from other tools", spec.differs)):
@@ -94,29 +112,7 @@ def _about(spec: MethodSpec) -> Iterator[RenderableType]:
             yield facts(("–", entry) for entry in entries)
 
 
-def source(cite: Cite) -> str:
-    """A citation on one line."""
-    where = f"arXiv:{cite.arxiv}" if cite.arxiv else cite.url
-    return f"{cite.text} ({where})" if where else cite.text
-
-
 def _default(param: Param) -> str:
     if param.required:
         return "required"
     return "–" if param.default is None else setting(param.default)
-
-
-def _models(spec: MethodSpec) -> str:
-    """Fewest and most models, and whether the base is one of them."""
-    fewest, most = spec.models
-    number = f"{fewest} or more" if most is None else str(fewest) if fewest == most else f"{fewest} to {most}"
-    return number if spec.base == "input" else f"{number} besides the base"
-
-
-def _base(spec: MethodSpec) -> str:
-    words = {
-        "required": "required",
-        "optional": "optional",
-        "input": "none needed; one that is given counts as one more model",
-    }
-    return words[spec.base]

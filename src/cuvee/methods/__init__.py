@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from cuvee.methods import arcee_fusion as _arcee_fusion
 from cuvee.methods import breadcrumbs as _breadcrumbs
 from cuvee.methods import breadcrumbs_ties as _breadcrumbs_ties
 from cuvee.methods import compose as _compose
@@ -44,39 +45,13 @@ from cuvee.types import MethodSpec
 __all__ = ["METHODS", "Job", "Method", "Round", "get", "merge_method", "names", "specs"]
 
 _BUILT_IN = (
-    _linear,
-    _slerp,
-    _nuslerp,
-    _multislerp,
-    _karcher,
-    _task_arithmetic,
-    _ties,
-    _dare_linear,
-    _dare_ties,
-    _della_linear,
-    _della,
-    _breadcrumbs,
-    _breadcrumbs_ties,
-    _ties_global,
-    _compose,
-    _wise_ft,
-    _expo,
-    _task_negation,
-    _task_analogy,
-    _magmax,
-    _pcb,
-    _consensus_ta,
-    _median,
-    _trimmed_mean,
-    _geometric_median,
-    _krum,
-    _multi_krum,
-    _sce,
-    _ram,
-    _ramplus_tl,
-    _model_stock,
-    _nearswap,
-    _passthrough,
+    *(_linear, _slerp, _task_arithmetic, _ties, _dare_linear, _dare_ties, _passthrough),
+    *(_della, _della_linear),
+    *(_nuslerp, _multislerp, _karcher, _model_stock),
+    *(_sce, _ram, _ramplus_tl, _nearswap, _arcee_fusion),
+    *(_breadcrumbs, _breadcrumbs_ties, _ties_global, _compose),
+    *(_magmax, _pcb, _consensus_ta, _wise_ft, _expo, _task_negation, _task_analogy),
+    *(_median, _trimmed_mean, _geometric_median, _krum, _multi_krum),
 )
 
 

@@ -92,6 +92,7 @@ def held(numel: int, models: int, tile: int) -> int:
 
 
 @merge_method(
+    family="sparse",
     space="delta",
     scope="element",
     scope_if=(("sparsify", "ranks", "row"), ("sparsify", "magnitude_of_model", "model")),

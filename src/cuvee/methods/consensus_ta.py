@@ -39,6 +39,7 @@ def rule(settings: Mapping[str, Any]) -> str | None:
 
 
 @merge_method(
+    family="sparse",
     space="delta",
     scope="element",
     base="required",

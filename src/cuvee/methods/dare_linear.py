@@ -39,6 +39,7 @@ DARE_DIFFERS = (
 
 
 @merge_method(
+    family="sparse",
     space="delta",
     scope="element",
     base="required",

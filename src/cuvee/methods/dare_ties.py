@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 @merge_method(
+    family="sparse",
     space="delta",
     scope="element",
     base="required",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cuvee.methods.job import Holds, Job, Measure, Surveys, argument
 from cuvee.registry import Registry
-from cuvee.types import BaseRule, Cite, Collected, MethodSpec, Param, Scalar, Scope, Space
+from cuvee.types import BaseRule, Cite, Collected, Family, MethodSpec, Param, Scalar, Scope, Space
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,9 +35,10 @@ class Method:
         spec: the declaration.
         combine: the arithmetic, `(stack, **settings) -> tile`. Where its signature names them it is also given
             `statistics` (what the last round concluded), `start` (first element of the tile), `draws` (uniform
-            random numbers in [0, 1), one per entry of the stack), `whole` (what the surveys concluded) and `collected`
-            (a list with what was collected of each model, `None` where nothing was). The stack is `[K, n]`; for the
-            scopes `row` and `matrix` stack and draws are `[K, rows, width]`, and the tile may be `[rows, width]`.
+            random numbers in [0, 1), one per entry of the stack), `shape` (of the whole tensor), `whole` (what the
+            surveys concluded) and `collected` (a list with what was collected of each model, `None` where nothing
+            was). The stack is `[K, n]`; for the scopes `row` and `matrix` stack and draws are `[K, rows, width]`, and
+            the tile may be `[rows, width]`.
         measure: says which pass over the tensor comes next.
         survey: says which pass over all tensors comes next, before any of them is merged.
         wants: names of the arguments `combine` takes.
@@ -64,7 +65,7 @@ class Method:
 
 
 METHODS: Final[Registry[Method]] = Registry("merge method", "cuvee.methods", code="unknown-method")
-GIVEN: Final = frozenset({"statistics", "start", "draws", "whole", "collected"})
+GIVEN: Final = frozenset({"statistics", "start", "draws", "shape", "whole", "collected"})
 """What the engine gives to a `combine` that names it."""
 
 
@@ -90,6 +91,8 @@ def merge_method(
     laws: Sequence[str] = (),
     cite: Sequence[Cite] = (),
     differs: Sequence[str] = (),
+    family: Family = "other",
+    cost: str = "",
 ) -> Callable[[Callable[..., Tensor]], Method]:
     """Declare a function as a merge method and register it under the function's name.
 
@@ -125,6 +128,8 @@ def merge_method(
             scope_if=tuple(scope_if),
             collected=collected,
             rule=rule,
+            family=family,
+            cost=cost,
         )
         return METHODS.register(spec.name, Method(spec, function, measure, wants, holds, survey))
 

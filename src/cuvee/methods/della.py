@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 @merge_method(
+    family="sparse",
     space="delta",
     scope="row",
     base="required",

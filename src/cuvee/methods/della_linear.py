@@ -62,6 +62,7 @@ def window_rule(settings: Mapping[str, Any]) -> str | None:
 
 
 @merge_method(
+    family="sparse",
     space="delta",
     scope="row",
     base="required",

@@ -14,6 +14,7 @@ ALPHA = Param("alpha", "float", "how far past the model, as a share of its way f
 
 
 @merge_method(
+    family="task",
     space="weight",
     scope="element",
     base="required",

@@ -52,6 +52,7 @@ def distances_first(job: Job, done: int, _known: Any) -> Round | None:
 
 
 @merge_method(
+    family="robust",
     space="weight",
     scope="element",
     base="input",

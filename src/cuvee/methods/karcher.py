@@ -36,6 +36,7 @@ def angles_first(_job: Job, done: int, _known: Any) -> Round | None:
 
 
 @merge_method(
+    family="sphere",
     space="weight",
     scope="element",
     base="input",

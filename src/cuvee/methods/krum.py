@@ -53,6 +53,7 @@ def _ordered(total: Addends, job: Job, _known: Any) -> tuple[int, ...]:
 
 
 @merge_method(
+    family="robust",
     space="weight",
     scope="model",
     base="input",

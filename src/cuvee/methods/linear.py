@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 @merge_method(
+    family="average",
     space="weight",
     scope="element",
     base="input",

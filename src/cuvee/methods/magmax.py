@@ -17,6 +17,7 @@ OF_MAXIMA = replace(LAMBDA, doc=f"{LAMBDA.doc}; the authors' code has 0.5")
 
 
 @merge_method(
+    family="sparse",
     space="delta",
     scope="element",
     base="required",

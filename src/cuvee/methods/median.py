@@ -17,6 +17,7 @@ ROBUST = Cite(
 
 
 @merge_method(
+    family="robust",
     space="weight",
     scope="element",
     base="input",

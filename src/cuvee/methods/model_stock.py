@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 from cuvee import tensors
 from cuvee.methods.declare import merge_method
 from cuvee.methods.job import Job, Round, inner_products_held
-from cuvee.types import Cite
+from cuvee.types import Cite, Param
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from cuvee.tensors import Blocks
+
+
+FILTER_WISE = Param("filter_wise", "bool", "a ratio for each row, which makes one output channel", default=False)
 
 
 def inner_products(deltas: Tensor, start: int, _job: Job, _known: Any) -> Blocks:
@@ -25,19 +28,23 @@ def ratio(total: Blocks, _job: Job, _known: Any) -> float:
     return tensors.stock_ratio(total.total())
 
 
-def angles_first(_job: Job, done: int, _known: Any) -> Round | None:
-    """One pass for the angles."""
-    return Round(inner_products, ratio) if done == 0 else None
+def angles_first(job: Job, done: int, _known: Any) -> Round | None:
+    """One pass for the angles of the whole deltas; those of rows are seen on the way."""
+    return None if done or job.settings["filter_wise"] else Round(inner_products, ratio)
 
 
 @merge_method(
+    family="average",
     space="delta",
     scope="element",
     base="required",
     models=(2, None),
+    scope_if=(("filter_wise", True, "row"),),
     formula="c = mean of cos ∠(δᵢ, δⱼ) over all pairs i < j, over the whole tensor\n"
     "t = N c / (1 + (N−1) c);   0 where 1 + (N−1) c ≤ 10⁻⁶\n"
-    "y = b + t · Σ δᵢ / N",
+    "y = b + t · Σ δᵢ / N\n"
+    "filter_wise: true → the same of each row (all of one output channel) by itself",
+    params=(FILTER_WISE,),
     measure=angles_first,
     holds=inner_products_held,
     laws=("copies", "permutation", "tiles", "scale-equivariance", "seed", "finite"),
@@ -52,14 +59,18 @@ def angles_first(_job: Job, done: int, _known: Any) -> Round | None:
         "Cosines are summed in float64; mergekit sums in the dtype of the models.",
     ),
 )
-def model_stock(deltas: Tensor, statistics: float) -> Tensor:
+def model_stock(deltas: Tensor, statistics: float | None) -> Tensor:
     """Go from the base towards the mean of the models by the ratio of eq. 4 of the paper, tensor by tensor.
 
     Args:
-        deltas: `[N, n]`, model minus base.
-        statistics: the ratio t.
+        deltas: `[N, n]`, model minus base; `[N, rows, width]` where each row has a ratio of its own.
+        statistics: the ratio t; `None` where each row has its own.
 
     Returns:
-        The merged delta, `[n]`.
+        The merged delta, `[n]` or `[rows, width]`.
     """
-    return tensors.weighted_sum(deltas, [1.0] * len(deltas)) * (statistics / len(deltas))
+    total = tensors.weighted_sum(deltas, [1.0] * len(deltas))
+    if statistics is not None:
+        return total * (statistics / len(deltas))
+    ratios = [tensors.stock_ratio(products) / len(deltas) for products in tensors.row_products(deltas).T.tolist()]
+    return total * total.new_tensor(ratios).unsqueeze(1)

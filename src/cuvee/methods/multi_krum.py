@@ -23,6 +23,7 @@ def rule(settings: Mapping[str, Any]) -> str | None:
 
 
 @merge_method(
+    family="robust",
     space="weight",
     scope="model",
     base="input",

@@ -37,6 +37,7 @@ def angles_first(_job: Job, done: int, _known: Any) -> Round | None:
 
 
 @merge_method(
+    family="sphere",
     space="weight",
     scope="element",
     base="optional",

@@ -22,6 +22,7 @@ T = Param(
 
 
 @merge_method(
+    family="gated",
     space="weight",
     scope="element",
     base="required",

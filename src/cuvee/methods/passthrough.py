@@ -14,6 +14,7 @@ SCALE = Param("scale", "float", "what the tensor is multiplied with; any finite 
 
 
 @merge_method(
+    family="layers",
     space="weight",
     scope="element",
     base="input",

@@ -100,6 +100,7 @@ def _scored(deltas: Tensor, known: Competition, side: Tensor) -> Tensor:
 
 
 @merge_method(
+    family="sparse",
     space="delta",
     scope="element",
     base="required",

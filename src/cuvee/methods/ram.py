@@ -18,6 +18,7 @@ EPSILON = Param(
 
 
 @merge_method(
+    family="gated",
     space="delta",
     scope="element",
     base="required",

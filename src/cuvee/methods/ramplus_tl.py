@@ -40,6 +40,7 @@ def overlap_first(_job: Job, done: int, _known: Any) -> Round | None:
 
 
 @merge_method(
+    family="gated",
     space="delta",
     scope="element",
     base="required",

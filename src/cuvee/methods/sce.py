@@ -84,6 +84,7 @@ def _shares(total: Blocks, _job: Job, cut: Cut | None) -> Calculated:
 
 
 @merge_method(
+    family="sparse",
     space="delta",
     scope="element",
     base="required",

@@ -34,6 +34,7 @@ def angle_first(_job: Job, done: int, _known: Any) -> Round | None:
 
 
 @merge_method(
+    family="sphere",
     space="weight",
     scope="element",
     base="required",

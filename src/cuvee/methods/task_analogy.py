@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 @merge_method(
+    family="task",
     space="delta",
     scope="element",
     base="required",

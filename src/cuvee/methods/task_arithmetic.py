@@ -16,6 +16,7 @@ TASK_ARITHMETIC = Cite("Ilharco et al. 2023, Editing models with task arithmetic
 
 
 @merge_method(
+    family="task",
     space="delta",
     scope="element",
     base="required",

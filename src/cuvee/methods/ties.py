@@ -39,6 +39,7 @@ def held(numel: int, models: int, tile: int) -> int:
 
 
 @merge_method(
+    family="sparse",
     space="delta",
     scope="element",
     base="required",

@@ -28,6 +28,7 @@ def survey(job: Job, _done: int, known: Any) -> Survey | None:
 
 
 @merge_method(
+    family="sparse",
     space="delta",
     scope="model",
     base="required",

@@ -83,7 +83,8 @@ def combine_tile(
         known: what the last round concluded.
         collected: what was collected of each model.
     """
-    given: dict[str, Any] = {"statistics": known, "start": start, "whole": job.whole, "collected": collected}
+    given: dict[str, Any] = {"statistics": known, "start": start, "shape": job.shape}
+    given |= {"whole": job.whole, "collected": collected}
     if "draws" in method.wants:
         seen = shaped(stack, job)
         given["draws"] = t.uniform_like(seen, job.keys, start) if method.spec.draws(job.settings) else None

@@ -24,6 +24,7 @@ BETA = Param(
 
 
 @merge_method(
+    family="robust",
     space="weight",
     scope="element",
     base="input",

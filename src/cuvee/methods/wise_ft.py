@@ -14,6 +14,7 @@ ALPHA = Param("alpha", "float", "0 is the base model, 1 the fine-tune", default=
 
 
 @merge_method(
+    family="average",
     space="weight",
     scope="element",
     base="required",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cuvee.tensors.order import largest_magnitude, sorted_models, users_of
     from cuvee.tensors.random import stream_key, uniform, uniform_like
     from cuvee.tensors.rounding import round_to
+    from cuvee.tensors.rows import divergences, row_products, row_sums
     from cuvee.tensors.sparsify import (
         Cut,
         cut_margin,
@@ -76,6 +77,9 @@ _HOME = {
     "uniform": "random",
     "uniform_like": "random",
     "round_to": "rounding",
+    "divergences": "rows",
+    "row_products": "rows",
+    "row_sums": "rows",
     "Cut": "sparsify",
     "cut_margin": "sparsify",
     "digit_counts": "sparsify",
@@ -118,6 +122,7 @@ __all__ = [
     "digit_width",
     "digits_in",
     "directions_of",
+    "divergences",
     "edges_of",
     "equal_counts",
     "exp",
@@ -141,6 +146,8 @@ __all__ = [
     "next_digit",
     "per_model",
     "round_to",
+    "row_products",
+    "row_sums",
     "slerp_coefficients",
     "sorted_models",
     "spread",

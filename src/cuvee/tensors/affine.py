@@ -52,12 +52,12 @@ def less_base(stack: Tensor, models: int) -> Tensor:
     return stack if len(stack) == models else stack[1:] - stack[0]
 
 
-def combine_from_base(stack: Tensor, coefficients: Sequence[float]) -> Tensor:
+def combine_from_base(stack: Tensor, coefficients: Tensor | Sequence[float]) -> Tensor:
     """Σ cᵢ xᵢ; b + Σ cᵢ (xᵢ − b) where the base stands before the models.
 
     Args:
         stack: `[K, n]`, or `[1 + K, n]` with the base first.
-        coefficients: K numbers.
+        coefficients: K numbers, or `[K, …]` where entries have their own.
 
     Returns:
         `[n]`.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from cuvee.methods.declare import Method
-from cuvee.methods.job import argument
 from cuvee.testing.cases import Case, Inputs, draw, switched
 from cuvee.testing.compare import assert_close, assert_finite
 from cuvee.testing.registry import law
+from cuvee.types import argument
 
 
 @law("scale-equivariance")

@@ -4,9 +4,11 @@ Standard library only. Everything here is frozen data; behaviour lives elsewhere
 """
 
 from cuvee.types.declarations import (
+    FAMILIES,
     BaseRule,
     Cite,
     Collected,
+    Family,
     MethodSpec,
     Param,
     Scalar,
@@ -23,12 +25,14 @@ from cuvee.types.tensors import DTYPE_BY_CODE, DTYPES, DType, DTypeKind, TensorS
 __all__ = [
     "DTYPES",
     "DTYPE_BY_CODE",
+    "FAMILIES",
     "STORES",
     "BaseRule",
     "Cite",
     "Collected",
     "DType",
     "DTypeKind",
+    "Family",
     "MethodSpec",
     "ModelRef",
     "Param",

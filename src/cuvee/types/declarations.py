@@ -81,6 +81,22 @@ class Param:
         return above and below
 
 
+Family = Literal["average", "sphere", "task", "sparse", "gated", "robust", "spectral", "quadratic", "layers", "other"]
+FAMILIES: Final[Mapping[Family, str]] = {
+    "average": "Averages of models",
+    "sphere": "Along arcs and around directions",
+    "task": "Task vectors, whole",
+    "sparse": "Task vectors, thinned and voted on",
+    "gated": "Entry by entry, one model or the other",
+    "robust": "Averages that outliers do not move",
+    "spectral": "Singular vectors of task matrices",
+    "quadratic": "Least squares, with or without data",
+    "layers": "Layers as they are",
+    "other": "Others",
+}
+"""What methods are listed under, in this order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cite:
     """Where a method comes from."""
@@ -92,7 +108,7 @@ class Cite:
 
 @dataclass(frozen=True, slots=True)
 class MethodSpec:
-    """What a merge method declares about itself; no arithmetic, so that reading it loads no torch.
+    """What a merge method declares about itself; no arithmetic of tensors, so that reading it loads no torch.
 
     Attributes:
         name: the recipe's `merge_method`.
@@ -116,6 +132,8 @@ class MethodSpec:
         laws: names of the laws of `cuvee.testing.laws` that hold.
         cite: the sources.
         differs: where and why the result differs from a peer tool, one sentence each.
+        family: what it is listed under; see `FAMILIES`.
+        cost: what its arithmetic costs, where that grows faster than the models do.
     """
 
     name: str
@@ -137,6 +155,8 @@ class MethodSpec:
     scope_if: tuple[tuple[str, Scalar, Scope], ...] = ()
     collected: Collected | None = None
     rule: Callable[[Mapping[str, Any]], str | None] | None = None
+    family: Family = "other"
+    cost: str = ""
 
     def broken_rules(self, settings: Mapping[str, Any], models: int) -> tuple[str, ...]:
         """What is wrong with settings that are each in range; per-model ones are sequences of `models` values."""
