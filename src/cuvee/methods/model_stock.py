@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cuvee import tensors
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
     from cuvee.tensors import Blocks
 
 
+AVERAGE = Param(
+    "average",
+    "choice",
+    "what of the pairs is averaged: the cosines of their angles (mergekit), or the angles (FusionBench)",
+    default="cosine",
+    options=("cosine", "angle"),
+)
 FILTER_WISE = Param("filter_wise", "bool", "a ratio for each row, which makes one output channel", default=False)
 
 
@@ -23,9 +31,14 @@ def inner_products(deltas: Tensor, start: int, _job: Job, _known: Any) -> Blocks
     return tensors.gram_blocks(deltas, start)
 
 
-def ratio(total: Blocks, _job: Job, _known: Any) -> float:
+def ratio(total: Blocks, job: Job, _known: Any) -> float:
     """How far to go, from the angles between the whole deltas."""
-    return tensors.stock_ratio(total.total())
+    return ratio_by(job.settings["average"])(total.total())
+
+
+def ratio_by(average: str) -> Callable[[Sequence[float]], float]:
+    """How the ratio comes from inner products."""
+    return {"cosine": tensors.stock_ratio, "angle": tensors.stock_ratio_of_angles}[average]
 
 
 def angles_first(job: Job, done: int, _known: Any) -> Round | None:
@@ -41,10 +54,11 @@ def angles_first(job: Job, done: int, _known: Any) -> Round | None:
     models=(2, None),
     scope_if=(("filter_wise", True, "row"),),
     formula="c = mean of cos ∠(δᵢ, δⱼ) over all pairs i < j, over the whole tensor\n"
+    "c = cos of the mean of ∠(δᵢ, δⱼ)       with average: angle\n"
     "t = N c / (1 + (N−1) c);   0 where 1 + (N−1) c ≤ 10⁻⁶\n"
     "y = b + t · Σ δᵢ / N\n"
     "filter_wise: true → the same of each row (all of one output channel) by itself",
-    params=(FILTER_WISE,),
+    params=(AVERAGE, FILTER_WISE),
     measure=angles_first,
     holds=inner_products_held,
     laws=("copies", "permutation", "tiles", "scale-equivariance", "seed", "finite"),
@@ -59,11 +73,12 @@ def angles_first(job: Job, done: int, _known: Any) -> Round | None:
         "Cosines are summed in float64; mergekit sums in the dtype of the models.",
     ),
 )
-def model_stock(deltas: Tensor, statistics: float | None) -> Tensor:
+def model_stock(deltas: Tensor, average: str, statistics: float | None) -> Tensor:
     """Go from the base towards the mean of the models by the ratio of eq. 4 of the paper, tensor by tensor.
 
     Args:
         deltas: `[N, n]`, model minus base; `[N, rows, width]` where each row has a ratio of its own.
+        average: what of the pairs is averaged.
         statistics: the ratio t; `None` where each row has its own.
 
     Returns:
@@ -72,5 +87,6 @@ def model_stock(deltas: Tensor, statistics: float | None) -> Tensor:
     total = tensors.weighted_sum(deltas, [1.0] * len(deltas))
     if statistics is not None:
         return total * (statistics / len(deltas))
-    ratios = [tensors.stock_ratio(products) / len(deltas) for products in tensors.row_products(deltas).T.tolist()]
+    find = ratio_by(average)
+    ratios = [find(products) / len(deltas) for products in tensors.row_products(deltas).T.tolist()]
     return total * total.new_tensor(ratios).unsqueeze(1)

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from cuvee.tensors.consensus import agreeing_weight, agreement, spread
     from cuvee.tensors.distances import Addends, apart_blocks, krum_order, median_coefficients
     from cuvee.tensors.elementary import exp, tanh
-    from cuvee.tensors.geometry import gram, gram_blocks, slerp_coefficients, square_blocks
+    from cuvee.tensors.geometry import (
+        gram,
+        gram_blocks,
+        slerp_coefficients,
+        slerp_unit_coefficients,
+        square_blocks,
+    )
     from cuvee.tensors.order import largest_magnitude, sorted_models, users_of
     from cuvee.tensors.random import stream_key, uniform, uniform_like
     from cuvee.tensors.rounding import round_to
@@ -44,6 +50,7 @@ if TYPE_CHECKING:
         karcher_coefficients,
         multislerp_coefficients,
         stock_ratio,
+        stock_ratio_of_angles,
     )
 
 _HOME = {
@@ -62,6 +69,7 @@ _HOME = {
     "gram": "geometry",
     "gram_blocks": "geometry",
     "slerp_coefficients": "geometry",
+    "slerp_unit_coefficients": "geometry",
     "square_blocks": "geometry",
     "sorted_models": "order",
     "largest_magnitude": "order",
@@ -102,6 +110,7 @@ _HOME = {
     "karcher_coefficients": "sphere",
     "multislerp_coefficients": "sphere",
     "stock_ratio": "sphere",
+    "stock_ratio_of_angles": "sphere",
 }
 
 __all__ = [
@@ -149,10 +158,12 @@ __all__ = [
     "row_products",
     "row_sums",
     "slerp_coefficients",
+    "slerp_unit_coefficients",
     "sorted_models",
     "spread",
     "square_blocks",
     "stock_ratio",
+    "stock_ratio_of_angles",
     "stream_key",
     "tanh",
     "total_weight",

@@ -57,3 +57,17 @@ def slerp_coefficients(aa: float, ab: float, bb: float, t: float) -> tuple[float
         return 1.0 - t, t
     theta = math.acos(cosine)
     return math.sin((1.0 - t) * theta) / math.sin(theta), math.sin(t * theta) / math.sin(theta)
+
+
+def slerp_unit_coefficients(aa: float, ab: float, bb: float, t: float) -> tuple[float, float]:
+    """The same for the unit vectors of a and b, times (1−t)‖a‖ + t‖b‖; the ends are a and b themselves.
+
+    A zero vector has no direction and counts for nothing.
+    """
+    of_a, of_b = slerp_coefficients(aa, ab, bb, t)
+    norms = math.sqrt(aa), math.sqrt(bb)
+    if not all(map(math.isfinite, norms)):
+        return of_a, of_b
+    length = (1.0 - t) * norms[0] + t * norms[1]
+    found = [c * (length / norm) if norm > 0 else 0.0 for c, norm in zip((of_a, of_b), norms, strict=True)]
+    return found[0], found[1]

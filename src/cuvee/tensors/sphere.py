@@ -7,7 +7,7 @@ products and once for the combination, and iterations cost nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -145,12 +145,24 @@ def stock_ratio(products: Sequence[float]) -> float:
     Args:
         products: δᵢ·δⱼ for i ≤ j, row by row, N ≥ 2.
     """
+    return _ratio(products, _mean)
+
+
+def stock_ratio_of_angles(products: Sequence[float]) -> float:
+    """The same with the cosine of the mean angle for c."""
+    return _ratio(products, lambda cosines: math.cos(_mean([math.acos(c) for c in cosines])))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _ratio(products: Sequence[float], average: Callable[[Sequence[float]], float]) -> float:
     found = directions_of(products)
     if found is None:
         return 1.0
     count = len(found.norms)
-    pairs = [found.cosines[i][j] for i in range(count) for j in range(i)]
-    mean = math.fsum(pairs) / len(pairs)
+    mean = average([found.cosines[i][j] for i in range(count) for j in range(i)])
     rest = 1.0 + (count - 1) * mean
     return count * mean / rest if rest > CANCELLED else 0.0
 
