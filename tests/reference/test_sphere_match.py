@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -187,7 +188,7 @@ def check_sce(p, topk):
     sums = [(math.fsum(column), sum(map(abs, column))) for column in zip(*kept)]
     assume(all(total == 0 == size or abs(total) > 1e-4 * size for total, size in sums))
     variances = sorted(v for v in map(voted.variance, zip(*deltas)) if v > 0)
-    assume(topk == 1.0 or all(b - a > 1e-4 * b for a, b in zip(variances, variances[1:])))
+    assume(topk == 1.0 or all(b - a > 1e-4 * b for a, b in pairwise(variances)))
     assert_match(p.call("sce", select_topk=topk), voted.sce(p.base, p.models, topk), p)
 
 

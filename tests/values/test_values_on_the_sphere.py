@@ -106,7 +106,7 @@ class TestNuslerp:
 
     ROWS = ([[3.0, 0.0], [1.0, 1.0]], [[0.0, 4.0], [3.0, 3.0]])
     # the first rows are at right angles, the second parallel: 2/3·1 + 1/3·3
-    BY_ROW = [[1.5 * ROOT3, 2.0], [5 / 3, 5 / 3]]
+    BY_ROW = ([1.5 * ROOT3, 2.0], [5 / 3, 5 / 3])
 
     def test_row_by_row(self):
         found = merge("nuslerp", self.ROWS, weight=[2.0, 1.0], nuslerp_flatten=False)
@@ -130,19 +130,19 @@ class TestNuslerp:
     def test_rows_of_a_kernel_are_along_the_last_dimension(self):
         kernels = [[[row] for row in rows] for rows in self.ROWS]  # [2, 1, 2]: a row of two, twice
         got = merge("nuslerp", kernels, weight=[2.0, 1.0], nuslerp_flatten=False)
-        assert [exactly(piece[0]) for piece in got] == self.BY_ROW
+        assert [exactly(row) for row in self.BY_ROW] == [piece[0] for piece in got]
 
 
 class TestModelStock:
-    BASE = [1.0, 1.0]
+    BASE = (1.0, 1.0)
 
     def test_sixty_degrees(self):
         # deltas (2, 0), (1, √3): c = ½, t = 2·½/1.5 = ⅔; the mean is (1.5, √3/2)
         assert merge("model_stock", [[3.0, 1.0], [2.0, 1 + ROOT3]], base=self.BASE) == exactly([2.0, 1 + ROOT3 / 3])
 
     def test_right_angle_is_the_base_and_so_are_opposites(self):
-        assert merge("model_stock", [[3.0, 1.0], [1.0, 2.0]], base=self.BASE) == exactly(self.BASE)
-        assert merge("model_stock", [[3.0, 1.0], [0.0, 1.0]], base=self.BASE) == exactly(self.BASE)
+        assert merge("model_stock", [[3.0, 1.0], [1.0, 2.0]], base=self.BASE) == exactly(list(self.BASE))
+        assert merge("model_stock", [[3.0, 1.0], [0.0, 1.0]], base=self.BASE) == exactly(list(self.BASE))
 
     def test_obtuse_leads_away(self):
         # deltas (2, 0), (−1, √3): c = −½, t = −1/½ = −2; the mean is (½, √3/2)
@@ -174,7 +174,7 @@ class TestNearswap:
 
 
 class TestRam:
-    BASE = [1.0, 1.0, 1.0, 1.0]
+    BASE = (1.0,) * 4
     MODELS = ([2.0, 1.5, -1.0, 1.0], [4.0, 1.25, 1.25, 1.0])
     # deltas (1, ½, −2, 0) and (3, ¼, ¼, 0); more than ½: both, none, the first, none
 
@@ -191,7 +191,7 @@ class TestRam:
 
 
 class TestSce:
-    BASE = [0.0, 0.0, 0.0, 0.0]
+    BASE = (0.0,) * 4
     MODELS = ([2.0, -1.0, 0.0, 1.0], [1.0, 1.0, 0.0, -3.0])
     # variances ¼, 1, 0, 4
 
@@ -206,8 +206,8 @@ class TestSce:
         assert merge("sce", self.MODELS, base=self.BASE, select_topk=0.7) == [0.0, 1.0, 0.0, -3.0]
 
     def test_none(self):
-        assert merge("sce", self.MODELS, base=self.BASE, select_topk=0.3) == self.BASE
-        assert merge("sce", self.MODELS[:1], base=self.BASE, select_topk=0.9) == self.BASE
+        assert merge("sce", self.MODELS, base=self.BASE, select_topk=0.3) == list(self.BASE)
+        assert merge("sce", self.MODELS[:1], base=self.BASE, select_topk=0.9) == list(self.BASE)
 
     def test_equal_variances_are_kept_from_the_left(self):
         # variances 1, 4, 1, 1: two of four
