@@ -14,10 +14,7 @@ from tests.peers.models import LAYERS, Family
 
 Recipe = dict[str, Any]
 FILTERS = ("self_attn", "mlp", "layers.1", "norm", "embed", "lm_head", "o_proj", "weight", "*", None)
-METHODS = (
-    *("linear", "slerp", "task_arithmetic", "ties", "passthrough"),
-    *("nuslerp", "multislerp", "karcher", "model_stock", "sce", "ram", "ramplus_tl", "nearswap"),
-)
+METHODS = ("linear", "slerp", "task_arithmetic", "ties", "passthrough")
 FAR_FROM_ZERO = 0.2
 
 
@@ -185,77 +182,10 @@ def mixed_slices(random: Random, family: Family, base: str | None) -> Recipe:
     return {"slices": slices, **({"base_model": base} if base else {})}
 
 
-def nuslerp(random: Random, family: Family) -> Recipe:
-    """Two models or two deltas; tensors, rows or columns."""
-    found = of_weights(random, family, 2)
-    found.setdefault("parameters", {}).update(switches(random, "nuslerp_flatten", "nuslerp_row_wise"))
-    return found
-
-
-def multislerp(random: Random, family: Family) -> Recipe:
-    """Two or three models or deltas."""
-    return of_weights(random, family, random.randint(2, 3))
-
-
-def of_weights(random: Random, family: Family, count: int) -> Recipe:
-    """Models with weights, with a base or without."""
-    own = [{"weight": setting(random, 0.1, 1.0)} for _ in range(count)]
-    if random.random() < 0.5:
-        return of_a_base(random, family, own, {})
-    return whole_or_sliced(random, entries(family, random.sample(family.everyone, count), own), {})
-
-
-def karcher(random: Random, family: Family) -> Recipe:
-    """Two or three models."""
-    models = random.sample(family.everyone, random.randint(2, 3))
-    shared = {"max_iter": random.randint(1, 20)} if random.random() < 0.4 else {}
-    return whole_or_sliced(random, entries(family, models, [{}] * len(models)), shared)
-
-
-def model_stock(random: Random, family: Family) -> Recipe:
-    """Two or three fine-tunes; tensors or rows."""
-    return of_a_base(random, family, [{}] * random.randint(2, 3), switches(random, "filter_wise"))
-
-
-def sce(random: Random, family: Family) -> Recipe:
-    """All entries or the most varied."""
-    shared = {"select_topk": scalar(random, 0.1, 1.0)} if random.random() < 0.6 else {}
-    return of_a_base(random, family, [{}] * random.randint(2, 3), shared)
-
-
-def ram(random: Random, family: Family) -> Recipe:
-    """Changes from next to nothing on, or large ones only."""
-    shared = {"epsilon": setting(random, 0.001, 0.02)} if random.random() < 0.6 else {}
-    return of_a_base(random, family, [{}] * random.randint(2, 3), shared)
-
-
-def ramplus_tl(random: Random, family: Family) -> Recipe:
-    """The same, lone changes strengthened."""
-    found = ram(random, family)
-    if random.random() < 0.6:
-        found.setdefault("parameters", {}).update({"r": scalar(random, 0.1, 1.0), "alpha": scalar(random, 0.1, 1.0)})
-    return found
-
-
-def nearswap(random: Random, family: Family) -> Recipe:
-    """Two models; steps of a size as weights have."""
-    base, other = random.sample(family.everyone, 2)
-    listed = entries(family, random.sample([base, other], 2), [{}, {}])
-    return {"base_model": base, **whole_or_sliced(random, listed, {"t": setting(random, 0.001, 0.05)})}
-
-
 FORMS = {
     "linear": linear,
     "slerp": slerp,
     "task_arithmetic": task_arithmetic,
     "ties": ties,
     "passthrough": passthrough,
-    "nuslerp": nuslerp,
-    "multislerp": multislerp,
-    "karcher": karcher,
-    "model_stock": model_stock,
-    "sce": sce,
-    "ram": ram,
-    "ramplus_tl": ramplus_tl,
-    "nearswap": nearswap,
 }
