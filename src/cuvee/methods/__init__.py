@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from cuvee.methods import actmat as _actmat
 from cuvee.methods import arcee_fusion as _arcee_fusion
 from cuvee.methods import dare_linear as _dare_linear
 from cuvee.methods import dare_ties as _dare_ties
 from cuvee.methods import della as _della
 from cuvee.methods import della_linear as _della_linear
+from cuvee.methods import fisher as _fisher
 from cuvee.methods import karcher as _karcher
 from cuvee.methods import linear as _linear
 from cuvee.methods import model_stock as _model_stock
@@ -18,10 +20,12 @@ from cuvee.methods import nuslerp as _nuslerp
 from cuvee.methods import passthrough as _passthrough
 from cuvee.methods import ram as _ram
 from cuvee.methods import ramplus_tl as _ramplus_tl
+from cuvee.methods import regmean as _regmean
 from cuvee.methods import sce as _sce
 from cuvee.methods import slerp as _slerp
 from cuvee.methods import task_arithmetic as _task_arithmetic
 from cuvee.methods import ties as _ties
+from cuvee.methods import wudi as _wudi
 from cuvee.methods.declare import METHODS, Method, merge_method
 from cuvee.methods.job import Job, Round
 from cuvee.types import MethodSpec
@@ -33,6 +37,7 @@ _BUILT_IN = (
     *(_della, _della_linear),
     *(_nuslerp, _multislerp, _karcher, _model_stock),
     *(_sce, _ram, _ramplus_tl, _nearswap, _arcee_fusion),
+    *(_fisher, _regmean, _wudi, _actmat),
 )
 
 

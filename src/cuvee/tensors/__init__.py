@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cuvee.tensors.blocks import BLOCK, Blocks, Counts, block_sums
     from cuvee.tensors.consensus import agreeing_weight, agreement, spread
     from cuvee.tensors.geometry import gram, gram_blocks, slerp_coefficients, square_blocks
+    from cuvee.tensors.quadratic import damp, solve, solve_diagonal, solve_own
     from cuvee.tensors.random import stream_key, uniform
     from cuvee.tensors.rounding import round_to
     from cuvee.tensors.rows import divergences, row_products, row_sums
@@ -59,6 +60,10 @@ _HOME = {
     "gram_blocks": "geometry",
     "slerp_coefficients": "geometry",
     "square_blocks": "geometry",
+    "damp": "quadratic",
+    "solve": "quadratic",
+    "solve_diagonal": "quadratic",
+    "solve_own": "quadratic",
     "stream_key": "random",
     "uniform": "random",
     "round_to": "rounding",
@@ -99,6 +104,7 @@ __all__ = [
     "block_sums",
     "combine_from_base",
     "cut_margin",
+    "damp",
     "digit_counts",
     "digit_width",
     "digits_in",
@@ -125,6 +131,9 @@ __all__ = [
     "row_products",
     "row_sums",
     "slerp_coefficients",
+    "solve",
+    "solve_diagonal",
+    "solve_own",
     "spread",
     "square_blocks",
     "stock_ratio",
