@@ -11,15 +11,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cuvee import methods
     from cuvee.api import (
+        AverageRecipe,
+        AverageResult,
         MergeResult,
         PushResult,
+        average,
+        average_recipe,
         diff,
         inspect,
+        learn,
         load_recipe,
         merge,
         merge_state_dicts,
         plan,
         push,
+        recalibrate_batchnorm,
         recipe_from,
         verify,
     )
@@ -36,15 +42,21 @@ if TYPE_CHECKING:
     from cuvee.recipe import Recipe
 
 _HOME = {
+    "AverageRecipe": "cuvee.api",
+    "AverageResult": "cuvee.api",
     "MergeResult": "cuvee.api",
     "PushResult": "cuvee.api",
+    "average": "cuvee.api",
+    "average_recipe": "cuvee.api",
     "diff": "cuvee.api",
     "inspect": "cuvee.api",
+    "learn": "cuvee.api",
     "load_recipe": "cuvee.api",
     "merge": "cuvee.api",
     "merge_state_dicts": "cuvee.api",
     "plan": "cuvee.api",
     "push": "cuvee.api",
+    "recalibrate_batchnorm": "cuvee.api",
     "recipe_from": "cuvee.api",
     "verify": "cuvee.api",
     "CheckFailed": "cuvee.errors",
@@ -59,6 +71,8 @@ _HOME = {
 }
 
 __all__ = [
+    "AverageRecipe",
+    "AverageResult",
     "CheckFailed",
     "CuveeError",
     "Fault",
@@ -70,14 +84,18 @@ __all__ = [
     "RecipeError",
     "ResourceError",
     "UsageError",
+    "average",
+    "average_recipe",
     "diff",
     "inspect",
+    "learn",
     "load_recipe",
     "merge",
     "merge_state_dicts",
     "methods",
     "plan",
     "push",
+    "recalibrate_batchnorm",
     "recipe_from",
     "verify",
 ]

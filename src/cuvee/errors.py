@@ -74,6 +74,10 @@ REASONS: Final[Mapping[str, str]] = {
     "bad-scale": "an FP8 weight whose scale is missing or does not fit it, or a scale without its weight",
     "bad-statistics": "a file of collected statistics that the method cannot use with this model",
     "adapter-input": "an adapter folder where a whole model is needed",
+    "data-missing": "a data file that is not there or cannot be read",
+    "data-empty": "a data file without a row",
+    "bad-row": "a row of a data file that is damaged or does not fit the model",
+    "missing-label": "a row without the label that the objective needs",
     # resources
     "disk-full": "not enough space for the output",
     "file-too-large": "the file system or a limit refuses files of this size",

@@ -17,7 +17,21 @@ from cuvee.cli import main
 from tests.support.checkpoints import small_model, write_model
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "recipes"
-VERBS = ("demo", "validate", "plan", "merge", "verify", "push", "inspect", "diff", "methods", "env", "schema")
+VERBS = (
+    "demo",
+    "validate",
+    "plan",
+    "learn",
+    "merge",
+    "average",
+    "verify",
+    "push",
+    "inspect",
+    "diff",
+    "methods",
+    "env",
+    "schema",
+)
 
 
 @dataclass(frozen=True)

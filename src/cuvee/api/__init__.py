@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from cuvee.api.arguments import AnyRecipe, load_recipe, recipe_from
+from cuvee.api.averaging import AverageRecipe, AverageResult, average, average_recipe
 from cuvee.api.files import diff, inspect, opened, plan, verify
+from cuvee.api.learning import learn
 from cuvee.api.memory import merge_state_dicts
 from cuvee.api.merging import MergeResult, merge
 from cuvee.api.pushing import PushResult, push
+from cuvee.api.recalibrating import recalibrate_batchnorm
 
 __all__ = [
     "AnyRecipe",
+    "AverageRecipe",
+    "AverageResult",
     "MergeResult",
     "PushResult",
+    "average",
+    "average_recipe",
     "diff",
     "inspect",
+    "learn",
     "load_recipe",
     "merge",
     "merge_state_dicts",
     "opened",
     "plan",
     "push",
+    "recalibrate_batchnorm",
     "recipe_from",
     "verify",
 ]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cuvee.checkpoint import FolderWriter
     from cuvee.checkpoint.protocol import Layout, Reader
     from cuvee.execute import Digests, FormSoon, Kernels, Progress, Runner
+    from cuvee.execute.batchnorm import Batches
     from cuvee.execute.place import Choice
     from cuvee.execute.spread import Crew
     from cuvee.planning import Plan, Workers
@@ -42,6 +43,7 @@ class Way:
     executor: Executor
     address: str | None
     progress: Callable[[Progress], None] | None
+    recalibration: Batches | None = None
 
 
 def way_faults(way: Way) -> list[Fault]:

@@ -17,6 +17,7 @@ from cuvee.api.arguments import AnyRecipe, as_path, as_recipe, callback_faults, 
 from cuvee.api.carrying import Executor, Way, crew_for, filled, form_soon, way_faults
 from cuvee.api.far_output import merge_far, staging_faults
 from cuvee.api.files import opened
+from cuvee.api.recalibrating import BATCH_SIZE, Data, batches_from
 from cuvee.errors import number_faults
 from cuvee.types import scheme_of
 
@@ -82,6 +83,8 @@ def merge(
     progress: Callable[[Progress], None] | None = None,
     staging: str | os.PathLike[str] | None = None,
     sending: Callable[[int, int, str], None] | None = None,
+    recalibrate: Data | None = None,
+    batch_size: int = BATCH_SIZE,
 ) -> MergeResult:
     """Merge models into a new folder, which appears complete or not at all.
 
@@ -111,6 +114,10 @@ def merge(
         staging: for a URL, the folder to build in, which is kept; a temporary one by default. `resume` needs it, and
             `overwrite` replaces a model in it too.
         sending: for a URL, called with bytes sent, bytes in all and the file at hand, from any thread.
+        recalibrate: data to estimate the statistics of BatchNorm layers on, before the output appears
+            (docs/average.md): a safetensors file of the model's arguments, a row per example; `module:function`, or a
+            function, that gives batches; or the batches themselves. transformers runs the model.
+        batch_size: rows of the file that make a batch, 1 or more.
 
     Raises:
         UsageError: an argument is of the wrong type, `threads` or `tile` is below 1, `shard_size` is no size, `runner`
@@ -135,7 +142,7 @@ def merge(
     way = Way(seed, threads, tile, limit, size, allow_nonfinite, sha256, runner, kernels, device, *far, progress)
     refuse(
         [
-            *number_faults(seed=seed, threads=threads, tile=tile),
+            *number_faults(seed=seed, threads=threads, tile=tile, batch_size=batch_size),
             *switch_faults(overwrite=overwrite, resume=resume, allow_nonfinite=allow_nonfinite, sha256=sha256),
             *callback_faults(progress),
             *way_faults(way),
@@ -143,6 +150,8 @@ def merge(
         ]
     )
     asked = as_recipe(recipe)
+    if recalibrate is not None:
+        way = replace(way, recalibration=batches_from(recalibrate, batch_size))
     read = _read_from(recipe, asked)
     if target is None:
         again = overwrite and staging is not None  # a folder that is kept may hold what was sent before
@@ -168,19 +177,25 @@ def _merge_here(
     from cuvee.checkpoint.staging import sweep
     from cuvee.execute import Digests
     from cuvee.execute.already import already_made
+    from cuvee.execute.batchnorm import check_plan
     from cuvee.execute.place import choose, find
     from cuvee.execute.publish import add_everything_else
     from cuvee.execute.resume import describe, told_to_resume
+    from cuvee.execute.settling import settle
     from cuvee.planning import bind, referenced
 
     spec = methods.get(recipe.method).spec
     asked = find(way.device) if way.device.startswith("cuda") else way.device  # before anything is opened
     with opened(referenced(recipe), recipe.root) as readers:
         plan = bind(recipe, readers, spec)
+        if way.recalibration is not None:
+            check_plan(plan, readers)
         limits = {"limit": way.limit, "threads": way.threads, "tile": way.tile}
         choice = choose(asked, plan, **limits, runner=way.runner, kernels=way.kernels)
+        plan = settle(plan, readers, methods.get(recipe.method), seed=way.seed, workers=choice.workers)
         layout = plan_layout([step.out for step in plan.steps], way.shard_bytes)
-        made = already_made(plan, readers, layout, out, seed=way.seed, sha256=way.sha256) if resume else None
+        told: dict[str, Any] = {"seed": way.seed, "sha256": way.sha256, "recalibration": way.recalibration}
+        made = already_made(plan, readers, layout, out, **told) if resume else None
         if made is not None:
             sweep(out)
             return _result(out, plan, layout, made, Digests(), was_complete=True)
@@ -189,7 +204,7 @@ def _merge_here(
         kept = FolderWriter(layout, out, overwrite=overwrite, protected=protected, job=job, resume=resume)
         with form_soon(plan, readers, choice, way) as form, crew_for(way) as crew, told_to_resume(kept), kept as writer:
             digests = filled(plan, readers, writer, layout, job, choice, way, crew or form)
-            record = add_everything_else(plan, readers, writer, layout, digests, spec, seed=way.seed, sha256=way.sha256)
+            record = add_everything_else(plan, readers, writer, layout, digests, spec, **told, progress=way.progress)
             writer.publish()
     made_now = _result(out, plan, layout, record, digests)
     notes = (*plan.notes, *form.notes)

@@ -35,6 +35,8 @@ _TRAINING: Final = (
     "scaler.pt",
     "rng_state*",
     "random_states_*",
+    "custom_checkpoint_*.pkl",
+    "latest",
     "trainer_state.json",
     "zero_to_fp32.py",
 )
@@ -45,7 +47,8 @@ RECORD_NAME: Final = "cuvee.json"
 
 _OWN: Final = ("config.json", "README.md", RECORD_NAME, "cuvee_recipe.yml", "mergekit_config.yml")
 _SHOWN: Final = 8
-_FOLDERS: Final = ("original", "onnx", "openvino", "checkpoint-*", "global_step*", "runs", "__pycache__")
+_STATES: Final = ("optimizer_[0-9]*", "pytorch_model_fsdp_[0-9]*")
+_FOLDERS: Final = ("original", "onnx", "openvino", "checkpoint-*", "global_step*", "runs", "__pycache__", *_STATES)
 
 
 @dataclass(frozen=True, slots=True)

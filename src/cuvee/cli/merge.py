@@ -99,7 +99,7 @@ def merge(
 
     (keep_freed_memory if max_memory is None else give_back_freed_memory)()
     start = time.perf_counter()
-    with _honest_interrupt(here), metered("merging", "bytes") as meter:
+    with honest_interrupt(here), metered("merging", "bytes") as meter:
 
         def follow(progress: Progress) -> None:
             meter(progress.done, progress.total, progress.tensor)
@@ -129,7 +129,7 @@ def merge(
             sending=sending,
         )
     seconds = time.perf_counter() - start
-    answer = Answer("merge", _data(result, seconds), _text(result, seconds), notes=result.notes)
+    answer = Answer("merge", data_of(result, seconds), text_of(result, seconds), notes=result.notes)
     return deliver(answer, common)
 
 
@@ -153,7 +153,7 @@ def _place_here(out: Path | str, staging: Path | None) -> Path:
 
 
 @contextmanager
-def _honest_interrupt(out: Path) -> Iterator[None]:
+def honest_interrupt(out: Path) -> Iterator[None]:
     """Say that the output is there when the interrupt came in the instant after it took its place."""
     before = _identity(out)
     try:
@@ -175,7 +175,8 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _data(result: MergeResult, seconds: float) -> dict[str, Any]:
+def data_of(result: MergeResult, seconds: float) -> dict[str, Any]:
+    """What a merge did, ready for JSON."""
     return {
         "path": result.path,
         "counts": result.record["counts"],
@@ -195,7 +196,8 @@ def _data(result: MergeResult, seconds: float) -> dict[str, Any]:
     }
 
 
-def _text(result: MergeResult, seconds: float) -> Iterator[str]:
+def text_of(result: MergeResult, seconds: float) -> Iterator[str]:
+    """What a merge did, in lines."""
     from cuvee.checkpoint.layout import format_size
 
     if result.was_complete:

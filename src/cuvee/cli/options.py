@@ -48,6 +48,7 @@ Switch = Annotated[bool, SWITCH]
 OUT: Final = Parameter(name=("--out", "-o"), converter=_named)
 Out = Annotated[Path, OUT]
 FarOut = Annotated[Path | str, Parameter(name=("--out", "-o"), converter=_named_or_url)]
+Whole = Annotated[int, Parameter(converter=_whole)]
 Seed = Annotated[int, Parameter(converter=_whole)]
 Threads = Annotated[int | None, Parameter(converter=_whole, validator=Number(gte=1))]
 Tile = Annotated[int | None, Parameter(converter=_whole, validator=Number(gte=1))]

@@ -5,22 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
 from cuvee.checkpoint.fingerprint import digest_bytes, digest_file
 from cuvee.checkpoint.protocol import Layout, Reader
 from cuvee.checkpoint.staged import is_as_planned
+from cuvee.execute.batchnorm import Batches
 from cuvee.execute.publish import texts_of
 from cuvee.execute.record import content_read
 from cuvee.execute.record_form import read_record
 from cuvee.planning.model import Plan
 from cuvee.recipe import recipe_hash
 
+_SAME_DATA: Final = ("content", "batch_size")
+
 
 def already_made(
-    plan: Plan, readers: Sequence[Reader], layout: Layout, out: Path, *, seed: int, sha256: bool
+    plan: Plan,
+    readers: Sequence[Reader],
+    layout: Layout,
+    out: Path,
+    *,
+    seed: int,
+    sha256: bool,
+    recalibration: Batches | None = None,
 ) -> Mapping[str, Any] | None:
     """The record of an output that this very job made; `None` if it did not, or if that cannot be told.
 
@@ -32,7 +42,7 @@ def already_made(
     """
     try:
         record = read_record(out)
-        if record is None or not _is_of_job(record, plan, seed, sha256):
+        if record is None or not _is_of_job(record, plan, seed, sha256) or not _is_of_data(record, recalibration):
             return None
         whole = record["output"]["files"] == _files(plan) and is_as_planned(layout, out)
     except (OSError, ValueError):
@@ -48,6 +58,15 @@ def _is_of_job(record: Mapping[str, Any], plan: Plan, seed: int, sha256: bool) -
         and record["versions"].items() >= {"cuvee": version("cuvee"), "torch": torch.__version__}.items()
         and ("sha256" in record["output"] or not sha256)
     )
+
+
+def _is_of_data(record: Mapping[str, Any], recalibration: Batches | None) -> bool:
+    """Whether statistics were estimated from the same data, or from none; what a function gives cannot be known."""
+    was = record.get("recalibrated")
+    if was is None or recalibration is None:
+        return was is None and recalibration is None
+    now = recalibration.facts
+    return "content" in now and [was.get(k) for k in _SAME_DATA] == [now.get(k) for k in _SAME_DATA]
 
 
 def _is_of_models(record: Mapping[str, Any], plan: Plan, readers: Sequence[Reader]) -> bool:

@@ -116,6 +116,8 @@ def _contradictions(record: Mapping[str, Any], weights: _Weights) -> Iterator[st
         yield "counts"
     if not record["copied"].keys() <= output["tensors"].keys():
         yield "copied"
+    if not set(record.get("recalibrated", {}).get("tensors", ())) <= output["tensors"].keys():
+        yield "recalibrated"
     if RECIPE_NAME not in output["files"]:
         yield f"output.files lacks {RECIPE_NAME}"
     if "sha256" in output and output["sha256"].keys() != weights.files:

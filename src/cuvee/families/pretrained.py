@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from cuvee.errors import Fault, InputError, UsageError
+from cuvee.errors import Fault, InputError, UsageError, listed
 from cuvee.families.anatomy import sections
 from cuvee.families.report import LoadReport, Mismatch
 
@@ -43,6 +43,36 @@ def load_causal_lm(folder: Path) -> Any:
     transformers = _transformers()
     with _quiet(transformers):
         return transformers.AutoModelForCausalLM.from_pretrained(str(folder), dtype="float32", local_files_only=True)
+
+
+def check_known(folder: Path) -> None:
+    """Refuse a folder whose configuration names no class of transformers.
+
+    Raises:
+        UsageError: transformers is not installed.
+        InputError: it does not know the class, or the configuration is not one that it can use.
+    """
+    transformers = _transformers()
+    with _quiet(transformers):
+        _class(transformers, _config(transformers, folder), folder)
+
+
+def load_whole(folder: Path) -> Any:
+    """The model of the class that a checkpoint folder's configuration names, in float32 and evaluation mode.
+
+    Raises:
+        InputError: as for `check_known`; or the folder lacks tensors, which would be made up at random.
+    """
+    transformers = _transformers()
+    with _quiet(transformers):
+        config = _config(transformers, folder)
+        cls = _class(transformers, config, folder)
+        given = {"dtype": "float32", "local_files_only": True, "output_loading_info": True}
+        model, info = cls.from_pretrained(str(folder), config=config, **given)
+    if missing := sorted(info["missing_keys"]):
+        message = f"{folder}: {cls.__name__} has tensors that the checkpoint lacks: {listed(missing)}"
+        raise InputError(Fault("missing-tensor", message, subject=str(folder)))
+    return model
 
 
 def save(model: Any, folder: Path) -> None:

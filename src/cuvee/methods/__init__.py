@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from cuvee.methods import actmat as _actmat
 from cuvee.methods import arcee_fusion as _arcee_fusion
 from cuvee.methods import breadcrumbs as _breadcrumbs
 from cuvee.methods import breadcrumbs_ties as _breadcrumbs_ties
@@ -14,6 +15,7 @@ from cuvee.methods import dare_ties as _dare_ties
 from cuvee.methods import della as _della
 from cuvee.methods import della_linear as _della_linear
 from cuvee.methods import expo as _expo
+from cuvee.methods import fisher as _fisher
 from cuvee.methods import geometric_median as _geometric_median
 from cuvee.methods import karcher as _karcher
 from cuvee.methods import krum as _krum
@@ -29,6 +31,7 @@ from cuvee.methods import passthrough as _passthrough
 from cuvee.methods import pcb as _pcb
 from cuvee.methods import ram as _ram
 from cuvee.methods import ramplus_tl as _ramplus_tl
+from cuvee.methods import regmean as _regmean
 from cuvee.methods import sce as _sce
 from cuvee.methods import slerp as _slerp
 from cuvee.methods import task_analogy as _task_analogy
@@ -38,6 +41,7 @@ from cuvee.methods import ties as _ties
 from cuvee.methods import ties_global as _ties_global
 from cuvee.methods import trimmed_mean as _trimmed_mean
 from cuvee.methods import wise_ft as _wise_ft
+from cuvee.methods import wudi as _wudi
 from cuvee.methods.declare import METHODS, Method, merge_method
 from cuvee.methods.job import Job, Round
 from cuvee.types import MethodSpec
@@ -52,6 +56,7 @@ _BUILT_IN = (
     *(_breadcrumbs, _breadcrumbs_ties, _ties_global, _compose),
     *(_magmax, _pcb, _consensus_ta, _wise_ft, _expo, _task_negation, _task_analogy),
     *(_median, _trimmed_mean, _geometric_median, _krum, _multi_krum),
+    *(_fisher, _regmean, _wudi, _actmat),
 )
 
 

@@ -76,7 +76,7 @@ def _quartiles(job: Job, known: Known, prefix: Prefix) -> Round:
 
 def importance(stack: Tensor, start: int, length: int, divergence: Tensor | None) -> Tensor:
     """|x − b| times the divergence of the row, `[rows, length]` in float64."""
-    base, other = stack.reshape(2, -1, length)
+    base, other = stack.reshape(2, -1, length).unbind()
     first = start // length
     of_rows = tensors.divergences(other, base) if divergence is None else divergence[first : first + len(base)]
     return (other - base).abs().double() * of_rows.unsqueeze(1)

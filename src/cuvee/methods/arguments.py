@@ -94,11 +94,19 @@ def _collected_faults(spec: MethodSpec, tensors: Sequence[Any], collected: Seque
         yield Fault("bad-argument", message, subject="collected")
         return
     shapes = {tuple(x.shape) for x in tensors if isinstance(x, Tensor)}
-    wanted = {shape if spec.collected == "fisher" else (rows_of(shape)[1],) * 2 for shape in shapes}
+    if spec.collected == "fisher":
+        wanted = shapes
+    else:
+        wanted = {found for shape in shapes for found in _grams_of(rows_of(shape))}
     found = {tuple(one.shape) for one in collected}
     if found - wanted:
         message = f"`collected` must have the shape {sorted(wanted)}; found {sorted(found)}"
         yield Fault("shape-mismatch", message, subject="collected")
+
+
+def _grams_of(rows: tuple[int, int]) -> tuple[tuple[int, ...], ...]:
+    """The shapes of Gram matrices that fit: of the entries of a row, or of a column where inputs come first."""
+    return (rows[1], rows[1]), (1, rows[0], rows[0])
 
 
 def _value_faults(spec: MethodSpec, param: Param, given: Any, is_given: bool, models: int) -> Iterator[Fault]:

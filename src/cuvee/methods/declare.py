@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from cuvee.methods.job import Holds, Job, Measure, Surveys, argument
+from cuvee.methods.job import Factors, Holds, Job, Measure, Surveys, argument
 from cuvee.registry import Registry
 from cuvee.types import BaseRule, Cite, Collected, Family, MethodSpec, Param, Scalar, Scope, Space
 
@@ -24,6 +24,11 @@ def nothing_first(_job: Job, _done: int, _known: Any) -> None:
 
 def holds_nothing(_numel: int, _models: int, _tile: int) -> int:
     """For the same."""
+    return 0
+
+
+def no_factors(_rows: int, _width: int, _models: int) -> int:
+    """For a method that factorises nothing."""
     return 0
 
 
@@ -42,6 +47,7 @@ class Method:
         measure: says which pass over the tensor comes next.
         survey: says which pass over all tensors comes next, before any of them is merged.
         wants: names of the arguments `combine` takes.
+        factors: `(rows, width, tensors read) -> bytes` that the arithmetic on a whole matrix holds besides its tiles.
         holds: `(elements, tensors read, tile) -> bytes` that the passes hold of one tensor, at most.
     """
 
@@ -51,6 +57,7 @@ class Method:
     wants: frozenset[str] = field(repr=False)
     holds: Holds = field(default=holds_nothing, repr=False)
     survey: Surveys = field(default=nothing_first, repr=False)
+    factors: Factors = field(default=no_factors, repr=False)
 
     @property
     def name(self) -> str:
@@ -83,6 +90,7 @@ def merge_method(
     measure: Measure = nothing_first,
     survey: Surveys = nothing_first,
     holds: Holds = holds_nothing,
+    factors: Factors = no_factors,
     divides_by: str | None = None,
     divides_when: str = "normalize",
     divides_if: Mapping[str, Scalar] | None = None,
@@ -131,6 +139,6 @@ def merge_method(
             family=family,
             cost=cost,
         )
-        return METHODS.register(spec.name, Method(spec, function, measure, wants, holds, survey))
+        return METHODS.register(spec.name, Method(spec, function, measure, wants, holds, survey, factors))
 
     return declare

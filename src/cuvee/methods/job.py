@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cuvee.types import Scope, argument, grain_of, rows_of
 
-__all__ = ["AnyMeasure", "Holds", "Job", "Measure", "Round", "Survey", "Surveys", "argument", "sums_held"]
+__all__ = ["AnyMeasure", "Factors", "Holds", "Job", "Measure", "Round", "Survey", "Surveys", "argument", "sums_held"]
 
 if TYPE_CHECKING:
     import torch
@@ -88,6 +88,10 @@ AnyMeasure = Callable[[Job, int, Any], Any]
 
 Holds = Callable[[int, int, int], int]
 """`(elements, tensors read, elements per tile) -> bytes` that the passes of a method hold of one tensor, at most."""
+
+
+Factors = Callable[[int, int, int], int]
+"""`(rows, width, tensors read) -> bytes` that the arithmetic on a whole matrix holds besides its tiles, at most."""
 
 
 def sums_held(numel: int, rows: int) -> int:

@@ -73,7 +73,7 @@ def angles_first(_job: Job, done: int, _known: Any) -> Round | None:
     ),
     differs=(
         "mergekit's multislerp also moves along Σ wᵢ (uᵢ − (uᵢ·m)m), m of length 1, which is 0 by the choice of m: "
-        "what remains is the formula above, no iteration; `karcher` is the mean along arcs.",
+        "what remains is the mean direction itself; `karcher` is the mean along arcs.",
         "Where the directions cancel mergekit takes the weighted sum of two models, and fails with more; here it "
         "is the weighted sum for any number.",
         "mergekit's `eps` of 1e-8 is added to every length and bounds ‖m‖, so that faint tensors count for less in "

@@ -53,7 +53,7 @@ def nearswap(models: Tensor, t: float) -> Tensor:
     Returns:
         `[n]`.
     """
-    base, other = models
+    base, other = models[0], models[1]
     apart = other - base
     # The excess is taken off rather than the rest added to the base, so that what is near enough stays to the bit.
     return other - (apart - apart.clamp(-t, t))

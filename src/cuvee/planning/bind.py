@@ -14,6 +14,7 @@ from cuvee.planning.decide import Decision, decide
 from cuvee.planning.fit import fit_findings
 from cuvee.planning.model import ModelFacts, Piece, Plan, Step, Tied, copies_in
 from cuvee.planning.parts import parts_of
+from cuvee.planning.scaling import scaled
 from cuvee.planning.sliced import main_stack, range_faults, sliced_slots, stacking_of
 from cuvee.planning.slots import Ground, Opened, Part, Slot, Stacking, whole_slots
 from cuvee.planning.statistics import statistics_faults, statistics_notes
@@ -165,6 +166,9 @@ def _plan(
 ) -> Plan:
     recipe, opened = ground.recipe, ground.opened
     steps = tuple(d.step for d in decisions if d.step)
+    scaling = recipe.layer_scaling
+    if scaling is not None and scaling.alpha is not None:
+        steps = scaled(steps, scaling.alpha, scaling.beta)
     donor = 0
     untied = any(d.untied for d in decisions) or _writes_a_head_of_another(ground, parts, steps)
     lacking = _lacking_head(ground, parts, steps)

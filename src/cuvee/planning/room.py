@@ -13,6 +13,7 @@ from cuvee.errors import Fault, ResourceError
 from cuvee.methods import METHODS
 from cuvee.planning.free import free_memory
 from cuvee.planning.model import Action, Plan, Step
+from cuvee.types import rows_of
 
 _MIB: Final = 1 << 20
 DEFAULT_TILE: Final = 1 << 19
@@ -115,8 +116,16 @@ def _of_tensor(plan: Plan, action: Action, numel: int, pieces: int, tile: int) -
 
 
 def _beside(plan: Plan, workers: Workers) -> int:
-    """What is read with the tiles that are worked on at a time, and its factors and products in float64."""
-    return workers.threads * _PER_BYTE_BESIDE * max((step.beside for step in plan.steps), default=0)
+    """What is read with the tiles that are worked on at a time, and the factors of matrices."""
+    merged = [step for step in plan.steps if step.action == "merge"]
+    each = [_PER_BYTE_BESIDE * step.beside + _factors(plan, step) for step in merged]
+    return workers.threads * max(each, default=0)
+
+
+def _factors(plan: Plan, step: Step) -> int:
+    if step.scope != "matrix" or plan.recipe.method not in METHODS:
+        return 0
+    return METHODS.get(plan.recipe.method).factors(*rows_of(step.out.shape), len(step.pieces))
 
 
 def fit_workers(plan: Plan, limit: int | None, threads: int | None = None, tile: int | None = None) -> Workers:

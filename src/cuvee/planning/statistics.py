@@ -54,10 +54,11 @@ def collected_of(
     return pieces, tuple(fault for fault in faults if fault is not None)
 
 
-def bytes_beside(ground: Ground, collected: Sequence[Piece], out: TensorSpec) -> int:
+def bytes_beside(ground: Ground, spec: MethodSpec, collected: Sequence[Piece]) -> int:
     """Bytes of what is read whole with every tile, because it has no number for each entry."""
-    specs = [ground.collected[piece.model].specs[piece.tensor] for piece in collected]
-    return sum(spec.nbytes for spec in specs if spec.shape != out.shape)
+    if spec.collected != "gram":
+        return 0
+    return sum(ground.collected[piece.model].specs[piece.tensor].nbytes for piece in collected)
 
 
 def _uneven(ground: Ground, slot: Slot, pieces: Sequence[Piece]) -> Fault:

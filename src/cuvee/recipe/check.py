@@ -129,6 +129,22 @@ def _given(levels: tuple[Level, ...], param: Param, excused: Excused) -> bool:
     return any(param.name in level.parameters or excused.covers(level.path_of(param.name)) for level in levels)
 
 
+def scaling_findings(recipe: Recipe, spec: MethodSpec) -> list[Finding]:
+    """Layers can be scaled where a method has a scale of its merged delta; the numbers must be finite."""
+    scaling, at = recipe.layer_scaling, ("layer_scaling",)
+    if scaling is None:
+        return []
+    found = []
+    if spec.space != "delta" or spec.param("lambda") is None:
+        message = f"`layer_scaling` scales merged deltas; {spec.name} has no `lambda`"
+        found.append(Finding("ill-placed-parameter", message, at, "take it out", "layer_scaling", on_key=True))
+    for name, value in (("alpha", scaling.alpha), ("beta", scaling.beta)):
+        if value is not None and not math.isfinite(value):
+            message = f"`{name}` should be finite, found {described(value)}"
+            found.append(Finding("out-of-range", message, (*at, name), None, name))
+    return found
+
+
 def zero_sum_findings(recipe: Recipe, spec: MethodSpec) -> list[Finding]:
     """Plain weights that sum to zero where the result is divided by their sum; gradients and filters are left out."""
     return [finding for group in groups(recipe) if _is_divided(spec, group) for finding in _zero_sum(group, spec)]

@@ -14,6 +14,7 @@ from cuvee.recipe.model import (
     Conditions,
     DocumentPath,
     Gradient,
+    LayerScaling,
     Locate,
     ModelEntry,
     Module,
@@ -51,6 +52,7 @@ def build(data: Mapping[str, Any], root: Path | None = None, locate: Locate | No
         modules={name: builder.module(module, ("modules", name)) for name, module in modules},
         base_model=builder.model(data.get("base_model")),
         parameters=read_parameters(data),
+        layer_scaling=_layer_scaling(data.get("layer_scaling")),
         tokenizer_source=None if tokens is None else str(read_reference(tokens, root)),
         root=root,
         locate=locate,
@@ -104,6 +106,13 @@ def _given(data: Mapping[str, Any], key: str, default: Any) -> Any:
 def _entries(data: Mapping[str, Any], key: str, at: DocumentPath) -> Iterator[tuple[Mapping[str, Any], DocumentPath]]:
     for index, entry in enumerate(_given(data, key, [])):
         yield entry, (*at, key, index)
+
+
+def _layer_scaling(data: Any) -> LayerScaling | None:
+    if not isinstance(data, Mapping):
+        return None
+    alpha, beta = data.get("alpha"), data.get("beta")
+    return LayerScaling(data.get("policy", MISREAD), None if alpha is None else float(alpha), float(beta or 0))
 
 
 def read_parameters(data: Mapping[str, Any]) -> Parameters:

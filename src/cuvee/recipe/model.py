@@ -77,6 +77,21 @@ class Module:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerScaling:
+    """How the merged delta of every layer is scaled.
+
+    Attributes:
+        policy: `lines`: α + β l / (L − 1) for layer l of L, α for what belongs to no layer.
+        alpha: the factor of the first layer; `None` where it is to be found from the models' norms.
+        beta: what the last layer's factor is larger by.
+    """
+
+    policy: str
+    alpha: float | None
+    beta: float
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """A whole recipe. Exactly one of `models`, `slices`, `modules` is filled.
 
@@ -84,6 +99,7 @@ class Recipe:
         method: name of the merge method.
         dtype, out_dtype: torch names of float dtypes or `None`; `out_dtype` wins for what is written.
         tokenizer_source, tokenizer, chat_template: as written; carried out by a later version.
+        layer_scaling: how layers are scaled, `None` for not at all.
         missing: `refuse` a tensor that not every model has, or `copy` it from the first that does.
         root: folder that relative model paths start from (`None` = the working folder).
         locate: from a document path to a place in the file, `None` for recipes written in Python.
@@ -100,6 +116,7 @@ class Recipe:
     tokenizer_source: str | None = None
     tokenizer: Mapping[str, Any] | None = None
     chat_template: str | None = None
+    layer_scaling: LayerScaling | None = None
     missing: str = "refuse"
     name: str | None = None
     root: Path | None = field(default=None, compare=False)

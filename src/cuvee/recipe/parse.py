@@ -11,7 +11,13 @@ from typing import Any
 
 from cuvee.errors import Fault, Place, RecipeError, nearest
 from cuvee.recipe.arity import model_findings
-from cuvee.recipe.check import missing_findings, notes_on, parameter_findings, zero_sum_findings
+from cuvee.recipe.check import (
+    missing_findings,
+    notes_on,
+    parameter_findings,
+    scaling_findings,
+    zero_sum_findings,
+)
 from cuvee.recipe.dialect import build, not_yet
 from cuvee.recipe.findings import Excused, Finding, Positions, described, in_order, shortened, to_faults
 from cuvee.recipe.limits import MAX_BYTES, MAX_DEPTH, MAX_NODES, as_number, refuse_large, too_large
@@ -173,6 +179,7 @@ def _meaning(recipe: Recipe, spec: MethodSpec | None, structure: Iterable[Findin
     found = parameter_findings(recipe, spec)
     excused = Excused.of([*structure, *found])
     found += missing_findings(recipe, spec, excused)
+    found += scaling_findings(recipe, spec)
     return [*found, *model_findings(recipe, spec, excused), *zero_sum_findings(recipe, spec)]
 
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationInfo, WithJsonSchema
+from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from cuvee.errors import nearest
 from cuvee.recipe.findings import described
 from cuvee.recipe.reference import read_reference
+from cuvee.recipe.scaling_schema import Item, LayerScalingItem
 
 TEMPLATES: Final = ("alpaca", "auto", "chatml", "exaone", "llama3", "mistral")
 """Chat templates that have a name."""
@@ -103,12 +104,6 @@ def _chat_template(value: str) -> str:
         message = f"should be the name of a template or a Jinja text, found {described(value)}"
         raise fault("wrong-value", message, nearest(value, TEMPLATES))
     return value
-
-
-class Item(BaseModel):
-    """Base of every mapping in a recipe."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
 class PathItem(Item):
@@ -290,5 +285,8 @@ class RecipeItem(ModuleItem):
     missing: Annotated[
         Literal["refuse", "copy"] | None,
         Field(description="A tensor that not every model has: `refuse` it (default), or `copy` it from the first."),
+    ] = None
+    layer_scaling: Annotated[
+        LayerScalingItem | None, Field(description="Scale the merged delta layer by layer; for methods with `lambda`.")
     ] = None
     name: Annotated[str | None, Field(min_length=1, description="A name for the result.")] = None

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from io import StringIO
 from typing import Any
 
@@ -35,6 +36,7 @@ def to_data(recipe: Recipe) -> dict[str, Any]:
     data["base_model"] = None if recipe.base_model is None else written_reference(recipe.base_model)
     for key in ("dtype", "out_dtype", "tokenizer_source", "chat_template"):
         data[key] = getattr(recipe, key)
+    data["layer_scaling"] = None if recipe.layer_scaling is None else _trimmed(asdict(recipe.layer_scaling))
     data["missing"] = None if recipe.missing == "refuse" else recipe.missing
     data = _trimmed(data)
     # an empty `tokenizer:` says something: vocabularies are merged, with every default

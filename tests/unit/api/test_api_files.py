@@ -55,7 +55,10 @@ assert "torch" not in sys.modules and "transformers" not in sys.modules
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("module", ["cuvee.api.files", "cuvee.api.memory", "cuvee.methods.call"])
+@pytest.mark.parametrize(
+    "module",
+    ["cuvee.api.files", "cuvee.api.memory", "cuvee.api.recalibrating", "cuvee.api.trajectory", "cuvee.methods.call"],
+)
 def test_examples(module: str) -> None:
     assert doctest.testmod(importlib.import_module(module)).failed == 0
 
