@@ -71,7 +71,7 @@ def scores(deltas: Tensor, known: Competition) -> Tensor:
     total = tensors.weighted_sum(wide, [1.0] * len(wide))
     rows = [
         tensors.exp((((row.abs() - low) / width).square() - 1.0) * len(wide)) * tensors.tanh(row * total)
-        for row, low, width in zip(wide, known.low, known.width, strict=True)
+        for row, low, width in zip(wide, known.low.to(wide.device), known.width.to(wide.device), strict=True)
     ]
     return torch.stack(rows)
 
@@ -96,7 +96,7 @@ def _sided(total: Counts, job: Job, known: Competition) -> Competition:
 
 def _scored(deltas: Tensor, known: Competition, side: Tensor) -> Tensor:
     """The scores on the side of the last one kept, zeros elsewhere, in the dtype of the arithmetic."""
-    return (scores(deltas, known).to(deltas.dtype) * side.unsqueeze(1)).clamp(min=0)
+    return (scores(deltas, known).to(deltas.dtype) * tensors.per_model(side.to(deltas.device), deltas)).clamp(min=0)
 
 
 @merge_method(

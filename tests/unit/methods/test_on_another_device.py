@@ -15,6 +15,7 @@ from cuvee import methods
 from cuvee.methods import Job
 from cuvee.methods.call import bind
 from cuvee.methods.gain import Trim
+from cuvee.methods.pcb import Competition
 from cuvee.methods.sce import Calculated
 from cuvee.methods.ties import gain_first
 from cuvee.methods.tiles import combine_tile, stack_of
@@ -38,7 +39,23 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "ramplus_tl": {},
     "model_stock": {},
     "nearswap": {"t": 0.1},
+    "breadcrumbs": {"weight": [0.5, 0.5], "density": 0.5, "normalize": True},
+    "breadcrumbs_ties": {"weight": [0.5, 0.5], "density": 0.5},
+    "compose": {"weight": [0.5, 0.5], "density": 0.5},
+    "magmax": {},
+    "pcb": {},
+    "consensus_ta": {},
+    "wise_ft": {},
+    "expo": {},
+    "task_negation": {},
+    "task_analogy": {},
+    "median": {},
+    "trimmed_mean": {},
+    "geometric_median": {},
 }
+COUNTS = {"passthrough": 1, "task_analogy": 3}
+"""Models where there are not two."""
+
 KNOWN: dict[str, Any] = {
     "ties": lambda: Trim(Cut(torch.ones(2), ((0, 3), (1, 2))), torch.ones(2)),
     "slerp": lambda: (0.3, 0.7),
@@ -48,6 +65,13 @@ KNOWN: dict[str, Any] = {
     "sce": lambda: Calculated(Cut(torch.ones(1), ((0, 3),)), (0.3, 0.7)),
     "ramplus_tl": lambda: (0.01, 0.02),
     "model_stock": lambda: 0.4,
+    "breadcrumbs": lambda: Trim(Cut(torch.ones(4), ((0, 3), (1, 2)) * 2), torch.ones(2)),
+    "breadcrumbs_ties": lambda: Trim(Cut(torch.ones(4), ((0, 3), (1, 2)) * 2), torch.ones(2)),
+    "compose": lambda: Trim(Cut(torch.ones(2), ((0, 3), (1, 2))), torch.ones(2)),
+    "pcb": lambda: Competition(
+        torch.zeros(2).double(), torch.ones(2).double(), torch.ones(2).long(), Cut(torch.ones(2))
+    ),
+    "geometric_median": lambda: (0.3, 0.7),
 }
 
 
@@ -60,7 +84,7 @@ def readable(monkeypatch: pytest.MonkeyPatch) -> None:
 def tile(name: str, work: torch.dtype) -> tuple[methods.Method, torch.Tensor, torch.Tensor | None, Job]:
     chosen = methods.get(name)
     job = Job(bind(chosen.spec, SETTINGS[name], 2, CPU), 5000, work, (1, 2))
-    values = [torch.empty(3000, dtype=torch.bfloat16, device=THERE) for _ in range(1 if name == "passthrough" else 2)]
+    values = [torch.empty(3000, dtype=torch.bfloat16, device=THERE) for _ in range(COUNTS.get(name, 2))]
     base = torch.empty(3000, dtype=torch.bfloat16, device=THERE) if chosen.spec.space == "delta" else None
     return chosen, stack_of(chosen, values, base, work), base, job
 
