@@ -78,6 +78,10 @@ REASONS: Final[Mapping[str, str]] = {
     "data-empty": "a data file without a row",
     "bad-row": "a row of a data file that is damaged or does not fit the model",
     "missing-label": "a row without the label that the objective needs",
+    "bad-data": "calibration data that is empty, or a line of it that is not what it should be",
+    "no-tokenizer": "text to be made into tokens, and no tokenizer in the model's folder",
+    "no-statistic": "a model or data of which there is nothing to collect",
+    "wrong-statistics": "a file that holds no statistics, or others than are asked for",
     # resources
     "disk-full": "not enough space for the output",
     "file-too-large": "the file system or a limit refuses files of this size",

@@ -134,3 +134,40 @@ def test_the_memory_bound_knows_whole_matrices(statistics: Path) -> None:
     by_rows, by_matrix = (cuvee.plan(recipe(name, statistics)) for name in ("della", "wudi"))
     assert peak_memory(by_matrix, small) > peak_memory(by_rows, small)
     assert peak_memory(by_matrix, large) > peak_memory(by_matrix, small)
+
+
+def test_what_was_collected_is_merged_with(tmp_path: Path) -> None:
+    """`cuvee collect` and `cuvee merge` understand each other, also of weights that stand as inputs by outputs."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    ids = [{"input_ids": [(7 * i + j) % 50 for j in range(12)]} for i in range(40)]
+    (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, ids)) + "\n")
+    for seed in range(2):
+        torch.manual_seed(seed)
+        model = GPT2LMHeadModel(GPT2Config(vocab_size=50, n_positions=16, n_embd=8, n_layer=2, n_head=2))
+        model.save_pretrained(tmp_path / str(seed))
+    for kind in ("gram", "fisher"):
+        for seed in range(2):
+            out = tmp_path / f"{seed}.{kind}.safetensors"
+            cuvee.collect(tmp_path / str(seed), data=tmp_path / "data.jsonl", kind=kind, out=out)
+    method = {"gram": "regmean", "fisher": "fisher"}
+    for kind, name in method.items():
+        entries = [
+            {"model": str(tmp_path / str(i)), "statistics": str(tmp_path / f"{i}.{kind}.safetensors")} for i in range(2)
+        ]
+        found = merged({"merge_method": name, "models": entries}, tmp_path / name)
+        models = [load_file(tmp_path / str(i) / "model.safetensors") for i in range(2)]
+        key = next(key for key in found if key.endswith("h.0.mlp.c_fc.weight"))
+        beside = [load_file(tmp_path / f"{i}.{kind}.safetensors")[key] for i in range(2)]
+        if kind == "gram":  # inputs by outputs
+            assert beside[0].shape == (models[0][key].shape[0],) * 2
+            beside = [one[None] for one in beside]
+        want = methods.get(name)([m[key] for m in models], collected=beside)
+        assert torch.equal(found[key], want)
+        mean = (models[0][key] + models[1][key]) / 2
+        assert not torch.allclose(found[key], mean, atol=1e-4)
+    entries = [{"model": str(tmp_path / "0"), "statistics": str(tmp_path / "0.fisher.safetensors")}]
+    assert set(codes_of({"merge_method": "regmean", "models": entries}, tmp_path / "x")) == {"bad-statistics"}
+    as_model = {"merge_method": "linear", "models": [{"model": str(tmp_path / "0.gram.safetensors")}]}
+    as_model["parameters"] = {"weight": 1}
+    assert set(codes_of(as_model, tmp_path / "x")) == {"bad-statistics"}

@@ -24,6 +24,7 @@ VERBS = (
     "learn",
     "merge",
     "average",
+    "collect",
     "verify",
     "push",
     "inspect",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cuvee.api.arguments import AnyRecipe, load_recipe, recipe_from
 from cuvee.api.averaging import AverageRecipe, AverageResult, average, average_recipe
+from cuvee.api.collecting import collect
 from cuvee.api.files import diff, inspect, opened, plan, verify
 from cuvee.api.learning import learn
 from cuvee.api.memory import merge_state_dicts
@@ -19,6 +20,7 @@ __all__ = [
     "PushResult",
     "average",
     "average_recipe",
+    "collect",
     "diff",
     "inspect",
     "learn",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from cuvee.errors import Fault, InputError
-from cuvee.families.pretrained import _class, _quiet, _transformers
+from cuvee.families.pretrained import class_of, library, quiet
 
 Kind = Literal["classes", "tokens"]
 """What a model's logits are of: one row per text, or one per token."""
@@ -46,13 +46,13 @@ def skeleton(config_text: str, label: str) -> Any:
         UsageError: transformers is not installed.
         InputError: `bad-config`: transformers cannot build it.
     """
-    transformers = _transformers()
+    transformers = library()
     settings = json.loads(config_text)
     kind = settings.pop("model_type", None)
     try:
-        with _quiet(transformers):
+        with quiet(transformers):
             config = transformers.AutoConfig.for_model(kind, **settings)
-            return _class(transformers, config, Path(label))(config).float().eval()
+            return class_of(transformers, config, Path(label))(config).float().eval()
     except (ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
         said = " ".join(str(error).split())[:200]
         message = f"{label}: transformers {transformers.__version__} cannot build a model of this configuration: {said}"
@@ -66,12 +66,12 @@ def token_ids(folder: Path, texts: Sequence[str]) -> list[list[int]]:
         UsageError: transformers is not installed.
         InputError: `bad-config`: the folder holds no tokenizer that transformers can use.
     """
-    transformers = _transformers()
+    transformers = library()
     try:
         # without a file to read, transformers makes a tokenizer that knows no word, and says nothing
         if not any(list(folder.glob(pattern)) for pattern in VOCABULARIES):
             raise OSError(f"no file of it is there ({', '.join(VOCABULARIES)})")
-        with _quiet(transformers):
+        with quiet(transformers):
             tokenizer = transformers.AutoTokenizer.from_pretrained(
                 str(folder), local_files_only=True, trust_remote_code=False
             )
