@@ -60,20 +60,8 @@ def measure(job: Job, _done: int, known: Competition | None) -> Round | None:
     )
 
 
-def scores(deltas: Tensor, known: Competition) -> Tensor:
-    """exp(K (m² − 1)) · tanh(δᵢ S) with m = (|δᵢ| − low)/width and S = Σ δⱼ, `[K, n]`, float64.
-
-    The paper's scores divided by e^K, which changes no order and no share, and never overflows.
-    """
-    import torch
-
-    wide = deltas.double()
-    total = tensors.weighted_sum(wide, [1.0] * len(wide))
-    rows = [
-        tensors.exp((((row.abs() - low) / width).square() - 1.0) * len(wide)) * tensors.tanh(row * total)
-        for row, low, width in zip(wide, known.low.to(wide.device), known.width.to(wide.device), strict=True)
-    ]
-    return torch.stack(rows)
+def _scores(deltas: Tensor, known: Competition) -> Tensor:
+    return tensors.competition_scores(deltas, known.low, known.width)
 
 
 def _ranged(total: Extremes, _job: Job, _known: None) -> Competition:
@@ -83,7 +71,7 @@ def _ranged(total: Extremes, _job: Job, _known: None) -> Competition:
 
 def _count_positive(deltas: Tensor, known: Competition) -> Counts:
     """How many scores of every model are not negative."""
-    return tensors.Counts((scores(deltas, known) >= 0).long().cumsum(1)[:, -1])
+    return tensors.Counts((_scores(deltas, known) >= 0).long().cumsum(1)[:, -1])
 
 
 def _sided(total: Counts, job: Job, known: Competition) -> Competition:
@@ -96,7 +84,7 @@ def _sided(total: Counts, job: Job, known: Competition) -> Competition:
 
 def _scored(deltas: Tensor, known: Competition, side: Tensor) -> Tensor:
     """The scores on the side of the last one kept, zeros elsewhere, in the dtype of the arithmetic."""
-    return (scores(deltas, known).to(deltas.dtype) * tensors.per_model(side.to(deltas.device), deltas)).clamp(min=0)
+    return (_scores(deltas, known).to(deltas.dtype) * tensors.per_model(side.to(deltas.device), deltas)).clamp(min=0)
 
 
 @merge_method(
@@ -144,6 +132,6 @@ def _weights(deltas: Tensor, known: Competition) -> Tensor:
     """The scores from the last one kept on, zeros elsewhere, `[K, n]`, float64."""
     assert isinstance(known.found, tensors.Cut), "the passes come first"
     assert known.side is not None, "the passes come first"
-    scored = scores(deltas, known)
+    scored = _scores(deltas, known)
     last = (known.found.threshold * known.side).unsqueeze(1)
     return scored.where(scored.to(deltas.dtype) >= last, scored.new_zeros(()))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cuvee.tensors.affine import combine_from_base, less_base, per_model, total_weight, weighted_sum
     from cuvee.tensors.blocks import BLOCK, Blocks, Counts, Extremes, block_sums
+    from cuvee.tensors.competition import competition_scores
     from cuvee.tensors.consensus import agreeing_weight, agreement, spread
     from cuvee.tensors.distances import Addends, apart_blocks, krum_order, median_coefficients
     from cuvee.tensors.elementary import exp, tanh
@@ -59,6 +60,7 @@ _HOME = {
     "Counts": "blocks",
     "Extremes": "blocks",
     "block_sums": "blocks",
+    "competition_scores": "competition",
     "agreeing_weight": "consensus",
     "agreement": "consensus",
     "spread": "consensus",
@@ -125,6 +127,7 @@ __all__ = [
     "arc_coefficients",
     "block_sums",
     "combine_from_base",
+    "competition_scores",
     "cut_margin",
     "damp",
     "digit_counts",

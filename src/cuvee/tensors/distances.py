@@ -26,7 +26,8 @@ def apart_blocks(stack: Tensor, start: int) -> Blocks:
 
 
 def _apart(wide: Tensor) -> Tensor:
-    return torch.cat([block_sums((wide[i + 1 :] - wide[i]).square()) for i in range(len(wide) - 1)])
+    apart = (wide[i + 1 :] - wide[i] for i in range(len(wide) - 1))
+    return torch.cat([block_sums(difference * difference) for difference in apart])
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def users_of(deltas: Tensor, total: Tensor, factor: Tensor) -> Tensor:
     """
     rest = magnitude_bits(torch.stack([(total - delta) * f for delta, f in zip(deltas, factor, strict=True)]))
     margins = _ones_where_negative(rest - magnitude_bits(deltas))
-    return -weighted_sum(margins, [1] * len(margins))
+    return weighted_sum(margins, [-1] * len(margins))
 
 
 def _int_of(stack: Tensor) -> torch.dtype:
