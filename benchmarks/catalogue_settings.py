@@ -81,12 +81,20 @@ TRIALS: Final[Mapping[str, Trial]] = {
     "sce": Trial({}, "mergekit", grid(select_topk=(0.2, 0.5, 0.8, 1.0))),
     "ram": Trial({}, "mergekit", grid(epsilon=(1e-5, 1e-4, 1e-3))),
     "ramplus_tl": Trial({}, "mergekit", grid(r=(0.1, 0.3), alpha=(0.2, 0.5), epsilon=(1e-5, 1e-3))),
-    "magmax": Trial({}, "MagMax: λ = 0.5", grid(**{"lambda": LAMBDAS})),
-    "pcb": Trial({}, "PCB", grid(density=(0.05, 0.1, 0.2, 0.5), **{"lambda": (0.8, 1.0, 1.2, 1.6)})),
-    "consensus_ta": Trial({}, "TALL masks", grid(**{"lambda": (0.3, 0.5, 0.7, 1.0)}, k=(1, 2))),
-    "emr": Trial({}, "EMR, the unified model alone", grid(**{"lambda": (0.3, 0.5, 0.7, 1.0)})),
+    "magmax": Trial({"lambda": 0.5}, "MagMax: λ = 0.5", grid(**{"lambda": LAMBDAS})),
+    "pcb": Trial(
+        {"ratio": 0.1, "lambda": 1.2}, "PCB", grid(ratio=(0.05, 0.1, 0.2, 0.5), **{"lambda": (0.8, 1.0, 1.2, 1.6)})
+    ),
+    "consensus_ta": Trial(
+        {"lambda": 0.3},
+        "TALL masks: 0.4, k = 2; λ of task arithmetic",
+        grid(tall_lambda=(0.2, 0.4, 0.6), **{"lambda": SUMS}),
+    ),
+    "emr": Trial({}, "EMR, the unified model alone", grid(**{"lambda": SUMS})),
     "geometric_median": Trial({}, "sd-mecha"),
     "median": Trial({}, "coordinate-wise"),
+    "krum": Trial({}, "one of the models, f = 0"),
+    "multi_krum": Trial({}, "f = 0"),
     "trimmed_mean": Trial({}, "β = 0.2", grid(beta=(0.1, 0.2, 0.4))),
     "tsv_m": Trial({}, "TSV-M: α = 1", grid(**{"lambda": LAMBDAS})),
     "iso_c": Trial({"lambda": 1.5}, "FusionBench", grid(**{"lambda": (0.5, 0.7, 1.0, 1.3, 1.5, 2.0)})),
@@ -106,8 +114,6 @@ TRIALS: Final[Mapping[str, Trial]] = {
 }
 LEFT_OUT: Final[Mapping[str, str]] = {
     "passthrough": "takes one model as it is",
-    "krum": "chooses one of the models",
-    "multi_krum": "averages some of the models",
     "task_negation": "forgets a task",
     "task_analogy": "is about three models that stand in an analogy",
     "compose": "all of its named settings stand in the table by their names",
