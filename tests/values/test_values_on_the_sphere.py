@@ -124,13 +124,12 @@ class TestNuslerp:
     def test_a_vector_is_one_row_and_no_column(self):
         for row_wise in (False, True):
             settings = {"nuslerp_flatten": False, "nuslerp_row_wise": row_wise}
-            got = merge("nuslerp", [[3.0, 0.0], [0.0, 4.0]], weight=[2.0, 1.0], **settings)
-            assert got == exactly([1.5 * ROOT3, 2.0])
+            got = merge("nuslerp", [[3.0, 4.0], [4.0, -3.0]], weight=[2.0, 1.0], **settings)
+            assert got == exactly([1.5 * ROOT3 + 2.0, 2.0 * ROOT3 - 1.5])
 
     def test_rows_of_a_kernel_are_along_the_last_dimension(self):
-        kernels = [[[row] for row in rows] for rows in self.ROWS]  # [2, 1, 2]: a row of two, twice
-        got = merge("nuslerp", kernels, weight=[2.0, 1.0], nuslerp_flatten=False)
-        assert [exactly(row) for row in self.BY_ROW] == [piece[0] for piece in got]
+        got = merge("nuslerp", [[rows] for rows in self.ROWS], weight=[2.0, 1.0], nuslerp_flatten=False)
+        assert [exactly(row) for row in self.BY_ROW] == got[0]
 
 
 class TestModelStock:
@@ -217,7 +216,7 @@ class TestSce:
     def test_faint_deltas_are_weighed_too(self):
         faint = [[x * 2.0**-40 for x in m] for m in self.MODELS]
         got = merge("sce", faint, base=self.BASE, dtype=torch.float32)
-        assert got == pytest.approx([23 / 17 * 2.0**-40, 2.0**-40, 0.0, -3 * 2.0**-40], rel=1e-6)
+        assert got == pytest.approx([23 / 17 * 2.0**-40, 2.0**-40, 0.0, -3 * 2.0**-40], rel=1e-6, abs=0)
 
 
 class TestArceeFusion:
@@ -225,6 +224,12 @@ class TestArceeFusion:
         # by size 1 2 3 4 100 (tenths): quartiles 2, 3, 4; 3 + 1.5·2 = 6
         got = merge("arcee_fusion", [[0.1, -0.2, 0.3, -0.4, 10.0]], base=[0.0] * 5)
         assert got == [0.0, 0.0, 0.0, 0.0, 10.0]
+
+    def test_the_threshold_itself_is_reached(self):
+        # 1 2 3 4 6 eighths: 3 + 1.5·2 = 6
+        rows = [0.125, -0.25, 0.375, -0.5]
+        assert merge("arcee_fusion", [[*rows, 0.75]], base=[0.0] * 5) == [0.0, 0.0, 0.0, 0.0, 0.75]
+        assert merge("arcee_fusion", [[*rows, 0.74]], base=[0.0] * 5) == [0.0] * 5
 
     def test_a_row_whose_softmax_stays_does_not_count(self):
         # adding the same to a whole row changes no softmax: 5 zeros, then 1 2 3 4 80 times the first row's divergence

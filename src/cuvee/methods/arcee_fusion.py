@@ -38,8 +38,9 @@ def measure(job: Job, _done: int, known: Known | None) -> Round | None:
 
 
 def held(numel: int, _models: int, tile: int) -> int:
-    """The histograms, and the divergences of the rows."""
-    return held_for_largest(numel, len(QUARTERS), tile) + 3 * 8 * (numel // _NARROW + 1)
+    """The histograms, the divergences of the rows, and the importance of a tile in float64, as numbers and as bits."""
+    importance = 2 * 8 * min(tile, numel)
+    return held_for_largest(numel, len(QUARTERS), tile) + 3 * 8 * (numel // _NARROW + 1) + importance
 
 
 def _length(shape: tuple[int, ...]) -> int:
@@ -79,7 +80,7 @@ def importance(stack: Tensor, start: int, length: int, divergence: Tensor | None
     base, other = stack.reshape(2, -1, length).unbind()
     first = start // length
     of_rows = tensors.divergences(other, base) if divergence is None else divergence[first : first + len(base)]
-    return (other - base).abs().double() * of_rows.unsqueeze(1)
+    return (other - base).abs_().double().mul_(of_rows.unsqueeze(1))
 
 
 @merge_method(

@@ -91,7 +91,7 @@ def equal_counts(deltas: Tensor, magnitudes: Tensor, start: int) -> Blocks:
     blocks = math.ceil(deltas.shape[1] / BLOCK)
     found = [
         torch.bincount(places_of(row, int(bits)) // BLOCK, minlength=blocks)
-        for row, bits in zip(magnitude_bits(deltas), magnitudes, strict=True)
+        for row, bits in zip(map(magnitude_bits, deltas), magnitudes, strict=True)
     ]
     return Blocks.at(start, torch.stack(found))
 
@@ -190,7 +190,8 @@ def digit_counts(deltas: Tensor, prefix: Tensor | None, digit: int, width: int) 
     """
     low = width * (digits_in(deltas.dtype, width) - 1 - digit)
     rows = []
-    for i, row in enumerate(magnitude_bits(deltas)):
+    for i, delta in enumerate(deltas):
+        row = magnitude_bits(delta)
         chosen = row if prefix is None else row[places_of(row >> (low + width), int(prefix[i]))]
         rows.append(torch.bincount((chosen >> low) & ((1 << width) - 1), minlength=1 << width))
     return Counts(torch.stack(rows))
