@@ -8,11 +8,16 @@ from cuvee.methods import dare_linear as _dare_linear
 from cuvee.methods import dare_ties as _dare_ties
 from cuvee.methods import della as _della
 from cuvee.methods import della_linear as _della_linear
+from cuvee.methods import iso_c as _iso_c
+from cuvee.methods import iso_cts as _iso_cts
+from cuvee.methods import knots as _knots
 from cuvee.methods import linear as _linear
+from cuvee.methods import opcm as _opcm
 from cuvee.methods import passthrough as _passthrough
 from cuvee.methods import slerp as _slerp
 from cuvee.methods import task_arithmetic as _task_arithmetic
 from cuvee.methods import ties as _ties
+from cuvee.methods import tsv_m as _tsv_m
 from cuvee.methods.declare import METHODS, Method, merge_method
 from cuvee.methods.job import Job, Round
 from cuvee.types import MethodSpec
@@ -22,6 +27,7 @@ __all__ = ["METHODS", "Job", "Method", "Round", "get", "merge_method", "names", 
 _BUILT_IN = (
     *(_linear, _slerp, _task_arithmetic, _ties, _dare_linear, _dare_ties, _passthrough),
     *(_della, _della_linear),
+    *(_tsv_m, _iso_c, _iso_cts, _knots, _opcm),
 )
 
 

@@ -83,7 +83,13 @@ def combine_tile(
         known: what the last round concluded.
         collected: what was collected of each model.
     """
-    given: dict[str, Any] = {"statistics": known, "start": start, "whole": job.whole, "collected": collected}
+    given: dict[str, Any] = {
+        "statistics": known,
+        "start": start,
+        "whole": job.whole,
+        "collected": collected,
+        "job": job,
+    }
     if "draws" in method.wants:
         stop = start + stack.shape[1]
         given["draws"] = shaped(torch.stack([t.uniform(key, start, stop, stack.device) for key in job.keys]), job)

@@ -3,8 +3,11 @@
 Inherit from `MethodTests` to examine a method with pytest, or call `check_all(method)` anywhere.
 """
 
+from cuvee.testing import matrix_laws as _matrix_laws
 from cuvee.testing.cases import Case, Inputs, draw, recover_mask
 from cuvee.testing.laws import LAWS, Law, check_all, check_law
 from cuvee.testing.method_tests import MethodTests
+
+_ENTERED = (_matrix_laws,)
 
 __all__ = ["LAWS", "Case", "Inputs", "Law", "MethodTests", "check_all", "check_law", "draw", "recover_mask"]
