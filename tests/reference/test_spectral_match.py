@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cuvee import methods
+from cuvee.errors import UsageError
+from cuvee.methods.iso_cts import directions
 from cuvee.tensors import keep_top, off_the_known, triplets
 from cuvee.types import rows_of
 from tests.conformance.exact import tasks
@@ -130,6 +132,8 @@ def test_a_density_counts_as_it_is_written():
 def test_equal_coordinates_at_the_cut_stay_in_the_order_of_their_places():
     rows = torch.tensor([[1.0, -2.0, 2.0, 2.0], [0.0, 3.0, 0.0, 0.0]], dtype=torch.float64)
     assert keep_top(rows, [0.5, 0.01]).tolist() == [[0.0, -2.0, 2.0, 0.0], [0.0, 3.0, 0.0, 0.0]]
+    many = torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(1, 1000)
+    assert keep_top(many, [0.3]).nonzero()[:, 1].tolist() == list(range(600))
 
 
 def test_tsv_m_of_more_models_than_directions_keeps_one_of_each():
@@ -139,18 +143,26 @@ def test_tsv_m_of_more_models_than_directions_keeps_one_of_each():
     np.testing.assert_allclose(got, np.diag([2.0, 2.0]), atol=1e-14)
 
 
-def test_opcm_shares_that_meet_alpha_exactly_are_leading():
-    # σ = 1, 1, 1: with α = ⅓ the first leads, whose direction is closed anyway; with ⅔ two do. Turned, so that they
-    # round: which of the three come first is the routine's choice, but how much goes is not
-    rng = np.random.default_rng(0)
-    u, v = (tasks.orthonormal(rng, 3, 3) for _ in range(2))
-    for alpha, leading in ((0.33, 0), (1 / 3, 1), (2 / 3, 2), (1.0, 3)):
-        known = to(u @ v.T, torch.float64)
-        left = off_the_known(to(u @ rng.normal(size=(3, 3)) @ v.T, torch.float64), known, alpha)
-        basis = triplets(known)
+@pytest.mark.parametrize("size", [3, 5, 8, 12])
+@pytest.mark.parametrize("seed", range(4))
+def test_opcm_shares_that_meet_alpha_exactly_are_leading(size, seed):
+    # all singular values are 1 and round: which of them come first is the routine's choice, but how many is not
+    rng = np.random.default_rng(seed)
+    u, v = (tasks.orthonormal(rng, size, size) for _ in range(2))
+    known = to(u @ v.T, torch.float64)
+    basis = triplets(known)
+    for leading in range(1, size + 1):
+        left = off_the_known(to(rng.normal(size=(size, size)), torch.float64), known, leading / size)
         along = basis.u.T @ left @ basis.vt.T
-        closed = int((along.abs() < 1e-12).sum())
-        assert closed == 3 + max(leading, 1) * (max(leading, 1) - 1)
+        assert int((along.abs() < 1e-12).sum()) == size + leading * (leading - 1)
+
+
+@given(st.integers(1, 60), st.integers(1, 12), st.floats(0.0, 1.0))
+def test_iso_cts_shares_directions_as_the_reference_does(smallest, models, fraction):
+    common, own = directions(smallest, models, fraction)
+    assert (common, own) == ref.common_and_per_task(smallest, models, fraction)
+    assert common + models * own == smallest
+    assert min(common, own) >= 0
 
 
 # --- adding models later
@@ -194,3 +206,9 @@ def test_without_a_scale_it_is_that_of_equal_deltas_that_share_nothing():
     continued = opcm([begun, deltas[3]], base=base, merged_before=3)
     np.testing.assert_allclose(continued, opcm(deltas, base=base), atol=1e-14)
     assert math.isclose(scale_of([d.numpy() for d in deltas[:3]]), math.sqrt(3))
+
+
+def test_a_scale_of_no_earlier_merge_is_refused():
+    base, models = models_of(0, (3, 2), torch.float32, 2)
+    with pytest.raises(UsageError, match="merged_before must be given too"):
+        methods.get("opcm")(models, base=base, merged_scale=1.5)

@@ -79,10 +79,10 @@ def knots(deltas: Tensor, lambda_: float, normalize: bool, aligned: str, job: Jo
     Returns:
         The merged delta, `[m, n]`.
     """
-    weight, density = job.settings["weight"], job.settings["density"]
+    weight, density = job.settings["weight"].cpu(), job.settings["density"].cpu()
     counts = weight != 0
     if not bool(counts.any()):
-        return tensors.weighted_sum(deltas[:0], weight)
+        return deltas[0] * 0.0
 
     def merge(matrices: tensors.Matrices) -> Tensor:
         basis = tensors.shared_basis(matrices)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cuvee import tensors
 from cuvee.methods.declare import merge_method
@@ -46,6 +47,15 @@ MERGED_SCALE = Param(
 )
 
 
+def scale_rule(settings: Mapping[str, Any]) -> str | None:
+    """A scale is that of an earlier merge."""
+    if settings["merged_scale"] and not settings["merged_before"]:
+        return (
+            f"merged_scale ({settings['merged_scale']:g}) is that of an earlier merge: merged_before must be given too"
+        )
+    return None
+
+
 @dataclass(frozen=True)
 class Before:
     """What is known of an earlier merge: of how many models, and how much longer than its result their sum was."""
@@ -65,6 +75,7 @@ class Before:
     "make up at most alpha of their sum\n"
     "y = b + S_N · (Σ ‖δₜ‖/N) / ‖S_N‖;   vectors: y = b + Σ δₜ/N",
     params=(ALPHA, MERGED_BEFORE, MERGED_SCALE),
+    rule=scale_rule,
     holds=held(7),
     laws=("identity", "copies", "rotation-of-inputs", *SPECTRAL_LAWS),
     cite=(OPCM,),
@@ -99,7 +110,7 @@ def opcm(deltas: Tensor, alpha: float, merged_before: int, merged_scale: float, 
         The merged delta, `[m, n]`.
     """
     first = max(1, merged_before)
-    before = Before(first, (merged_scale or first**0.5) if merged_before else 1.0)
+    before = Before(first, merged_scale or first**0.5)
     count = first + len(deltas) - 1
     shares = [first / count, *[1 / count] * (len(deltas) - 1)]
 

@@ -43,7 +43,8 @@ class Triplets:
 class Matrices:
     """The deltas as matrices in float64, made one at a time, all times one power of two: their largest entry is near 1.
 
-    So nothing overflows or vanishes on the way, and the power changes no digit.
+    So nothing overflows or vanishes on the way, and the power changes no digit. They are made on the processor wherever
+    the deltas are: another device factors them to other bytes.
 
     Attributes:
         stack: `[K, m, n]`, in the dtype of the arithmetic.
@@ -58,7 +59,7 @@ class Matrices:
 
     def __iter__(self) -> Iterator[Tensor]:
         for delta in self.stack:
-            yield times_power(delta.to(torch.float64, copy=True), -self.exponent)
+            yield times_power(delta.to("cpu", torch.float64, copy=True), -self.exponent)
 
     @property
     def smallest(self) -> int:
@@ -124,7 +125,7 @@ def merge_matrices(
         return torch.full_like(deltas[0], math.nan)
     matrices = Matrices(deltas, math.frexp(max(-low, high))[1])
     merged = matrices.total(shares or [1 / len(deltas)] * len(deltas)) if len(shape) < 2 else merge(matrices)
-    return times_power(merged * scale, matrices.exponent).to(deltas.dtype)
+    return times_power(merged * scale, matrices.exponent).to(deltas.device, deltas.dtype)
 
 
 def triplets(matrix: Tensor, most: int | None = None, floor: float | None = None) -> Triplets:
