@@ -39,6 +39,8 @@ def test_the_laws_have_the_names_methods_use():
         "seed",
         "names",
         "finite",
+        "rotation",
+        "rotation-of-inputs",
     }
     assert all(law.claim and law.name == name for name, law in LAWS.items())
 

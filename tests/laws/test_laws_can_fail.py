@@ -148,6 +148,11 @@ def squared(stack, weight):
     return mean(stack, weight) ** 3 / mean(stack, weight) ** 2
 
 
+def largest_only(stack, weight):
+    merged = mean(stack, weight)
+    return merged * (merged.abs() > 0.5)
+
+
 class Nameless(Method):
     """Forgets the models' names."""
 
@@ -200,6 +205,8 @@ BROKEN = [
     (toy(thinned, WEIGHT, law="names", cls=OneTensor), "another tensor's name gives other bytes"),
     (toy(divided_by_norm, WEIGHT, law="finite"), "give finite numbers"),
     (toy(squared, WEIGHT, law="finite"), "give finite numbers"),
+    (toy(largest_only, WEIGHT, law="rotation"), "rotated outputs give the rotated result"),
+    (toy(largest_only, WEIGHT, law="rotation-of-inputs"), "rotated inputs give the rotated result"),
 ]
 
 

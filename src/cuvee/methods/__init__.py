@@ -17,7 +17,10 @@ from cuvee.methods import della_linear as _della_linear
 from cuvee.methods import expo as _expo
 from cuvee.methods import fisher as _fisher
 from cuvee.methods import geometric_median as _geometric_median
+from cuvee.methods import iso_c as _iso_c
+from cuvee.methods import iso_cts as _iso_cts
 from cuvee.methods import karcher as _karcher
+from cuvee.methods import knots as _knots
 from cuvee.methods import krum as _krum
 from cuvee.methods import linear as _linear
 from cuvee.methods import magmax as _magmax
@@ -27,6 +30,7 @@ from cuvee.methods import multi_krum as _multi_krum
 from cuvee.methods import multislerp as _multislerp
 from cuvee.methods import nearswap as _nearswap
 from cuvee.methods import nuslerp as _nuslerp
+from cuvee.methods import opcm as _opcm
 from cuvee.methods import passthrough as _passthrough
 from cuvee.methods import pcb as _pcb
 from cuvee.methods import ram as _ram
@@ -40,6 +44,7 @@ from cuvee.methods import task_negation as _task_negation
 from cuvee.methods import ties as _ties
 from cuvee.methods import ties_global as _ties_global
 from cuvee.methods import trimmed_mean as _trimmed_mean
+from cuvee.methods import tsv_m as _tsv_m
 from cuvee.methods import wise_ft as _wise_ft
 from cuvee.methods import wudi as _wudi
 from cuvee.methods.declare import METHODS, Method, merge_method
@@ -57,6 +62,7 @@ _BUILT_IN = (
     *(_magmax, _pcb, _consensus_ta, _wise_ft, _expo, _task_negation, _task_analogy),
     *(_median, _trimmed_mean, _geometric_median, _krum, _multi_krum),
     *(_fisher, _regmean, _wudi, _actmat),
+    *(_tsv_m, _iso_c, _iso_cts, _knots, _opcm),
 )
 
 

@@ -83,7 +83,7 @@ def combine_tile(
         known: what the last round concluded.
         collected: what was collected of each model.
     """
-    given: dict[str, Any] = {"statistics": known, "start": start, "shape": job.shape}
+    given: dict[str, Any] = {"statistics": known, "start": start, "shape": job.shape, "job": job}
     given |= {"whole": job.whole, "collected": collected}
     if "draws" in method.wants:
         seen = shaped(stack, job)
