@@ -44,6 +44,8 @@ REASONS: Final[Mapping[str, str]] = {
     "missing-base": "the method needs a base model",
     "zero-weight-sum": "weights that sum to zero where the result is divided by their sum",
     "bad-layer-range": "a layer range that is empty, reversed, or not as long as its neighbours",
+    "recipe-cycle": "a recipe that needs its own result",
+    "bad-stage": "recipes in one file or in one another whose names do not fit together",
     "not-yet": "understood, but not carried out by this version",
     # inputs
     "model-missing": "a model folder, file or hub id that is not there",

@@ -15,10 +15,10 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "cuvee"
 FILES = sorted(SOURCE.rglob("*.py"))
 
-# Each of these is imported in one file only, and there inside functions; transformers in two, because to ask what it
+# Each of these is imported in one file only, and there inside functions; transformers in three, because to ask what it
 # makes of a checkpoint and to run a model are two jobs, together longer than a file may be.
 ADAPTERS: dict[str, str | tuple[str, ...] | None] = {
-    "transformers": ("families/pretrained.py", "families/running.py"),
+    "transformers": ("families/pretrained.py", "families/running.py", "families/loading.py"),
     "huggingface_hub": "checkpoint/hub.py",
     "fsspec": "checkpoint/transport.py",
     "s3fs": "checkpoint/transport.py",

@@ -7,6 +7,7 @@ from cuvee.api.averaging import AverageRecipe, AverageResult, average, average_r
 from cuvee.api.collecting import collect
 from cuvee.api.files import diff, inspect, opened, plan, verify
 from cuvee.api.learning import learn
+from cuvee.api.loading import load
 from cuvee.api.memory import merge_state_dicts
 from cuvee.api.merging import MergeResult, merge
 from cuvee.api.pushing import PushResult, push
@@ -24,6 +25,7 @@ __all__ = [
     "diff",
     "inspect",
     "learn",
+    "load",
     "load_recipe",
     "merge",
     "merge_state_dicts",
