@@ -16,8 +16,10 @@ from cuvee import methods
 from cuvee.checkpoint import MemoryReader, MemoryWriter, plan_layout
 from cuvee.errors import CuveeError
 from cuvee.execute import Digests, execute
+from cuvee.methods.trim_whole import keep_whole
 from cuvee.planning import Plan, bind
 from cuvee.recipe import from_data
+from cuvee.tensors import Cut
 from tests.support.merging import decoder, read, write
 
 SHAPES = {"embed": (300, 96), "a": (1024, 70), "b": (33,), "c": (1,), "d": (60_001,), "none": (0, 3)}
@@ -118,6 +120,12 @@ def test_tensors_of_several_widths_have_one_threshold() -> None:
         moved = [one[name].double() != exact[0][name] for one in found]
         assert torch.equal(*moved), name
         assert name in ("none", "c") or moved[0].any()
+
+
+def test_a_threshold_is_not_rounded_to_what_it_is_compared_with() -> None:
+    cut = Cut(torch.tensor([1.0 + 2.0**-40], dtype=torch.float64))
+    deltas = torch.tensor([[1.0, -1.0, 1.0 + 2.0**-23, 0.5]])
+    assert keep_whole(deltas, cut).tolist() == [[0.0, 0.0, 1.0 + 2.0**-23, 0.0]]
 
 
 @pytest.fixture

@@ -23,6 +23,11 @@ class TestBreadcrumbs:
         got = merge("breadcrumbs", MODELS, base=BASE, density=0.8, gamma=0.4, weight=1.0)
         assert got == [-4.0, -4.0, 4.0, 0.0, 1.75]
 
+    def test_nothing_is_too_large_among_few(self):
+        # ⌊0.01·5⌋ = 0: (4, −3, ·, ·, ·) and (−5, ·, ·, 8, ·)
+        got = merge("breadcrumbs", MODELS, base=BASE, density=0.4, weight=1.0)
+        assert got == [0.0, -2.0, 1.0, 9.0, 1.0]
+
     def test_nothing_stays_of_too_little(self):
         # ⌊0.1·5⌋ = 0
         assert merge("breadcrumbs", MODELS, base=BASE, density=0.1, weight=1.0) == list(BASE)

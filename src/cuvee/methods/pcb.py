@@ -84,7 +84,7 @@ def _sided(total: Counts, job: Job, known: Competition) -> Competition:
 
 def _scored(deltas: Tensor, known: Competition, side: Tensor) -> Tensor:
     """The scores on the side of the last one kept, zeros elsewhere, in the dtype of the arithmetic."""
-    return (_scores(deltas, known).to(deltas.dtype) * tensors.per_model(side.to(deltas.device), deltas)).clamp(min=0)
+    return (_scores(deltas, known) * tensors.per_model(side.to(deltas.device), deltas)).clamp_(min=0)
 
 
 @merge_method(
@@ -122,16 +122,7 @@ def pcb(deltas: Tensor, lambda_: float, statistics: Competition) -> Tensor:
     Returns:
         The merged delta, `[n]`.
     """
-    weights = _weights(deltas, statistics)
-    divisor = tensors.weighted_sum(weights, [1.0] * len(weights))
-    total = tensors.weighted_sum(deltas.double(), weights)
-    return (total / divisor.where(divisor != 0, divisor.new_ones(()))).to(deltas.dtype) * lambda_
-
-
-def _weights(deltas: Tensor, known: Competition) -> Tensor:
-    """The scores from the last one kept on, zeros elsewhere, `[K, n]`, float64."""
-    assert isinstance(known.found, tensors.Cut), "the passes come first"
-    assert known.side is not None, "the passes come first"
-    scored = _scores(deltas, known)
-    last = (known.found.threshold * known.side).unsqueeze(1)
-    return scored.where(scored.to(deltas.dtype) >= last, scored.new_zeros(()))
+    low, width, found, side = statistics.low, statistics.width, statistics.found, statistics.side
+    assert isinstance(found, tensors.Cut), "the passes come first"
+    assert side is not None, "the passes come first"
+    return tensors.mean_by_score(deltas, low, width, found.threshold * side) * lambda_

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cuvee.tensors.affine import combine_from_base, less_base, per_model, total_weight, weighted_sum
     from cuvee.tensors.blocks import BLOCK, Blocks, Counts, Extremes, block_sums
-    from cuvee.tensors.competition import competition_scores
+    from cuvee.tensors.competition import competition_scores, mean_by_score
     from cuvee.tensors.consensus import agreeing_weight, agreement, spread
     from cuvee.tensors.distances import Addends, apart_blocks, krum_order, median_coefficients
     from cuvee.tensors.elementary import exp, tanh
@@ -75,6 +75,7 @@ _HOME = {
     "Extremes": "blocks",
     "block_sums": "blocks",
     "competition_scores": "competition",
+    "mean_by_score": "competition",
     "agreeing_weight": "consensus",
     "agreement": "consensus",
     "spread": "consensus",
@@ -184,6 +185,7 @@ __all__ = [
     "less_base",
     "magnitude_bits",
     "magnitude_from_bits",
+    "mean_by_score",
     "median_coefficients",
     "merge_matrices",
     "multislerp_coefficients",

@@ -10,6 +10,8 @@ from torch import Tensor
 from cuvee.tensors.affine import weighted_sum
 from cuvee.tensors.sparsify import magnitude_bits
 
+_SLICE = 1 << 16
+
 
 def sorted_models(stack: Tensor) -> Tensor:
     """Every entry's values in ascending order, `[K, n]`; −0 comes before 0.
@@ -23,6 +25,11 @@ def sorted_models(stack: Tensor) -> Tensor:
         >>> sorted_models(torch.tensor([[3.0, -1.0], [1.0, 2.0], [2.0, -5.0]])).tolist()
         [[1.0, -5.0], [2.0, -1.0], [3.0, 2.0]]
     """
+    return torch.cat([_sorted(stack[:, at : at + _SLICE]) for at in range(0, stack.shape[1], _SLICE)], dim=1)
+
+
+def _sorted(stack: Tensor) -> Tensor:
+    """The same of a slice that stays in the cache."""
     rows = list(_turned(stack.contiguous().view(_int_of(stack))))
     for i, j in _comparators(len(rows)):
         rows[i], rows[j] = torch.minimum(rows[i], rows[j]), torch.maximum(rows[i], rows[j])
