@@ -94,7 +94,7 @@ TRIALS: Final[Mapping[str, Trial]] = {
     "geometric_median": Trial({}, "sd-mecha"),
     "median": Trial({}, "coordinate-wise"),
     "krum": Trial({}, "one of the models, f = 0"),
-    "multi_krum": Trial({}, "f = 0"),
+    "multi_krum": Trial({"m": 3}, "m = 3, f = 0"),
     "trimmed_mean": Trial({}, "β = 0.2", grid(beta=(0.1, 0.2, 0.4))),
     "tsv_m": Trial({}, "TSV-M: α = 1", grid(**{"lambda": LAMBDAS})),
     "iso_c": Trial({"lambda": 1.5}, "FusionBench", grid(**{"lambda": (0.5, 0.7, 1.0, 1.3, 1.5, 2.0)})),
