@@ -73,6 +73,9 @@ REASONS: Final[Mapping[str, str]] = {
     "quantised-input": "a model in a quantised format that cannot be merged",
     "bad-scale": "an FP8 weight whose scale is missing or does not fit it, or a scale without its weight",
     "bad-statistics": "a file of collected statistics that the method cannot use with this model",
+    "bad-pack": "a task pack that is damaged, hostile or of another version",
+    "pack-base": "the base of a task pack that is not there, or is not the one that the pack was made from",
+    "unknown-task": "a task that a pack does not hold",
     "adapter-input": "an adapter folder where a whole model is needed",
     # resources
     "disk-full": "not enough space for the output",

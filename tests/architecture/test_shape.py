@@ -42,6 +42,7 @@ RANKS = {
     "planning": 3,
     "fused": 3,
     "execute": 4,
+    "packs": 5,
     "api": 6,
     "demo": 7,
     "testing": 7,

@@ -7,6 +7,7 @@ from cuvee.api.averaging import AverageRecipe, AverageResult, average, average_r
 from cuvee.api.files import diff, inspect, opened, plan, verify
 from cuvee.api.memory import merge_state_dicts
 from cuvee.api.merging import MergeResult, merge
+from cuvee.api.packing import PackResult, inspect_pack, is_pack, pack, unpack
 from cuvee.api.pushing import PushResult, push
 from cuvee.api.recalibrating import recalibrate_batchnorm
 
@@ -15,18 +16,23 @@ __all__ = [
     "AverageRecipe",
     "AverageResult",
     "MergeResult",
+    "PackResult",
     "PushResult",
     "average",
     "average_recipe",
     "diff",
     "inspect",
+    "inspect_pack",
+    "is_pack",
     "load_recipe",
     "merge",
     "merge_state_dicts",
     "opened",
+    "pack",
     "plan",
     "push",
     "recalibrate_batchnorm",
     "recipe_from",
+    "unpack",
     "verify",
 ]

@@ -9,6 +9,7 @@ from cuvee.methods import dare_linear as _dare_linear
 from cuvee.methods import dare_ties as _dare_ties
 from cuvee.methods import della as _della
 from cuvee.methods import della_linear as _della_linear
+from cuvee.methods import emr as _emr
 from cuvee.methods import fisher as _fisher
 from cuvee.methods import linear as _linear
 from cuvee.methods import passthrough as _passthrough
@@ -26,6 +27,7 @@ __all__ = ["METHODS", "Job", "Method", "Round", "get", "merge_method", "names", 
 _BUILT_IN = (
     *(_linear, _slerp, _task_arithmetic, _ties, _dare_linear, _dare_ties, _passthrough),
     *(_della, _della_linear),
+    *(_emr,),
     *(_fisher, _regmean, _wudi, _actmat),
 )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cuvee.tensors.affine import per_model, total_weight, weighted_sum
+    from cuvee.tensors.bits import pack_bits, unpack_bits
     from cuvee.tensors.blocks import BLOCK, Blocks, Counts, block_sums
     from cuvee.tensors.consensus import agreeing_weight, agreement
     from cuvee.tensors.geometry import gram, gram_blocks, slerp_coefficients
@@ -36,6 +37,8 @@ _HOME = {
     "per_model": "affine",
     "total_weight": "affine",
     "weighted_sum": "affine",
+    "pack_bits": "bits",
+    "unpack_bits": "bits",
     "BLOCK": "blocks",
     "Blocks": "blocks",
     "Counts": "blocks",
@@ -90,6 +93,7 @@ __all__ = [
     "magnitude_bits",
     "magnitude_from_bits",
     "next_digit",
+    "pack_bits",
     "per_model",
     "round_to",
     "slerp_coefficients",
@@ -99,6 +103,7 @@ __all__ = [
     "stream_key",
     "total_weight",
     "uniform",
+    "unpack_bits",
     "weighted_sum",
 ]
 
