@@ -23,6 +23,8 @@ VERBS = (
     "plan",
     "merge",
     "average",
+    "pack",
+    "unpack",
     "verify",
     "push",
     "inspect",

@@ -222,7 +222,7 @@ def _is_factor(number: object) -> bool:
 
 def _wrong_tensor(name: str, entry: Any) -> str | None:
     """What is wrong with a tensor, if anything is."""
-    if not isinstance(entry, dict) or entry.get("dtype") not in DTYPES:
+    if not isinstance(entry, dict) or not isinstance(entry.get("dtype"), str) or entry["dtype"] not in DTYPES:
         return "should have a `dtype`"
     if not isinstance(entry.get("source", name), str):
         return "should name its `source` by a text"

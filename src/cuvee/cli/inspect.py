@@ -10,7 +10,7 @@ from rich.console import RenderableType
 
 from cuvee.cli.answer import Answer, deliver
 from cuvee.cli.options import COMMON, Common
-from cuvee.cli.pack import data_of, sizes, tasks_table
+from cuvee.cli.pack_text import data_of, sizes, tasks_table
 from cuvee.cli.tables import Column, facts, table
 from cuvee.cli.words import in_millions
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,14 +13,13 @@ from rich.console import RenderableType
 from cuvee.cli.answer import Answer, deliver
 from cuvee.cli.merge import honest_interrupt
 from cuvee.cli.options import COMMON, Common, MaxMemory, Out, Seed, Threads, Tile
+from cuvee.cli.pack_text import data_of, sizes, tasks_table
 from cuvee.cli.progress import metered
-from cuvee.cli.tables import Column, table
 from cuvee.cli.words import duration
 
 if TYPE_CHECKING:
     from cuvee.api import PackResult
     from cuvee.execute import Progress
-    from cuvee.packs import PackFacts
 
 
 def pack(
@@ -92,11 +90,6 @@ def _data(result: PackResult, seconds: float) -> dict[str, Any]:
     }
 
 
-def data_of(facts: PackFacts) -> dict[str, Any]:
-    """What a pack holds, ready for JSON."""
-    return {**asdict(facts), "bytes": facts.nbytes}
-
-
 def _text(result: PackResult, seconds: float) -> Iterator[RenderableType]:
     from cuvee.checkpoint.layout import format_size
 
@@ -105,26 +98,3 @@ def _text(result: PackResult, seconds: float) -> Iterator[RenderableType]:
     yield tasks_table(facts)
     models = f"{format_size(result.models_bytes)} of models" if result.models_bytes else "models"
     yield f"written to {result.path} — {sizes(facts)} for {models} in {duration(seconds)}"
-
-
-def sizes(facts: PackFacts) -> str:
-    """The bytes of a pack, in words."""
-    from cuvee.checkpoint.layout import format_size
-
-    parts = f"{format_size(facts.delta_bytes)} of delta and {format_size(facts.mask_bytes)} of masks"
-    return f"{format_size(facts.nbytes)} ({parts})"
-
-
-def tasks_table(facts: PackFacts) -> RenderableType:
-    """The tasks of a pack."""
-    from cuvee.checkpoint.layout import format_size
-
-    columns = [Column("task"), Column("kept", numbers=True), Column("rescaler", numbers=True)]
-    columns += [Column("masks", numbers=True), Column("model")]
-    return table(
-        columns,
-        (
-            [task.name, f"{100 * task.kept:.1f} %", f"{task.rescaler:.4g}", format_size(task.nbytes), task.model]
-            for task in facts.tasks
-        ),
-    )

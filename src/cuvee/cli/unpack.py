@@ -11,8 +11,8 @@ from cyclopts import Parameter
 from cuvee.cli.answer import Answer, deliver
 from cuvee.cli.merge import data_of, honest_interrupt, text_of
 from cuvee.cli.options import COMMON, OUT, Common, Switch, Threads
-from cuvee.cli.pack import data_of as data_of_pack
-from cuvee.cli.pack import tasks_table
+from cuvee.cli.pack_text import data_of as data_of_pack
+from cuvee.cli.pack_text import tasks_table
 from cuvee.cli.progress import metered
 
 if TYPE_CHECKING:

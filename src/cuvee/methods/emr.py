@@ -56,4 +56,4 @@ def emr(deltas: Tensor, lambda_: float) -> Tensor:
     """
     agreeing = deltas * tensors.agreement(deltas)
     # All that is left of an entry has one sign, so that one of the two is 0.
-    return (agreeing.amax(dim=0) + agreeing.amin(dim=0)) * lambda_
+    return (agreeing.amax(dim=0).clamp_(min=0) + agreeing.amin(dim=0).clamp_(max=0)) * lambda_

@@ -61,7 +61,7 @@ def _odd(reader: Reader, progress: Meter | None) -> Sequence[str]:
     for i, spec in enumerate(reader.specs.values()):
         pieces = (reader.read(spec.name, a, min(a + _PIECE, spec.numel)) for a in range(0, spec.numel, _PIECE))
         is_float = DTYPES[spec.dtype].kind == "float"
-        if not all([all_finite(piece) or not is_float for piece in pieces]):  # all are read, so that all are compared
+        if not all(not is_float or all_finite(piece) for piece in pieces):
             bad.append(spec.name)
         if progress:
             progress(i + 1, len(reader.specs))
