@@ -77,8 +77,10 @@ def test_using_puts_back_what_was(zoo: Path) -> None:
     model = load(zoo / "base")
     switch = cuvee.TaskSwitch(model, zoo / "pack")
     switch.to("pets")
-    with pytest.raises(ZeroDivisionError), switch.using("cars"):
+    with switch.using("cars"):
         assert same(model, load(zoo / "out-cars"))
+    assert switch.task == "pets"
+    with pytest.raises(ZeroDivisionError), switch.using("cars"):
         raise ZeroDivisionError
     assert switch.task == "pets"
     assert same(model, load(zoo / "out-pets"))
