@@ -106,6 +106,27 @@ def _write(folder: Path, shape: Shape, number: int) -> None:
     (folder / "config.json").write_text(json.dumps(shape.config(), indent=2) + "\n", "utf-8")
 
 
+def collect(folder: Path, size: str, kinds: set[str]) -> None:
+    """Statistics of the fine-tunes beside them, made up: what a merge costs does not depend on their values."""
+    import torch
+    from safetensors.torch import save_file
+
+    for number, name in enumerate(NAMES[1:]):
+        for kind in sorted(kinds):
+            path = folder / f"{name}.{kind}.safetensors"
+            if path.exists():
+                continue
+            chance = torch.Generator().manual_seed(number)
+            found = {}
+            for tensor, shape in SHAPES[size].tensors():
+                if kind == "fisher":
+                    found[tensor] = torch.rand(shape, generator=chance)
+                elif "proj" in tensor:
+                    seen = torch.randn((64, shape[1]), generator=chance)
+                    found[tensor] = seen.T @ seen / 64 + torch.eye(shape[1])
+            save_file(found, path)
+
+
 def nbytes(folder: Path) -> int:
     """Bytes of all files under a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

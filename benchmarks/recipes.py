@@ -11,7 +11,13 @@ from cuvee.methods import specs
 
 TUNES = ("a", "b", "c")
 WEIGHTS = (0.5, 0.3, 0.4)
-PEER = frozenset(("linear", "slerp", "task_arithmetic", "ties", "dare_ties", "dare_linear", "passthrough"))
+PEER = frozenset(
+    (
+        *("linear", "slerp", "task_arithmetic", "ties", "dare_ties", "dare_linear", "passthrough"),
+        *("nuslerp", "multislerp", "karcher", "della", "della_linear", "breadcrumbs", "breadcrumbs_ties"),
+        *("model_stock", "sce", "ram", "ramplus_tl", "nearswap", "arcee_fusion"),
+    )
+)
 """Methods that are compared with mergekit's of the same name."""
 
 
@@ -36,6 +42,9 @@ SETTINGS: Mapping[str, Setting] = {
     "linear": Setting(each={"weight": (0.5, 0.3, 0.2)}),
     "slerp": Setting(tunes=2, shared={"t": 0.35}, base_is_a=True),
     "passthrough": Setting(each={"scale": (0.9,)}),
+    "nearswap": Setting(shared={"t": 0.001}),
+    "sce": Setting(shared={"select_topk": 0.5}),
+    "multi_krum": Setting(shared={"m": 2}),
 }
 
 
@@ -57,7 +66,7 @@ def has_base(method: str) -> bool:
 
 
 def models_read(method: str) -> int:
-    """Fine-tunes and base."""
+    """Fine-tunes and base; what was collected of them is not counted."""
     return tunes_of(method) + has_base(method)
 
 
@@ -81,10 +90,11 @@ def recipe(method: str, folder: Path, *, tunes: Sequence[str] | None = None) -> 
     """
     names = list(tunes or TUNES[: tunes_of(method)])
     shared, each = settings(method, len(names))
-    listed = [
-        {"model": str(folder / name), "parameters": given} if given else {"model": str(folder / name)}
-        for name, given in zip(names, each, strict=True)
-    ]
+    kind = specs()[method].collected
+    listed: list[dict[str, Any]] = [{"model": str(folder / name)} for name in names]
+    for entry, name, given in zip(listed, names, each, strict=True):
+        entry |= {"parameters": given} if given else {}
+        entry |= {"statistics": str(folder / f"{name}.{kind}.safetensors")} if kind else {}
     found: dict[str, Any] = {"merge_method": method, "models": listed, "dtype": "bfloat16"}
     if shared:
         found["parameters"] = shared

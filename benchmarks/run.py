@@ -33,6 +33,8 @@ import report
 from cases import SMOKE_METHODS, START, Case, cases
 from recipes import methods
 
+from cuvee.methods import specs
+
 HERE = Path(__file__).parent
 CACHE = HERE / "cache"
 MEMORY = Path("/dev/shm")
@@ -144,6 +146,8 @@ def bench(asked: argparse.Namespace, size: str, peer: Path | None) -> None:
     with workplace(asked.folder, size, ROOM * count * models.BYTES) as room:
         cache = room / "cache" if asked.smoke else CACHE
         large, tiny = (models.place(models.build(one, cache), room) for one in (size, "tiny"))
+        kinds = {kind for method in asked.methods if (kind := specs()[method].collected)}
+        models.collect(large, size, kinds)
         todo = cases(asked.methods, large, tiny, room, peer)
         about: dict[str, Any] = {
             "size": size,

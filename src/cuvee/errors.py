@@ -44,6 +44,8 @@ REASONS: Final[Mapping[str, str]] = {
     "missing-base": "the method needs a base model",
     "zero-weight-sum": "weights that sum to zero where the result is divided by their sum",
     "bad-layer-range": "a layer range that is empty, reversed, or not as long as its neighbours",
+    "recipe-cycle": "a recipe that needs its own result",
+    "bad-stage": "recipes in one file or in one another whose names do not fit together",
     "not-yet": "understood, but not carried out by this version",
     # inputs
     "model-missing": "a model folder, file or hub id that is not there",
@@ -77,6 +79,14 @@ REASONS: Final[Mapping[str, str]] = {
     "pack-base": "the base of a task pack that is not there, or is not the one that the pack was made from",
     "unknown-task": "a task that a pack does not hold",
     "adapter-input": "an adapter folder where a whole model is needed",
+    "data-missing": "a data file that is not there or cannot be read",
+    "data-empty": "a data file without a row",
+    "bad-row": "a row of a data file that is damaged or does not fit the model",
+    "missing-label": "a row without the label that the objective needs",
+    "bad-data": "calibration data that is empty, or a line of it that is not what it should be",
+    "no-tokenizer": "text to be made into tokens, and no tokenizer in the model's folder",
+    "no-statistic": "a model or data of which there is nothing to collect",
+    "wrong-statistics": "a file that holds no statistics, or others than are asked for",
     # resources
     "disk-full": "not enough space for the output",
     "file-too-large": "the file system or a limit refuses files of this size",

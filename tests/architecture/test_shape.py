@@ -15,9 +15,10 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "cuvee"
 FILES = sorted(SOURCE.rglob("*.py"))
 
-# Each of these is imported in one file only, and there inside functions.
-ADAPTERS = {
-    "transformers": "families/pretrained.py",
+# Each of these is imported in one file only, and there inside functions; transformers in three, because to ask what it
+# makes of a checkpoint and to run a model are two jobs, together longer than a file may be.
+ADAPTERS: dict[str, str | tuple[str, ...] | None] = {
+    "transformers": ("families/pretrained.py", "families/running.py", "families/loading.py"),
     "huggingface_hub": "checkpoint/hub.py",
     "fsspec": "checkpoint/transport.py",
     "s3fs": "checkpoint/transport.py",
@@ -43,6 +44,8 @@ RANKS = {
     "fused": 3,
     "execute": 4,
     "packs": 5,
+    "coefficients": 5,
+    "collecting": 5,
     "api": 6,
     "demo": 7,
     "testing": 7,
@@ -106,13 +109,14 @@ def test_every_package_has_a_rank() -> None:
 
 
 @pytest.mark.parametrize(("library", "home"), ADAPTERS.items())
-def test_heavy_libraries_have_one_adapter_file(library: str, home: str | None) -> None:
+def test_heavy_libraries_have_one_adapter_file(library: str, home: str | tuple[str, ...] | None) -> None:
     for path in FILES:
         for module, inside in runtime_imports(parsed(path)):
             if module.split(".")[0] != library:
                 continue
-            assert name_of(path) == home, f"{name_of(path)} imports {module}; only {home} may"
-            assert inside, f"{home} must import {module} inside a function"
+            homes = (home,) if isinstance(home, str) else home or ()
+            assert name_of(path) in homes, f"{name_of(path)} imports {module}; only {home} may"
+            assert inside, f"{name_of(path)} must import {module} inside a function"
 
 
 def test_only_the_checkpoint_package_reads_weight_files() -> None:

@@ -90,3 +90,11 @@ layer_scaling: {policy: lines, beta: .inf}
     assert all(fault.place and fault.place.line == 4 for fault in caught.value.faults)
     with pytest.raises(cuvee.RecipeError, match="policy"):
         cuvee.recipe_from(recipe(layer_scaling={"policy": "lineal", "beta": 1}))
+
+
+def test_of_a_recipe_inside_another_it_is_found_too(tmp_path: Path) -> None:
+    inner = recipe(layer_scaling={"policy": "lines", "beta": 0.5}, dtype="float32")
+    by_hand = merged(inner, tmp_path / "inner")
+    outer = {"merge_method": "passthrough", "models": [{"model": inner}]}
+    found = merged(outer, tmp_path / "outer")
+    assert all(torch.equal(found[name], by_hand[name]) for name in by_hand)

@@ -25,7 +25,7 @@ from cuvee.methods.tiles import stack_of
 from cuvee.tensors import random, sparsify
 from tests.support.benches import Table, table
 from tests.support.checkpoints import assert_same, raw_bytes
-from tests.support.merging import METHODS, cast, decoder, files, linear, recipe, write
+from tests.support.merging import EVERY, cast, decoder, files, linear, recipe, write
 
 GPUS = torch.cuda.device_count() if torch.cuda.is_available() else 0
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not GPUS, reason="torch finds no GPU")]
@@ -74,19 +74,19 @@ def both(data: Any, given: Any, device: str = "cuda:0", **options: Any) -> None:
 
 @pytest.mark.parametrize("out", ["bfloat16", "float16", "float32", "float64"])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", EVERY)
 def test_every_method_gives_the_bytes_of_the_processor(method: str, dtype: torch.dtype, out: str) -> None:
     both(recipe(method, "base", "a", "b", out_dtype=out), models("smooth", dtype), threads=3, tile=1 << 17)
 
 
 @pytest.mark.parametrize("kind", ["grid", "zeros", "tiny"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", EVERY)
 def test_numbers_of_other_kinds(method: str, dtype: torch.dtype, kind: str) -> None:
     both(recipe(method, "base", "a", "b"), models(kind, dtype))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", EVERY)
 def test_every_switch(method: str) -> None:
     for param in methods.get(method).spec.params:
         if param.kind == "bool" and not param.ignored:
@@ -108,7 +108,7 @@ def test_any_tile_and_any_number_in_flight(tile: int, threads: int) -> None:
     both(recipe("ties", "base", "a", "b"), models("grid", torch.bfloat16), threads=threads, tile=tile)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", EVERY)
 def test_numbers_that_are_none_may_pass(method: str) -> None:
     given = models("smooth", torch.float32)
     given["a"]["t0"][4321], given["b"]["t0"][17], given["base"]["t0"][2] = torch.nan, torch.inf, -torch.inf

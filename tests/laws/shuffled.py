@@ -25,7 +25,7 @@ def run_shuffled(method, case, order):
     merged = torch.empty(job.numel, dtype=job.dtype)
     for a, b in order.sample(tiles, len(tiles)):
         base = None if case.base is None else case.base[a:b]
-        collected = cut(case.collected, job, a, b)
+        collected = cut(method, case.collected, a, b)
         merged[a:b] = combine_tile(method, stack(method, case, values, a, b, job), base, a, job, known, collected)
     return merged
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -34,9 +35,12 @@ def test_the_laws_have_the_names_methods_use():
         "endpoints",
         "symmetry",
         "scale-equivariance",
+        "length",
         "seed",
         "names",
         "finite",
+        "rotation",
+        "rotation-of-inputs",
     }
     assert all(law.claim and law.name == name for name, law in LAWS.items())
 
@@ -88,6 +92,31 @@ def test_statistics_add_up_in_any_order(name, dtype):
         want = case.run(method)
         for seed in range(4):
             assert torch.equal(run_shuffled(method, case, random.Random(seed)), want)
+
+
+def with_base(name):
+    """A method whose base is optional, with one; a model plus nothing but rounding is then a model."""
+    method = methods.get(name)
+    return replace(method, spec=replace(method.spec, base="required"))
+
+
+@pytest.mark.parametrize("law", ["copies", "permutation", "zero-weight", "tiles", "scale-equivariance", "finite"])
+@pytest.mark.parametrize("name", [name for name, spec in methods.specs().items() if spec.base == "optional"])
+def test_declared_law_holds_with_a_base_too(name, law):
+    if law in methods.get(name).spec.laws:
+        for seed in range(3):
+            check_law(with_base(name), law, Inputs(seed))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_the_most_varied_entries_are_those_whatever_the_size(dtype):
+    method = methods.get("sce")
+    for topk in (0.0, 0.3, 0.9):
+        case = draw(method.spec, Inputs(5, (4000,), dtype), "normal").set(method.spec, select_topk=topk)
+        want = case.run(method)
+        assert torch.equal(case.run(method, tile=1024), want)
+        by_size = case.map(lambda t: t * 2.0**-10)
+        assert torch.equal(by_size.run(method).double() * 2**10, want.double()) or dtype == torch.float16
 
 
 # --- the exam as plug-in authors use it

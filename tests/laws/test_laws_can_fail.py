@@ -19,6 +19,7 @@ WEIGHT = Param("weight", "float", "the model's share", required=True, per_model=
 NORMALIZE = Param("normalize", "bool", "divide by the sum of the weights", default=True)
 DENSITY = Param("density", "float", "kept fraction", default=1.0, per_model=True, low=0.0, low_open=True, high=1.0)
 LAMBDA = Param("lambda", "float", "factor of the change", default=1.0)
+SIZE = Param("size", "float", "a size of weights", default=1e-3, scales=True)
 T = Param("t", "float", "how far to go", required=True, low=0.0, high=1.0)
 
 
@@ -123,6 +124,10 @@ def plus_constant(stack, weight):
     return mean(stack, weight) + 1e-3
 
 
+def fixed_size(stack, size):
+    return stack[0] + 1e-3
+
+
 def global_randomness(stack, weight):
     return mean(stack, weight) * (torch.rand(stack.shape[1]) < 0.5)
 
@@ -141,6 +146,11 @@ def divided_by_norm(stack, weight):
 
 def squared(stack, weight):
     return mean(stack, weight) ** 3 / mean(stack, weight) ** 2
+
+
+def largest_only(stack, weight):
+    merged = mean(stack, weight)
+    return merged * (merged.abs() > 0.5)
 
 
 class Nameless(Method):
@@ -185,6 +195,8 @@ BROKEN = [
     (toy(quadratic, T, law="symmetry", **TWO), "from the other"),
     (toy(absolute_threshold, WEIGHT, law="scale-equivariance"), "2\\^-60"),
     (toy(plus_constant, WEIGHT, law="scale-equivariance"), "times the result"),
+    (toy(fixed_size, SIZE, law="scale-equivariance", models=(1, 1)), "times the result"),
+    (toy(mean, WEIGHT, law="length"), "as long as the models"),
     (toy(global_randomness, WEIGHT, law="seed"), "the same seed gives the same bytes"),
     (toy(deaf_to_draws, WEIGHT, law="seed"), "another seed gives other bytes"),
     (toy(thinned, WEIGHT, law="seed", cls=OneSeed), "another seed gives other bytes"),
@@ -193,6 +205,8 @@ BROKEN = [
     (toy(thinned, WEIGHT, law="names", cls=OneTensor), "another tensor's name gives other bytes"),
     (toy(divided_by_norm, WEIGHT, law="finite"), "give finite numbers"),
     (toy(squared, WEIGHT, law="finite"), "give finite numbers"),
+    (toy(largest_only, WEIGHT, law="rotation"), "rotated outputs give the rotated result"),
+    (toy(largest_only, WEIGHT, law="rotation-of-inputs"), "rotated inputs give the rotated result"),
 ]
 
 

@@ -2,8 +2,10 @@
 
     PEER_PYTHON driver.py JOBS ANSWERS
 
-JOBS is a JSON list of `{"name", "recipe", "out", "seed", "options"}`, the recipe being mergekit's own mapping. ANSWERS
-becomes a JSON object: name → `null` for a merge that was written, else the error as text.
+JOBS is a JSON list of `{"name", "recipe", "out", "seed", "options"}`, the recipe being mergekit's own mapping, and of
+`{"name", "method", "inputs", "base", "settings", "out", "seed"}`: single tensors, which lie in the file `inputs` as
+`0`, `1`, …, to be merged in memory. ANSWERS becomes a JSON object: name → `null` for a merge that was written, else
+the error as text.
 """
 
 import json
@@ -18,15 +20,31 @@ logging.disable(logging.CRITICAL)
 import torch  # noqa: E402
 from mergekit.config import MergeConfiguration  # noqa: E402
 from mergekit.merge import run_merge  # noqa: E402
+from mergekit.merge_methods.api import merge_tensors  # noqa: E402
 from mergekit.options import MergeOptions  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
+
+
+def merge_models(job):
+    """Whole models, by a recipe."""
+    given = {"copy_tokenizer": False, "write_model_card": False, "quiet": True, "random_seed": job["seed"]}
+    options = MergeOptions(**given | job["options"])
+    run_merge(MergeConfiguration.model_validate(job["recipe"]), out_path=job["out"], options=options)
+
+
+def merge_in_memory(job):
+    """Single tensors, by a method's name."""
+    inputs = load_file(job["inputs"])
+    stack = [inputs[str(i)] for i in range(len(inputs))]
+    torch.manual_seed(job["seed"])
+    merged = merge_tensors(stack, job["method"], parameters=job["settings"], base_index=job["base"])
+    save_file({"merged": merged.contiguous()}, job["out"])
 
 
 def run(job):
     """Carry out one job; returns the error, if any."""
-    given = {"copy_tokenizer": False, "write_model_card": False, "quiet": True, "random_seed": job["seed"]}
     try:
-        options = MergeOptions(**given | job["options"])
-        run_merge(MergeConfiguration.model_validate(job["recipe"]), out_path=job["out"], options=options)
+        (merge_in_memory if "inputs" in job else merge_models)(job)
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return None

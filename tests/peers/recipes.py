@@ -1,4 +1,4 @@
-"""Random recipes over every method that is not random itself, in all the forms that mergekit's format has.
+"""Random recipes in all the forms that mergekit's format has, for the methods of sums and stacks.
 
 Weights are multiples of 1/1000 of which no few sum to nearly zero: where weights cancel, mergekit divides by what is
 left, and a difference in the last bit would be blown up.
@@ -14,14 +14,7 @@ from tests.peers.models import LAYERS, Family
 
 Recipe = dict[str, Any]
 FILTERS = ("self_attn", "mlp", "layers.1", "norm", "embed", "lm_head", "o_proj", "weight", "*", None)
-METHODS = ("linear", "slerp", "task_arithmetic", "ties", "passthrough")
 FAR_FROM_ZERO = 0.2
-
-
-def random_recipe(random: Random, family: Family) -> Recipe:
-    """A recipe of any method; all its model paths are absolute."""
-    method = random.choice(METHODS)
-    return {"merge_method": method, "dtype": "float32", **FORMS[method](random, family)}
 
 
 def scalar(random: Random, low: float, high: float) -> float:

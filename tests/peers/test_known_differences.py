@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 import cuvee
 from tests.peers import page
 from tests.peers.jobs import deltas_of, mean_of, slerp_of, stack_of
-from tests.peers.models import CONFIG, LAYERS, draw, tune, write
-from tests.peers.rival import Job, Outcome, Rival, ours
+from tests.peers.models import CONFIG, LAYERS, draw, tune
+from tests.peers.rival import Job, Outcome, Rival
 from tests.peers.shown import shown, shows
+from tests.peers.sides import Room, Sides, off
 from tests.support.zoo import Cellar
 
 pytestmark = pytest.mark.peers
@@ -45,21 +45,6 @@ def with_biases(seed: int) -> dict[str, Tensor]:
 
 def only_mlp(tensors: Mapping[str, Tensor], change: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
     return {k: change(t) if "mlp" in k else t for k, t in tensors.items()}
-
-
-@dataclass(frozen=True)
-class Room:
-    """Where the models of these tests lie."""
-
-    root: Path
-
-    def model(self, name: str, tensors: Mapping[str, Tensor] | None = None, **config: object) -> str:
-        """The path of a model, written when its tensors are first given."""
-        path = self.root / name
-        return str(path) if tensors is None else write(path, tensors, **config)
-
-    def wrote(self, name: str) -> dict[str, Tensor]:
-        return load_file(self.root / name / "model.safetensors")
 
 
 SIDE_FILES = {
@@ -171,27 +156,6 @@ def all_jobs(room: Room, cellar: Cellar) -> list[Job]:
     ]
 
 
-@dataclass(frozen=True)
-class Sides:
-    """Both tools' answers to a job."""
-
-    room: Room
-    jobs: Mapping[str, Job]
-    answers: Mapping[str, Outcome]
-    out: Path
-
-    def both(self, name: str, **changes: Any) -> tuple[Outcome, Outcome]:
-        """Ours and theirs; `changes` are made to our copy of the recipe only."""
-        job = self.jobs[name]
-        mine = Job(name + "".join(map(str, changes.values())), {**job.recipe, **changes}, job.seed)
-        return ours(mine, self.out), self.answers[name]
-
-    def check(self, key: str, name: str) -> None:
-        """What happens is what the page's row says."""
-        mine, their = self.both(name)
-        assert page.explains(page.rows()[key], their.error, mine.error), (mine.error, their.error)
-
-
 @pytest.fixture(scope="module")
 def answered(
     rival: Rival, tmp_path_factory: pytest.TempPathFactory
@@ -208,12 +172,6 @@ def answered(
 @pytest.fixture
 def sides(answered: Any, tmp_path: Path) -> Sides:
     return Sides(*answered, tmp_path)
-
-
-def off(found: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> float:
-    """Relative error of a whole model."""
-    wrong = sum(((found[k].double() - truth[k].double()) ** 2).sum().item() for k in truth)
-    return (wrong / sum((t.double() ** 2).sum().item() for t in truth.values())) ** 0.5
 
 
 @shows("non-finite-input")

@@ -9,16 +9,17 @@ from random import Random
 import pytest
 
 from tests.peers import page
+from tests.peers.forms import METHODS, random_recipe
 from tests.peers.models import Family
-from tests.peers.recipes import METHODS, random_recipe
+from tests.peers.new_twists import WAITING
 from tests.peers.rival import Job, Outcome, Rival, Tensors, ours
 from tests.peers.twists import TWISTS
 
 pytestmark = pytest.mark.peers
 
-PLAIN = 240
+PER_METHOD = 32
 PER_TWIST = 4
-LOOSER = {"slerp": 5e-6}
+LOOSER = dict.fromkeys(("slerp", "nuslerp", "multislerp", "karcher"), 5e-6)
 """Tolerance by method, where it is not 1e-6; as for the golden files."""
 
 
@@ -26,9 +27,11 @@ def tolerance(job: Job) -> float:
     return LOOSER.get(job.recipe["merge_method"], 1e-6)
 
 
-def plain_jobs(families: Sequence[Family]) -> list[Job]:
+def plain_jobs(families: Sequence[Family], method: str) -> list[Job]:
+    """The jobs of a method, which do not depend on what other methods there are."""
     return [
-        Job(f"plain-{i}", random_recipe(Random(7_000 + i), families[i % len(families)]), seed=i) for i in range(PLAIN)
+        Job(f"{method}-{i}", random_recipe(method, Random(f"{method} {i}"), families[i % len(families)]), seed=i)
+        for i in range(PER_METHOD)
     ]
 
 
@@ -40,13 +43,14 @@ def twisted_jobs(families: Sequence[Family]) -> dict[str, list[Job]]:
             for i in range(PER_TWIST)
         ]
         for key, twist in TWISTS.items()
+        if key not in WAITING
     }
 
 
 @pytest.fixture(scope="module")
 def jobs(families: list[Family]) -> Mapping[str, Job]:
-    every = [*plain_jobs(families), *(job for some in twisted_jobs(families).values() for job in some)]
-    return {job.name: job for job in every}
+    plain = [plain_jobs(families, method) for method in METHODS]
+    return {job.name: job for some in [*plain, *twisted_jobs(families).values()] for job in some}
 
 
 @pytest.fixture(scope="module")
@@ -72,11 +76,9 @@ def assert_alike(job: Job, one: Outcome, other: Outcome) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_same_recipe_gives_the_same_model(
-    method: str, jobs: Mapping[str, Job], theirs: Mapping[str, Outcome], tmp_path: Path
+    method: str, families: list[Family], theirs: Mapping[str, Outcome], tmp_path: Path
 ) -> None:
-    chosen = [j for j in jobs.values() if j.name.startswith("plain") and j.recipe["merge_method"] == method]
-    assert len(chosen) >= PLAIN // 10
-    for job in chosen:
+    for job in plain_jobs(families, method):
         assert_alike(job, ours(job, tmp_path), theirs[job.name])
 
 
@@ -84,6 +86,8 @@ def test_the_same_recipe_gives_the_same_model(
 def test_every_disagreement_is_one_the_page_explains(
     key: str, families: list[Family], theirs: Mapping[str, Outcome], tmp_path: Path
 ) -> None:
+    if key in WAITING:
+        pytest.skip("its method does not exist yet")
     row = page.rows().get(key)
     for job in twisted_jobs(families)[key]:
         mine, their = ours(job, tmp_path), theirs[job.name]
@@ -91,8 +95,8 @@ def test_every_disagreement_is_one_the_page_explains(
         assert page.explains(row, their.error, mine.error), told
 
 
-def test_the_comparison_notices_2e_6(jobs: Mapping[str, Job], theirs: Mapping[str, Outcome], tmp_path: Path) -> None:
-    job = next(j for j in jobs.values() if j.name.startswith("plain") and tolerance(j) == 1e-6)
+def test_the_comparison_notices_2e_6(families: list[Family], theirs: Mapping[str, Outcome], tmp_path: Path) -> None:
+    job = plain_jobs(families, "linear")[0]
     mine = ours(job, tmp_path)
     assert_alike(job, mine, theirs[job.name])
     wrong = {k: t.clone() for k, t in mine.tensors.items()}

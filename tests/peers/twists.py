@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from random import Random
 
+from tests.peers.forms import METHODS, random_recipe
 from tests.peers.models import LAYERS, Family
+from tests.peers.new_twists import NEW_TWISTS
 from tests.peers.recipes import Recipe, linear, passthrough, scalar, slerp, task_arithmetic, ties
 
 Twist = Callable[[Random, Family], Recipe]
@@ -49,7 +51,8 @@ def weights_sum_to_zero(random: Random, family: Family) -> Recipe:
 
 
 def density_outside(random: Random, family: Family) -> Recipe:
-    recipe = of("ties", ties(random, family))
+    method = random.choice([m for m in ("ties", "breadcrumbs", "breadcrumbs_ties") if m in METHODS])
+    recipe = random_recipe(method, random, family)
     entry = next(e for e in _entries(recipe) if e["model"] != family.base)
     entry.setdefault("parameters", {})["density"] = random.choice([0, 0.0, 1.5, -0.5])
     return recipe
@@ -126,4 +129,5 @@ TWISTS: Mapping[str, Twist] = {
     "slices-without-base": slices_without_their_base,
     "model-twice-in-slice": one_model_twice,
     "module-by-role": module_by_its_role,
+    **NEW_TWISTS,
 }

@@ -54,7 +54,7 @@ class Problem:
 
     @property
     def names(self):
-        return [f"models/{'abcde'[i]}" for i in range(len(self.models))]
+        return [f"models/{'abcdefghi'[i]}" for i in range(len(self.models))]
 
     def call(self, name, base=True, **settings):
         tensors = [self.tensor(m) for m in self.models]

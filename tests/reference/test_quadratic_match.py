@@ -121,3 +121,16 @@ def test_what_was_collected_must_fit():
         methods.get("fisher")(models, collected=grams_of(3, 1))
     with pytest.raises(UsageError, match="nothing that was collected"):
         methods.get("linear")(models, weight=1, collected=grams_of(3, 1))
+
+
+def test_statistics_of_state_dicts():
+    import cuvee
+
+    models, grams = drawn((5, 4), 17), grams_of(4, 18)
+    found = cuvee.merge_state_dicts(
+        [{"w": m, "b": m[0]} for m in models], "regmean", statistics=[{"w": g} for g in grams]
+    )
+    assert torch.allclose(found["w"], methods.get("regmean")(models, collected=grams), atol=1e-12)
+    assert torch.allclose(found["b"], torch.stack(models).mean(0)[0], atol=1e-12)
+    with pytest.raises(cuvee.UsageError, match="one for each model"):
+        cuvee.merge_state_dicts([{"w": m} for m in models], "regmean", statistics=[{"w": grams[0]}])

@@ -19,6 +19,15 @@ Data = dict[str, Any]
 CONFIG: Mapping[str, Any] = {"model_type": "small", "num_hidden_layers": 2, "hidden_size": 8, "dtype": "float32"}
 SIDE_FILES: Mapping[str, str] = {"tokenizer.json": '{"version": "1.0"}', "generation_config.json": '{"top_k": 3}'}
 METHODS = ("linear", "slerp", "task_arithmetic", "ties", "dare_linear", "dare_ties", "passthrough")
+"""Methods of every kind, for tests of what all have in common."""
+EVERY = (
+    *(*METHODS, "nuslerp", "multislerp", "karcher", "sce", "ram", "ramplus_tl", "model_stock", "nearswap"),
+    *("breadcrumbs", "breadcrumbs_ties", "compose", "magmax", "pcb", "consensus_ta"),
+    *("wise_ft", "expo", "task_negation", "median", "trimmed_mean", "geometric_median"),
+)
+
+OF_ONE = ("slerp", "nearswap", "passthrough", "wise_ft", "expo", "task_negation")
+WITHOUT_BASE = ("linear", "karcher", "passthrough", "median", "trimmed_mean", "geometric_median")
 
 
 def decoder(seed: int, *, layers: int = 2, width: int = 8, vocabulary: int = 20) -> dict[str, Tensor]:
@@ -77,22 +86,34 @@ def linear(*models: object, weights: Sequence[Any] | None = None, **more: Any) -
 
 
 def recipe(method: str, base: object, a: object, b: object, **more: Any) -> Data:
-    """A recipe of any method for a base and two models; slerp takes the first of them, passthrough none."""
-    names = {"slerp": [a], "passthrough": [a]}.get(method, [a, b])
+    """A recipe of any method for a base and two models; some take the first of them only, and some no base."""
+    names = [a] if method in OF_ONE else [a, b]
     own = {
         "linear": ({"weight": 0.7}, {"weight": 0.4}),
+        "nuslerp": ({"weight": 0.7}, {"weight": 0.4}),
+        "multislerp": ({"weight": 0.7}, {"weight": 0.4}),
+        "karcher": ({"weight": 0.7}, {"weight": 0.4}),
         "task_arithmetic": ({"weight": 0.6}, {"weight": -0.3}),
         "ties": ({"weight": 0.6, "density": 0.4}, {"weight": 0.5, "density": 0.7}),
         "dare_linear": ({"weight": 0.6, "density": 0.4}, {"weight": 0.5, "density": 0.7}),
         "dare_ties": ({"weight": 0.6, "density": 0.4}, {"weight": 0.5, "density": 0.7}),
+        "breadcrumbs": ({"weight": 0.6, "density": 0.4}, {"weight": 0.5, "density": 0.7, "gamma": 0.2}),
+        "breadcrumbs_ties": ({"weight": 0.6, "density": 0.4}, {"weight": 0.5, "density": 0.7, "gamma": 0.2}),
+        "compose": ({"weight": 0.6, "density": 0.4}, {"weight": 0.5, "density": 0.7}),
     }.get(method, ({}, {}))
-    shared = {"slerp": {"t": 0.35}, "passthrough": {"scale": 0.5}, "ties": {"lambda": 0.9}}.get(method, {})
+    shared = {
+        "slerp": {"t": 0.35},
+        "passthrough": {"scale": 0.5},
+        "ties": {"lambda": 0.9},
+        "nearswap": {"t": 0.2},
+        "sce": {"select_topk": 0.4},
+    }.get(method, {})
     data: Data = {
         "merge_method": method,
         "models": [{"model": str(n), "parameters": dict(p)} for n, p in zip(names, own, strict=False)],
         "parameters": dict(shared),
     }
-    return {**data, **({} if method in ("linear", "passthrough") else {"base_model": str(base)}), **more}
+    return {**data, **({} if method in WITHOUT_BASE else {"base_model": str(base)}), **more}
 
 
 def merge_all(recipes: str | Path, out: str | Path) -> None:

@@ -65,7 +65,7 @@ def test_the_report_is_that_of_really_loading(case: str, damage: str, tmp_path: 
     folder = checkpoint(case, tmp_path / "model")
     damaged(folder, damage)
     cls = getattr(transformers, CASES[case][2])
-    with pretrained._quiet(transformers):
+    with pretrained.quiet(transformers):
         _, told = cls.from_pretrained(str(folder), output_loading_info=True, ignore_mismatched_sizes=True)
 
     report = pretrained.load_report(folder)
@@ -176,7 +176,7 @@ def test_settings_of_transformers_are_left_as_they_were() -> None:
     usual = log.get_verbosity()
     log.set_verbosity_info()
     log.enable_progress_bar()
-    with pretrained._quiet(transformers):
+    with pretrained.quiet(transformers):
         assert log.get_verbosity() == log.ERROR
         assert not log.is_progress_bar_enabled()
     assert log.get_verbosity() == log.INFO

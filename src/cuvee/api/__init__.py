@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from cuvee.api.arguments import AnyRecipe, load_recipe, recipe_from
 from cuvee.api.averaging import AverageRecipe, AverageResult, average, average_recipe
+from cuvee.api.collecting import collect
 from cuvee.api.files import diff, inspect, opened, plan, verify
+from cuvee.api.learning import learn
+from cuvee.api.loading import load
 from cuvee.api.memory import merge_state_dicts
 from cuvee.api.merging import MergeResult, merge
 from cuvee.api.packing import PackResult, inspect_pack, is_pack, pack, unpack
@@ -20,10 +23,13 @@ __all__ = [
     "PushResult",
     "average",
     "average_recipe",
+    "collect",
     "diff",
     "inspect",
     "inspect_pack",
     "is_pack",
+    "learn",
+    "load",
     "load_recipe",
     "merge",
     "merge_state_dicts",

@@ -72,10 +72,11 @@ def plan(recipe: AnyRecipe) -> Plan:
         RecipeError: faults of the recipe.
         InputError: models that are missing, damaged or do not fit each other; all faults.
     """
-    from cuvee.planning import bind, referenced
+    from cuvee.api.nesting import opened_for
+    from cuvee.planning import bind
 
     asked = as_recipe(recipe)
-    with opened(referenced(asked), asked.root, weights=False) as readers:
+    with opened_for(asked, weights=False) as readers:
         return bind(asked, readers, methods.get(asked.method).spec)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from cuvee import fused
 from cuvee.api.calibration import Calibration, load
 from cuvee.planning import DEFAULT, Machine, Plan, Prediction, Workers, predict
+from cuvee.planning.inner import stages_in
 from cuvee.planning.pace import arithmetic_entries
 from cuvee.types import DTYPES
 
@@ -46,7 +47,13 @@ def forecast(plan: Plan, workers: Workers, out: Path, known: Calibration | None 
 
 
 def _predicted(plan: Plan, workers: Workers, machine: Machine) -> Prediction:
-    """With the form that `execute` would choose by itself."""
+    """With the form that `execute` would choose by itself, and what results among the models take, which have none."""
+    inner = sum(predict(stage.plan, workers, machine, "plain").merging for stage in stages_in(plan))
+    made = _outermost(plan, workers, machine)
+    return replace(made, merging=made.merging + inner)
+
+
+def _outermost(plan: Plan, workers: Workers, machine: Machine) -> Prediction:
     method, kinds = plan.recipe.method, kinds_of(plan)
     usable = fused.available() and method in fused.SAVES and kinds != ""
     if not (usable and fused.is_worth_it(method, kinds, arithmetic_entries(plan.steps))):

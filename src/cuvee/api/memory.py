@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cuvee import methods
@@ -28,6 +29,7 @@ def merge_state_dicts(
     method: str = "linear",
     *,
     base: Mapping[str, Tensor] | None = None,
+    statistics: Sequence[Mapping[str, Tensor]] | None = None,
     seed: int = 0,
     threads: int = 1,
     dtype: str | None = None,
@@ -42,6 +44,7 @@ def merge_state_dicts(
         method: name of the merge method.
         base: state dict of the base model, for methods that have one; to the others it is one more model, the last, by
             the name of `base`.
+        statistics: what was collected of each model, in their order, for methods that read it: by the tensors' names.
         seed: seed of random masks.
         threads: workers.
         dtype: dtype of the result's float tensors; the inputs' own by default.
@@ -72,6 +75,7 @@ def merge_state_dicts(
     refuse(
         [
             *_model_faults(models, named, base),
+            *_statistics_faults(statistics, len(named)),
             *_text_faults(method=method, dtype="" if dtype is None else dtype, missing=missing),
             *number_faults(seed=seed, threads=threads),
             *switch_faults(allow_nonfinite=allow_nonfinite),
@@ -80,7 +84,9 @@ def merge_state_dicts(
     recipe = _recipe_in_memory(list(named), method, base is not None, dtype, missing, parameters)
     chosen = methods.get(method)
     state_dicts = {**named, **({} if base is None else {_BASE: base})}
-    readers = _readers({ref.path: state_dicts[ref.path] for ref in referenced(recipe)})
+    beside = {f"{_STATISTICS}{name}": one for name, one in zip(named, statistics or ())}
+    recipe = _with_statistics(recipe, list(beside))
+    readers = _readers({ref.path: {**state_dicts, **beside}[ref.path] for ref in referenced(recipe)})
     bound = bind(recipe, readers, chosen.spec)
     writer = MemoryWriter(plan_layout([step.out for step in bound.steps], 1 << 62))
     execute(bound, readers, writer, chosen, seed=seed, threads=threads, allow_nonfinite=allow_nonfinite, hashes=False)
@@ -90,6 +96,7 @@ def merge_state_dicts(
 
 
 _BASE: Final = "base"
+_STATISTICS: Final = "statistics of "
 _SHOWN: Final = 5
 _NO_TEXT: Final = re.compile("[\ud800-\udfff]")
 _TEXTS: Final = {
@@ -137,6 +144,25 @@ def _readers(state_dicts: Mapping[str, Mapping[str, Tensor]]) -> list[Reader]:
     if faults:
         raise InputError(faults)
     return opened
+
+
+def _statistics_faults(statistics: object, models: int) -> Iterator[Fault]:
+    if statistics is None:
+        return
+    if not isinstance(statistics, Sequence) or len(statistics) != models:
+        count = len(statistics) if isinstance(statistics, Sequence) else type(statistics).__name__
+        message = f"`statistics` must be a list of {models}, one for each model; found {count}"
+        yield Fault("bad-argument", message, subject="statistics")
+        return
+    for i, one in enumerate(statistics):
+        yield from _state_dict_faults(f"statistics[{i}]", one)
+
+
+def _with_statistics(recipe: Recipe, names: Sequence[str]) -> Recipe:
+    if not names:
+        return recipe
+    pairs = zip(recipe.models, names)
+    return replace(recipe, models=tuple(replace(entry, statistics=ModelRef(name)) for entry, name in pairs))
 
 
 def _is_tensor(value: object) -> bool:

@@ -16,7 +16,7 @@ from cuvee import methods
 from cuvee.api.arguments import AnyRecipe, as_path, as_recipe, callback_faults, refuse, switch_faults
 from cuvee.api.carrying import Executor, Way, crew_for, filled, form_soon, way_faults
 from cuvee.api.far_output import merge_far, staging_faults
-from cuvee.api.files import opened
+from cuvee.api.nesting import files_inside, folder_for, leaves_of, named_inside, nesting_faults, opened_for
 from cuvee.api.recalibrating import BATCH_SIZE, Data, batches_from
 from cuvee.errors import number_faults
 from cuvee.types import scheme_of
@@ -85,6 +85,7 @@ def merge(
     sending: Callable[[int, int, str], None] | None = None,
     recalibrate: Data | None = None,
     batch_size: int = BATCH_SIZE,
+    keep_intermediates: str | os.PathLike[str] | None = None,
 ) -> MergeResult:
     """Merge models into a new folder, which appears complete or not at all.
 
@@ -118,6 +119,9 @@ def merge(
             (docs/average.md): a safetensors file of the model's arguments, a row per example; `module:function`, or a
             function, that gives batches; or the batches themselves. transformers runs the model.
         batch_size: rows of the file that make a batch, 1 or more.
+        keep_intermediates: a folder, in which every recipe with a name inside this one is merged into a folder of its
+            name first; what the same merge has made there before is taken as it is. Without it nothing but the output
+            is written.
 
     Raises:
         UsageError: an argument is of the wrong type, `threads` or `tile` is below 1, `shard_size` is no size, `runner`
@@ -153,15 +157,37 @@ def merge(
     if recalibrate is not None:
         way = replace(way, recalibration=batches_from(recalibrate, batch_size))
     read = read_from(recipe, asked)
+    kept = {} if keep_intermediates is None else _keep(asked, read, keep_intermediates, way, overwrite=overwrite)
+    refuse(nesting_faults(asked, kept, executor))
     if target is None:
         again = overwrite and staging is not None  # a folder that is kept may hold what was sent before
-        build = partial(_merge_here, asked, read, way=way, overwrite=again, resume=resume)
+        build = partial(_merge_here, asked, read, way=way, overwrite=again, resume=resume, results=kept)
         return merge_far(str(out), staging, overwrite, build, sending)
-    return _merge_here(asked, read, target, way, overwrite=overwrite, resume=resume)
+    return _merge_here(asked, read, target, way, overwrite=overwrite, resume=resume, results=kept)
+
+
+def _keep(
+    recipe: Recipe, read: list[Path], folder: str | os.PathLike[str], way: Way, *, overwrite: bool
+) -> dict[str, Path]:
+    """Merge every recipe with a name inside one into a folder of its own, and give the folders by name."""
+    kept: dict[str, Path] = {}
+    for name, inner in named_inside(recipe).items():
+        out = folder_for(folder, name)
+        whole = replace(inner, folder=None)
+        _merge_here(whole, read, out, way, overwrite=overwrite, resume=True, results=kept)
+        kept[name] = out
+    return kept
 
 
 def _merge_here(
-    recipe: Recipe, read: list[Path], out: Path, way: Way, *, overwrite: bool = False, resume: bool = False
+    recipe: Recipe,
+    read: list[Path],
+    out: Path,
+    way: Way,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    results: Mapping[str, Path] | None = None,
 ) -> MergeResult:
     """Merge into a folder of this machine.
 
@@ -172,6 +198,7 @@ def _merge_here(
         way: how.
         overwrite: replace a model folder that is there.
         resume: go on from an interrupted run.
+        results: folders of recipes inside it that were merged before, by name.
     """
     from cuvee.checkpoint import FolderWriter, plan_layout
     from cuvee.checkpoint.staging import sweep
@@ -182,11 +209,11 @@ def _merge_here(
     from cuvee.execute.publish import add_everything_else
     from cuvee.execute.resume import describe, told_to_resume
     from cuvee.execute.settling import settle
-    from cuvee.planning import bind, referenced
+    from cuvee.planning import bind
 
     spec = methods.get(recipe.method).spec
     asked = find(way.device) if way.device.startswith("cuda") else way.device  # before anything is opened
-    with opened(referenced(recipe), recipe.root) as readers:
+    with opened_for(recipe, seed=way.seed, allow_nonfinite=way.allow_nonfinite, kept=results) as readers:
         plan = bind(recipe, readers, spec)
         if way.recalibration is not None:
             check_plan(plan, readers)
@@ -240,9 +267,9 @@ def files_elsewhere(readers: Sequence[Reader]) -> list[Path]:
 def read_from(given: AnyRecipe, recipe: Recipe) -> list[Path]:
     """Every file and folder of this machine that a merge reads, and that its output must not replace."""
     from cuvee.checkpoint.folder import local_path
-    from cuvee.planning import referenced
 
-    models = [local_path(ref.path, recipe.root) for ref in referenced(recipe)]
+    models = [local_path(ref.path, root) for ref, root in leaves_of(recipe)]
     own = [Path(given)] if isinstance(given, str | os.PathLike) else []
+    own += files_inside(recipe)
     links = [file.resolve() for model in models if model.is_dir() for file in model.iterdir() if file.is_symlink()]
     return [path for path in (*models, *own, *links) if path.exists()]

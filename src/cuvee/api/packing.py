@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from cuvee import methods
 from cuvee.api.arguments import AnyRecipe, as_path, as_recipe, callback_faults, refuse, unfit
-from cuvee.api.files import opened
 from cuvee.api.merging import MergeResult, files_elsewhere, merge, read_from
+from cuvee.api.nesting import opened_for
 from cuvee.errors import Fault, InputError, RecipeError, nearest, number_faults
 from cuvee.recipe import from_data
 from cuvee.types import DTYPES
@@ -99,12 +99,12 @@ def pack(
     from cuvee.execute.place import choose
     from cuvee.packs import Masks, look, make_pack
     from cuvee.packs.tasks import models_bytes, recipe_faults
-    from cuvee.planning import bind, referenced
+    from cuvee.planning import bind
 
     if faults := list(recipe_faults(asked, spec)):
         raise RecipeError(faults)
     chosen: Masks = Masks(masks or ("agree" if asked.method == "emr" else "tall"), float(tall_lambda))
-    with opened(referenced(asked), asked.root) as readers:
+    with opened_for(asked, seed=seed) as readers:
         plan = bind(asked, readers, spec)
         workers = choose("cpu", plan, limit=limit, threads=threads, tile=tile).workers
         made = make_pack(

@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from cuvee.checkpoint.folder import open_checkpoint, open_stored
     from cuvee.checkpoint.layout import format_size, parse_size, plan_layout
     from cuvee.checkpoint.memory import MemoryReader, MemoryWriter
+    from cuvee.checkpoint.statistics import Statistics, read_statistics
     from cuvee.checkpoint.writer import FolderWriter
 
 _LAZY: Final = {
     "FolderWriter": "writer",
     "MemoryReader": "memory",
     "MemoryWriter": "memory",
+    "Statistics": "statistics",
     "as_floats": "dequantised",
     "content_hash": "digest",
     "digest_tensor": "digest",
@@ -27,6 +29,7 @@ _LAZY: Final = {
     "open_stored": "folder",
     "parse_size": "layout",
     "plan_layout": "layout",
+    "read_statistics": "statistics",
     "said_quantised": "dequantised",
 }
 
@@ -39,6 +42,7 @@ __all__ = [
     "Reader",
     "Shard",
     "SideFile",
+    "Statistics",
     "Writer",
     "as_floats",
     "content_hash",
@@ -48,6 +52,7 @@ __all__ = [
     "open_stored",
     "parse_size",
     "plan_layout",
+    "read_statistics",
     "said_quantised",
 ]
 

@@ -26,6 +26,7 @@ from cuvee.checkpoint.pack_form import PACK_NAME, is_pack, read_pack_form
 from cuvee.checkpoint.protocol import Reader, SideFile
 from cuvee.checkpoint.sharded import ShardedWeights
 from cuvee.checkpoint.side_files import allowed_roots, find_side_files, link_fault
+from cuvee.checkpoint.statistics import StatisticsFile, holds_statistics
 from cuvee.checkpoint.weights import Weights, open_weights
 from cuvee.errors import Fault, InputError, attempt
 from cuvee.types import ModelRef, scheme_of, url_fault
@@ -146,6 +147,8 @@ def open_file(path: Path, label: str, notes: tuple[str, ...] = ()) -> Checkpoint
         if path.name.lower().endswith(CONVERTED):
             hint = "this is another program's copy of the weights; name the model it was made from"
         raise InputError(Fault("not-a-checkpoint", message, subject=label, hint=hint))
+    if holds_statistics(path):
+        return Checkpoint(label, StatisticsFile(path), notes=notes)
     weights, read_notes = open_weights(path)
     return Checkpoint(label, weights, notes=(*notes, *read_notes))
 

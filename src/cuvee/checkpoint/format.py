@@ -212,8 +212,10 @@ def _some(faults: list[Fault], file: str) -> list[Fault]:
     return faults if more <= 0 else [*faults[:FAULT_LIMIT], _bad(file, f"and {count} more faults of this kind")]
 
 
-def place(specs: Iterable[TensorSpec]) -> tuple[bytes, tuple[Placed, ...]]:
+def place(specs: Iterable[TensorSpec], metadata: Mapping[str, str] | None = None) -> tuple[bytes, tuple[Placed, ...]]:
     """The first bytes of a file that holds these tensors, and the place of each in it.
+
+    Free text beside the usual `format` is `metadata`.
 
     Tensors are ordered by element size, largest first and otherwise as given, and the header is padded with blanks
     to a multiple of 8: so every tensor begins at a multiple of its element size, without holes.
@@ -223,7 +225,7 @@ def place(specs: Iterable[TensorSpec]) -> tuple[bytes, tuple[Placed, ...]]:
     """
     ordered = sorted(specs, key=lambda spec: -DTYPES[spec.dtype].size)
     _check_names(ordered)
-    entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    entries: dict[str, object] = {"__metadata__": {"format": "pt", **(metadata or {})}}
     at = 0
     for spec in ordered:
         offsets = [at, at + spec.nbytes]

@@ -82,6 +82,11 @@ class Checkpoint:
         return self._weights.input_files
 
     @property
+    def statistics(self) -> str | None:
+        """The kind of statistics that it holds, `None` for a model."""
+        return getattr(self._weights, "kind", None)
+
+    @property
     def held(self) -> int:
         """Bytes that its weights hold in memory."""
         return self._weights.held

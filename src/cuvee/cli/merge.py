@@ -42,6 +42,7 @@ def merge(
     shard_size: Annotated[str, Parameter(name="--shard-size")] = "5GB",
     allow_nonfinite: Switch = False,
     sha256: Switch = False,
+    keep_intermediates: Annotated[Path | None, Parameter(name="--keep-intermediates")] = None,
     plain: Switch = False,
     dry_run: Switch = False,
     common: Common = COMMON,
@@ -83,6 +84,9 @@ def merge(
         shard_size: Largest weight file, such as 5GB, 500MB or 2GiB.
         allow_nonfinite: Merge models that hold NaN or infinity.
         sha256: Record the SHA-256 of the weight files too.
+        keep_intermediates: Folder in which every recipe with a name inside this one
+            is merged first, into a folder of its name; nothing but the output is
+            written without it.
         plain: Merge tensor by tensor, whole: slower, the same result.
         dry_run: Only say what would be done, as `cuvee plan` does.
         common: How to print.
@@ -127,6 +131,7 @@ def merge(
             progress=follow,
             staging=staging,
             sending=sending,
+            keep_intermediates=keep_intermediates,
         )
     seconds = time.perf_counter() - start
     answer = Answer("merge", data_of(result, seconds), text_of(result, seconds), notes=result.notes)

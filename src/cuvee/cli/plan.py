@@ -14,6 +14,7 @@ from cuvee.cli.plan_text import plan_text
 
 if TYPE_CHECKING:
     from cuvee.planning import Effect, ModelFacts, Piece, Plan, Step
+    from cuvee.planning.inner import Stage
 
 
 def plan(
@@ -69,12 +70,14 @@ def planned(
 def data_of(outlook: Outlook) -> dict[str, Any]:
     """Everything a plan says, ready for JSON."""
     from cuvee.planning.counts import counts_of
+    from cuvee.planning.inner import stages_in
 
     plan, words = outlook.plan, recipe_words(outlook.plan)
     return {
         "recipe": outlook.recipe,
         "method": plan.recipe.method,
         "models": [_model(plan, number) for number in range(len(plan.models))],
+        "stages": [_stage(stage) for stage in stages_in(plan)],
         "counts": counts_of(plan),
         "copied": copied_by_reason(plan),
         "tied": {tied.name: tied.same_as for tied in plan.tied},
@@ -102,6 +105,15 @@ def _model(plan: Plan, number: int) -> dict[str, Any]:
         "base": facts.is_base,
         "donor": number == plan.donor,
     }
+
+
+def _stage(stage: Stage) -> dict[str, Any]:
+    from cuvee.planning.counts import counts_of
+
+    plan = stage.plan
+    models = [str(facts.ref) for facts in plan.models]
+    told = {"name": stage.name, "depth": stage.depth, "method": plan.recipe.method, "models": models}
+    return {**told, "counts": counts_of(plan), "read": plan.read, "bytes": stage.nbytes}
 
 
 def _time(outlook: Outlook) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from cuvee.cli.console import one_line, plain
 from cuvee.cli.outlook import Outlook, arithmetic, copied_by_reason, effects_of
+from cuvee.cli.stages_text import stages_text
 from cuvee.cli.tables import Column, FirstThatFits, facts, table
 from cuvee.cli.words import counted, duration, fates, in_millions, setting, shortened, span, summary
 from cuvee.errors import listed
@@ -30,6 +31,7 @@ def plan_text(outlook: Outlook) -> Iterator[RenderableType]:
     yield ""
     yield _models(plan)
     yield ""
+    yield from stages_text(plan)
     yield facts([*_work(plan), *_costs(outlook)])
     shared, rows = _apart(together(effects_of(plan)))
     yield ""

@@ -50,6 +50,7 @@ def _data(path: Path, recipe: Recipe, notes: tuple[str, ...]) -> dict[str, Any]:
         "method": recipe.method,
         "summary": summary(recipe),
         "models": [str(ref) for ref in referenced(recipe)],
+        "stages": [inner_summary(name, one) for name, one in recipe.nested.items()],
         "base_model": None if recipe.base_model is None else str(recipe.base_model),
         "recipe_sha256": recipe_hash(recipe),
         "notes": notes,
@@ -58,4 +59,11 @@ def _data(path: Path, recipe: Recipe, notes: tuple[str, ...]) -> dict[str, Any]:
 
 def _text(path: Path, recipe: Recipe, notes: tuple[str, ...]) -> Iterator[str]:
     yield f"{path}: ok — {summary(recipe)}"
+    yield from (f"  {name}: {summary(inner)}" for name, inner in recipe.nested.items())
     yield from (f"note: {note}" for note in notes)
+
+
+def inner_summary(name: str, recipe: Recipe) -> dict[str, Any]:
+    """A recipe inside another one, and those inside it."""
+    stages = [inner_summary(*one) for one in recipe.nested.items()]
+    return {"name": name, "method": recipe.method, "summary": summary(recipe), "stages": stages}

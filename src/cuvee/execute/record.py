@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -18,10 +18,12 @@ import torch
 from cuvee.checkpoint import content_hash
 from cuvee.checkpoint.protocol import Reader
 from cuvee.execute.ledger import Digests
+from cuvee.execute.virtual import VirtualReader
+from cuvee.methods import METHODS
 from cuvee.planning.counts import counts_of
 from cuvee.planning.model import Piece, Plan
 from cuvee.recipe import recipe_hash, to_data
-from cuvee.types import MethodSpec
+from cuvee.types import Cite, MethodSpec
 
 RECORD_FORMAT: Final = 1
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
@@ -55,7 +57,7 @@ def record_of(
         "recipe_sha256": recipe_hash(plan.recipe),
         "seed": seed,
         "arithmetic": sorted({step.work for step in plan.steps if step.action == "merge"}),
-        "inputs": [_input(plan, readers, digests, i) for i in range(len(plan.models))],
+        "inputs": [_input(plan, readers, digests.inputs, i) for i in range(len(plan.models))],
         "counts": counts_of(plan),
         "copied": {step.out.name: step.reason for step in plan.steps if step.action == "copy"},
         "tied": {tied.name: tied.same_as for tied in plan.tied},
@@ -71,7 +73,7 @@ def record_of(
         },
         "citations": [
             {"text": c.text, **({"arxiv": c.arxiv} if c.arxiv else {}), **({"url": c.url} if c.url else {})}
-            for c in spec.cite
+            for c in dict.fromkeys([*spec.cite, *_cited_inside(plan)])
         ],
         "notes": list(plan.notes),
         "versions": {
@@ -82,19 +84,36 @@ def record_of(
     }
 
 
-def _input(plan: Plan, readers: Sequence[Reader], digests: Digests, i: int) -> dict[str, Any]:
-    """One input: what it is called, what was read of it, and what that hashes to."""
+def _input(plan: Plan, readers: Sequence[Reader], inputs: Mapping[Piece, str], i: int) -> dict[str, Any]:
+    """One input: what it is called, what was read of it, and what that hashes to; of a result its own inputs too."""
     facts = plan.models[i]
     sums = hub_sums(readers[i].folder)
     return {
         "model": str(facts.ref),
         "base": facts.is_base,
-        "content": content_read(readers[i], digests.inputs, i),
-        "tensors_read": sum(piece.model == i for piece in digests.inputs),
+        "content": content_read(readers[i], inputs, i),
+        "tensors_read": sum(piece.model == i for piece in inputs),
         "tensors": facts.tensors,
         "parameters": facts.parameters,
         **({"sha256": sums} if sums else {}),
+        **_inner(readers[i], [piece.tensor for piece in inputs if piece.model == i]),
     }
+
+
+def _cited_inside(plan: Plan) -> Iterator[Cite]:
+    """The sources of the methods of results among the models."""
+    for facts in plan.models:
+        if facts.plan is not None:
+            yield from METHODS.get(facts.plan.recipe.method).spec.cite
+            yield from _cited_inside(facts.plan)
+
+
+def _inner(reader: Reader, read: Sequence[str]) -> dict[str, Any]:
+    """The inputs of a result that was evaluated, as far as what was read of it is made of them."""
+    if not isinstance(reader, VirtualReader):
+        return {}
+    found = reader.digests_of(read)
+    return {"inputs": [_input(reader.plan, reader.readers, found, j) for j in range(len(reader.plan.models))]}
 
 
 def content_read(reader: Reader, inputs: Mapping[Piece, str], i: int) -> str:

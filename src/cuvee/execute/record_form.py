@@ -11,6 +11,7 @@ from cuvee.checkpoint.contents import RECORD_NAME
 from cuvee.checkpoint.strict_json import parse_json, read_capped
 from cuvee.execute.checks import listed
 from cuvee.execute.record import RECORD_FORMAT
+from cuvee.recipe.limits import MAX_NESTED
 
 RECORD_LIMIT: Final = 200_000_000
 """Bytes that a record may have: those of a million tensors; parsed, a hostile one takes up to 25 times as much."""
@@ -19,7 +20,7 @@ RECORD_LIMIT: Final = 200_000_000
 # ending `?` for one that may be absent. Names that are not listed are passed over.
 _SUMS: Final = {str: str}
 _TENSOR: Final = {"dtype": str, "shape": [int], "xxh3_128": str}
-_INPUT: Final = {
+_MODEL: Final = {
     "model": str,
     "base": bool,
     "content": str,
@@ -28,6 +29,14 @@ _INPUT: Final = {
     "parameters": int,
     "sha256?": _SUMS,
 }
+
+
+def _input_form(depth: int) -> dict[str, Any]:
+    """An input, and the inputs of one that is a result, so deep and no deeper."""
+    return {**_MODEL, **({"inputs?": [_input_form(depth - 1)]} if depth else {})}
+
+
+_INPUT: Final = _input_form(MAX_NESTED)
 _FORM: Final = {
     "format": int,
     "recipe": dict,

@@ -18,6 +18,7 @@ from cuvee.execute.preflight import preflight
 from cuvee.execute.resume import NOTHING, Keeper, Notes, Range, take_over
 from cuvee.execute.surveying import survey
 from cuvee.execute.threaded import run_threaded
+from cuvee.execute.virtual import preflight_nested
 from cuvee.execute.work import Bench
 from cuvee.methods import Method
 from cuvee.planning.devices import device_faults
@@ -79,6 +80,7 @@ def execute(
     place, workers = _settled(device, plan, threads, tile, runner, kernels)
     on = "plain" if place is not None else kernels
     soon = form or FormSoon(plan, readers, method, seed=seed, kernels=on, allow_nonfinite=allow_nonfinite)
+    preflight_nested(readers)
     preflight(plan, readers)
     return carry_out(
         plan,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import reduce
-from operator import add
+from threading import Lock
 from typing import Any
 
 import torch
@@ -40,11 +40,26 @@ def survey(bench: Bench, *, threads: int, tile: int | None) -> Any:
         with ThreadPoolExecutor(threads, "cuvee-survey", initializer=torch.set_num_threads, initargs=(1,)) as pool:
 
             def shown(following: Round, known: Any) -> Any:
-                return reduce(add, pool.map(lambda step: _concluded(bench, step, following, known, tile), steps))
+                total = _Sum()
+                done = pool.map(lambda step: total.add(_concluded(bench, step, following, known, tile)), steps)
+                deque(done, maxlen=0)
+                return total.value
 
             return survey_of(bench.method, job, shown)
     finally:
         SINGLE.leave()
+
+
+class _Sum:
+    """What was found of the tensors so far: added up as it comes, so that no tensor's is kept."""
+
+    def __init__(self) -> None:
+        self.value: Any = None
+        self._lock = Lock()
+
+    def add(self, found: Any) -> None:
+        with self._lock:
+            self.value = found if self.value is None else self.value + found
 
 
 def _of_model(bench: Bench, steps: list[Step]) -> Job:

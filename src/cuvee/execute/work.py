@@ -96,9 +96,9 @@ def read_collected(bench: Bench, step: Step, start: int, stop: int) -> list[Tens
     if not step.collected:
         return None
     found = []
+    is_entrywise = bench.method.spec.collected == "fisher"
     for piece in step.collected:
         spec = bench.readers[piece.model].specs[piece.tensor]
-        is_entrywise = spec.shape == step.out.shape
         first, last = (start, stop) if is_entrywise else (0, spec.numel)
         values = _read(bench, piece, first, last)
         check_finite(values, bench, piece, first)

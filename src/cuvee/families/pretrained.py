@@ -31,17 +31,17 @@ def build_causal_lm(config: Mapping[str, Any]) -> Any:
     Args:
         config: the contents of a `config.json`, `model_type` included.
     """
-    transformers = _transformers()
+    transformers = library()
     settings = dict(config)
-    with _quiet(transformers):
+    with quiet(transformers):
         made = transformers.AutoConfig.for_model(settings.pop("model_type"), **settings)
         return transformers.AutoModelForCausalLM.from_config(made)
 
 
 def load_causal_lm(folder: Path) -> Any:
     """The causal language model of a checkpoint folder, in float32 and evaluation mode."""
-    transformers = _transformers()
-    with _quiet(transformers):
+    transformers = library()
+    with quiet(transformers):
         return transformers.AutoModelForCausalLM.from_pretrained(str(folder), dtype="float32", local_files_only=True)
 
 
@@ -52,9 +52,9 @@ def check_known(folder: Path) -> None:
         UsageError: transformers is not installed.
         InputError: it does not know the class, or the configuration is not one that it can use.
     """
-    transformers = _transformers()
-    with _quiet(transformers):
-        _class(transformers, _config(transformers, folder), folder)
+    transformers = library()
+    with quiet(transformers):
+        class_of(transformers, config_of(transformers, folder), folder)
 
 
 def load_whole(folder: Path) -> Any:
@@ -63,10 +63,10 @@ def load_whole(folder: Path) -> Any:
     Raises:
         InputError: as for `check_known`; or the folder lacks tensors, which would be made up at random.
     """
-    transformers = _transformers()
-    with _quiet(transformers):
-        config = _config(transformers, folder)
-        cls = _class(transformers, config, folder)
+    transformers = library()
+    with quiet(transformers):
+        config = config_of(transformers, folder)
+        cls = class_of(transformers, config, folder)
         given = {"dtype": "float32", "local_files_only": True, "output_loading_info": True}
         model, info = cls.from_pretrained(str(folder), config=config, **given)
     if missing := sorted(info["missing_keys"]):
@@ -77,7 +77,7 @@ def load_whole(folder: Path) -> Any:
 
 def save(model: Any, folder: Path) -> None:
     """Write a model as an ordinary checkpoint folder, in the dtype it has."""
-    with _quiet(_transformers()):
+    with quiet(library()):
         model.save_pretrained(str(folder))
 
 
@@ -96,10 +96,10 @@ def load_report(folder: Path) -> LoadReport:
             installed, or the weights are quantised.
         InputError: there are no weights, or the configuration is not one that transformers can build.
     """
-    transformers = _transformers(_LOADING_AS_KNOWN)
-    with _quiet(transformers):
-        config = _config(transformers, folder)
-        cls = _class(transformers, config, folder)
+    transformers = library(_LOADING_AS_KNOWN)
+    with quiet(transformers):
+        config = config_of(transformers, folder)
+        cls = class_of(transformers, config, folder)
         tensors = _shapes(folder)
         try:
             return _report(cls.__name__, _load_on_meta(cls, config, tensors))
@@ -119,14 +119,14 @@ def fit_report(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]])
     """
     import torch
 
-    transformers = _transformers(_LOADING_AS_KNOWN)
+    transformers = library(_LOADING_AS_KNOWN)
     known = transformers.models.auto.configuration_auto.CONFIG_MAPPING
     try:
         cls, kind = getattr(transformers, config["architectures"][0]), known[config["model_type"]]
     except (AttributeError, LookupError, TypeError):
         return None
     try:
-        with _quiet(transformers):
+        with quiet(transformers):
             tensors = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
             return _report(cls.__name__, _load_on_meta(cls, kind.from_dict(dict(config)), tensors))
     except Exception as error:  # whatever a class makes of settings it was not written for
@@ -147,14 +147,14 @@ def implied_lists(config: Mapping[str, Any], path: tuple[str, ...]) -> dict[str,
     Raises:
         UsageError: transformers is not installed.
     """
-    transformers = _transformers()
+    transformers = library()
     known = transformers.models.auto.configuration_auto.CONFIG_MAPPING
     kind = config.get("model_type")
     if not isinstance(kind, str) or kind not in known:
         return {}
     section: Any = config
     try:
-        with _quiet(transformers):
+        with quiet(transformers):
             made: Any = known[kind].from_dict(dict(config))
         for key in path:
             made, section = getattr(made, key), section[key]
@@ -226,7 +226,7 @@ def _shards(index: Path) -> list[str]:
     return names
 
 
-def _config(transformers: Any, folder: Path) -> Any:
+def config_of(transformers: Any, folder: Path) -> Any:
     """The folder's configuration as transformers reads it."""
     try:
         _refuse_unknown(transformers, json.loads((folder / "config.json").read_text(encoding="utf-8")), folder)
@@ -246,7 +246,7 @@ def _refuse_unknown(transformers: Any, settings: Mapping[str, Any], folder: Path
         raise CannotJudge(_unknown(transformers, folder, f"the model type `{kind}`" if kind else "no `model_type`"))
 
 
-def _class(transformers: Any, config: Any, folder: Path) -> Any:
+def class_of(transformers: Any, config: Any, folder: Path) -> Any:
     """The model class that `config.json` names first, or the plain one of its model type."""
     named = (config.architectures or [None])[0]
     if named is None:
@@ -263,7 +263,7 @@ def _unknown(transformers: Any, folder: Path, named: str) -> Fault:
     return Fault("bad-config", message, subject=str(folder), hint=hint)
 
 
-def _transformers(least: tuple[int, int] = (4, 0)) -> Any:
+def library(least: tuple[int, int] = (4, 0)) -> Any:
     """The transformers package.
 
     Raises:
@@ -284,7 +284,7 @@ def _transformers(least: tuple[int, int] = (4, 0)) -> Any:
 
 
 @contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
+def quiet(transformers: Any) -> Iterator[None]:
     """Errors only and no progress bars, put back as they were afterwards."""
     log = transformers.utils.logging
     level, bars = log.get_verbosity(), log.is_progress_bar_enabled()

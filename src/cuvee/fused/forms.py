@@ -12,6 +12,7 @@ from cuvee.fused import angles, elect, weighted
 from cuvee.fused.model import Fused, FusedRound
 from cuvee.fused.threshold import cut_first
 from cuvee.methods import Job, Round, slerp, ties
+from cuvee.methods.gain import Trim
 from cuvee.tensors import BLOCK, Blocks, Cut
 
 if TYPE_CHECKING:
@@ -50,10 +51,10 @@ def _task_arithmetic(job: Job, _known: Any) -> Combine:
     return lambda rows, _start, out: int(weighted.sum_deltas(rows, weight, divisor, scale, out))
 
 
-def _ties(job: Job, known: Cut | ties.Trim | None) -> Combine:
+def _ties(job: Job, known: Cut | Trim | None) -> Combine:
     weight, scale, normalize = _floats(job.settings["weight"]), _scale(job), bool(job.settings["normalize"])
-    cut = known.cut if isinstance(known, ties.Trim) else known
-    gain = known.gain if isinstance(known, ties.Trim) else None
+    cut = known.cut if isinstance(known, Trim) else known
+    gain = known.gain if isinstance(known, Trim) else None
     gains = np.ones(len(weight), np.float32) if gain is None else _floats(gain)
     thresholds = np.zeros(len(weight), np.uint32) if cut is None else _floats(cut.threshold).view(np.uint32)
     edges = (cut and cut.edges) or ((job.numel // BLOCK + 1, 0),) * len(weight)
@@ -112,7 +113,7 @@ def _inner_products(rows: Rows, start: int) -> tuple[Blocks, int]:
 
 def _cut_and_gain_first(job: Job, done: int, known: Any) -> FusedRound | Round | None:
     """The passes for the cut by the fast way, then the plain one for the L1 norms when `rescale` is on."""
-    if isinstance(known, Cut | ties.Trim):
+    if isinstance(known, Cut | Trim):
         return ties.gain_first(job, known)
     return cut_first(job, done, known)
 

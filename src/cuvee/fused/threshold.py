@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from cuvee.fused import select
 from cuvee.fused.model import FusedRound
 from cuvee.methods import Job, Round
-from cuvee.methods.trim import SAMPLE_RUN, WHOLE, Prefix, entries_kept, inside_limit, sample_runs, trim_first
+from cuvee.methods.largest import Prefix
+from cuvee.methods.trim import SAMPLE_RUN, WHOLE, entries_kept, inside_limit, sample_runs, trim_first
 from cuvee.tensors import BLOCK, Cut, magnitude_from_bits
 
 if TYPE_CHECKING:

@@ -137,14 +137,13 @@ def _rule_faults(spec: MethodSpec, settings: Mapping[str, Any], models: int) -> 
 
 def _zero_sum_faults(spec: MethodSpec, settings: Mapping[str, Any], models: int) -> Iterator[Fault]:
     """The weights must not cancel where the result is divided by their sum."""
-    normalize = spec.param("normalize")
-    divides = normalize is None or bool(settings.get("normalize", normalize.default))
-    if spec.divides_by is None or not models or not divides:
+    if spec.divides_by is None or not models or not spec.divides(settings):
         return
+    switch = spec.param(spec.divides_when)
     param = spec.param(spec.divides_by)
     value = numbers(settings.get(spec.divides_by, param.default if param else None))
     weights = [float(v) for v in (value if isinstance(value, list) else [value] * models)]
     if vanishes(weights):
         message = f"the weights of {spec.name} are divided by their sum, which is 0; found {weights}"
-        hint = "change one" if normalize is None else "change one, or give `normalize=False`"
+        hint = "change one" if switch is None else f"change one, or give `{switch.name}=False`"
         yield Fault("zero-weight-sum", message, subject=spec.divides_by, hint=hint)

@@ -135,12 +135,12 @@ def _merge_flat(
     for start, stack in stacks():
         stop = start + stack.shape[1]
         part = None if base is None else base[start:stop]
-        pieces.append(combine_tile(method, stack, part, start, job, known, cut(collected, job, start, stop)))
+        pieces.append(combine_tile(method, stack, part, start, job, known, cut(method, collected, start, stop)))
     return torch.cat(pieces)
 
 
-def cut(collected: Sequence[Tensor] | None, job: Job, start: int, stop: int) -> list[Tensor] | None:
+def cut(method: Method, collected: Sequence[Tensor] | None, start: int, stop: int) -> list[Tensor] | None:
     """What was collected, of these entries where there is one number for each."""
     if collected is None:
         return None
-    return [one.reshape(-1)[start:stop] if tuple(one.shape) == job.shape else one for one in collected]
+    return [one.reshape(-1)[start:stop] if method.spec.collected == "fisher" else one for one in collected]

@@ -40,9 +40,10 @@ class Method:
         spec: the declaration.
         combine: the arithmetic, `(stack, **settings) -> tile`. Where its signature names them it is also given
             `statistics` (what the last round concluded), `start` (first element of the tile), `draws` (uniform
-            random numbers in [0, 1), one per entry of the stack), `whole` (what the surveys concluded) and `collected`
-            (a list with what was collected of each model, `None` where nothing was). The stack is `[K, n]`; for the
-            scopes `row` and `matrix` stack and draws are `[K, rows, width]`, and the tile may be `[rows, width]`.
+            random numbers in [0, 1), one per entry of the stack), `shape` (of the whole tensor), `whole` (what the
+            surveys concluded), `collected` (a list with what was collected of each model, `None` where nothing was)
+            and `job` (the settings before they are rounded to the dtype of the arithmetic). The stack is `[K, n]`; for
+            the scopes `row` and `matrix` stack and draws are `[K, rows, width]`, and the tile may be `[rows, width]`.
         measure: says which pass over the tensor comes next.
         survey: says which pass over all tensors comes next, before any of them is merged.
         wants: names of the arguments `combine` takes.
@@ -71,7 +72,7 @@ class Method:
 
 
 METHODS: Final[Registry[Method]] = Registry("merge method", "cuvee.methods", code="unknown-method")
-GIVEN: Final = frozenset({"statistics", "start", "draws", "whole", "collected"})
+GIVEN: Final = frozenset({"statistics", "start", "draws", "shape", "whole", "collected", "job"})
 """What the engine gives to a `combine` that names it."""
 
 
@@ -91,6 +92,9 @@ def merge_method(
     holds: Holds = holds_nothing,
     factors: Factors = no_factors,
     divides_by: str | None = None,
+    divides_when: str = "normalize",
+    divides_if: Mapping[str, Scalar] | None = None,
+    draws_if: tuple[str, tuple[Scalar, ...]] | None = None,
     copies_when: Mapping[str, float] | None = None,
     laws: Sequence[str] = (),
     cite: Sequence[Cite] = (),
@@ -122,6 +126,9 @@ def merge_method(
             models=models,
             params=tuple(params),
             divides_by=divides_by,
+            divides_when=divides_when,
+            divides_if=divides_if or {},
+            draws_if=draws_if,
             copies_when=copies_when,
             laws=tuple(laws),
             cite=tuple(cite),

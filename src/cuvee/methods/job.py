@@ -97,3 +97,8 @@ Factors = Callable[[int, int, int], int]
 def sums_held(numel: int, rows: int) -> int:
     """Bytes of so many rows of block sums of a tensor, twice where they are joined, and one row as Python numbers."""
     return (numel // 1024 + 1) * (16 * rows + 40)
+
+
+def inner_products_held(numel: int, models: int, _tile: int) -> int:
+    """Bytes that the inner products of all pairs of models hold, summed block by block."""
+    return sums_held(numel, models * (models + 1) // 2)

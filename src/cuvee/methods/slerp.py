@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from cuvee.tensors import Blocks
 
 T = Param("t", "float", "0 is the base model, 1 the other", required=True, low=0.0, high=1.0)
+NORM = Param(
+    "norm",
+    "choice",
+    "what goes along the arc: the tensors as they are, which leaves their norm to chance (raw, as in mergekit), or "
+    "their directions, while the norm goes evenly from one to the other (interpolated)",
+    default="raw",
+    options=("raw", "interpolated"),
+)
 
 
 def inner_products(stack: Tensor, start: int, _job: Job, _known: Any) -> Blocks:
@@ -24,8 +32,9 @@ def inner_products(stack: Tensor, start: int, _job: Job, _known: Any) -> Blocks:
 
 def coefficients(total: Blocks, job: Job, _known: Any) -> tuple[float, float]:
     """What a and b are multiplied with, from the angle between the whole tensors."""
+    find = {"raw": tensors.slerp_coefficients, "interpolated": tensors.slerp_unit_coefficients}[job.settings["norm"]]
     aa, ab, bb = total.total()
-    return tensors.slerp_coefficients(aa, ab, bb, job.settings["t"])
+    return find(aa, ab, bb, job.settings["t"])
 
 
 def angle_first(_job: Job, done: int, _known: Any) -> Round | None:
@@ -40,8 +49,9 @@ def angle_first(_job: Job, done: int, _known: Any) -> Round | None:
     base="required",
     models=(1, 1),
     formula="y = sin((1−t)θ)/sin θ · a + sin(tθ)/sin θ · b,   θ = ∠(a, b) over the whole tensor, a = base\n"
-    "y = (1−t) a + t b                      where |cos θ| > 0.9995",
-    params=(T,),
+    "y = (1−t) a + t b                      where |cos θ| > 0.9995\n"
+    "norm: interpolated → the same of a/‖a‖ and b/‖b‖, times (1−t)‖a‖ + t‖b‖",
+    params=(T, NORM),
     measure=angle_first,
     holds=lambda numel, _models, _tile: sums_held(numel, 3),
     laws=("endpoints", "symmetry", "copies", "tiles", "scale-equivariance", "seed", "finite"),
@@ -50,7 +60,8 @@ def angle_first(_job: Job, done: int, _known: Any) -> Round | None:
         "The angle is summed in float64 with a fixed order; mergekit sums in float32 (differences up to 5e-6 where "
         "the angle is small).",
         "As in mergekit, the coefficients apply to the tensors as they are, so the norm is not kept, and above "
-        "|cos θ| = 0.9995 the interpolation is linear.",
+        "|cos θ| = 0.9995 the interpolation is linear. sd-mecha interpolates directions and norm, each by itself: "
+        "`norm: interpolated`.",
     ),
 )
 def slerp(models: Tensor, statistics: tuple[float, float]) -> Tensor:

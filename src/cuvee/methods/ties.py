@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cuvee import tensors
 from cuvee.methods.declare import merge_method
+from cuvee.methods.gain import Trim, cut_in, gain_round, regained
 from cuvee.methods.job import Job, Round, sums_held
 from cuvee.methods.params import DENSITY, INT8_MASK, LAMBDA, WEIGHT, normalize
 from cuvee.methods.trim import held_for_cut, trim_first
@@ -15,18 +15,10 @@ from cuvee.types import Cite, Param
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from cuvee.tensors import Blocks, Cut
+    from cuvee.tensors import Cut
 
 TIES = Cite("Yadav et al. 2023, TIES-Merging: resolving interference when merging models", arxiv="2306.01708")
 RESCALE = Param("rescale", "bool", "scale each trimmed delta back to its old L1 norm", default=False)
-
-
-@dataclass(frozen=True)
-class Trim:
-    """The cut of every delta and, with `rescale`, what its kept entries are multiplied with, `[K]`."""
-
-    cut: Cut
-    gain: Tensor | None = None
 
 
 def measure(job: Job, _done: int, known: Any) -> Round | None:
@@ -36,27 +28,14 @@ def measure(job: Job, _done: int, known: Any) -> Round | None:
 
 def gain_first(job: Job, known: Cut | Trim) -> Round | None:
     """The pass for the L1 norms, where the cut is known and `rescale` is on."""
-    return Round(_l1_norms, _l1_gain) if job.settings["rescale"] and not isinstance(known, Trim) else None
+    if not job.settings["rescale"] or isinstance(known, Trim):
+        return None
+    return gain_round(lambda stack, start, _job, cut: keep_trimmed(stack, start, cut))
 
 
 def held(numel: int, models: int, tile: int) -> int:
     """What the search for the cut holds, or the sums of blocks for the L1 norms and their total."""
     return max(held_for_cut(numel, models, tile), sums_held(numel, 2 * (models - 1)))
-
-
-def _l1_norms(stack: Tensor, start: int, _job: Job, cut: Cut) -> Blocks:
-    """Σ|δ| of every model, then Σ|kept| of every model."""
-    import torch
-
-    return tensors.Blocks.of(torch.cat([stack, tensors.keep_largest(stack, cut, start)]).abs(), start)
-
-
-def _l1_gain(total: Blocks, job: Job, cut: Cut) -> Trim:
-    """Σ|δ| / Σ|kept|, and 1 where nothing was kept that could be scaled."""
-    sums = total.total()
-    half = len(sums) // 2
-    gains = [before / after if after > 0 else 1.0 for before, after in zip(sums[:half], sums[half:], strict=True)]
-    return Trim(cut, job.settings["weight"].new_tensor(gains).to(job.dtype))
 
 
 @merge_method(
@@ -112,17 +91,13 @@ def ties(
     Returns:
         The merged delta, `[n]`.
     """
-    return average_agreeing(_trimmed(deltas, start, statistics), weight, normalize) * lambda_
+    kept = keep_trimmed(deltas, start, cut_in(statistics))
+    return average_agreeing(regained(kept, statistics), weight, normalize) * lambda_
 
 
-def _trimmed(deltas: Tensor, start: int, statistics: Cut | Trim | None) -> Tensor:
-    """The deltas with all entries below the cut zeroed, and scaled if there is a gain."""
-    if statistics is None:
-        return deltas
-    if not isinstance(statistics, Trim):
-        return tensors.keep_largest(deltas, statistics, start)
-    kept = tensors.keep_largest(deltas, statistics.cut, start)
-    return kept if statistics.gain is None else kept * tensors.per_model(statistics.gain, kept)
+def keep_trimmed(deltas: Tensor, start: int, cut: Cut | None) -> Tensor:
+    """The deltas with all entries below the cut zeroed, if there is one."""
+    return deltas if cut is None else tensors.keep_largest(deltas, cut, start)
 
 
 def average_agreeing(kept: Tensor, weight: Tensor, normalize: bool) -> Tensor:

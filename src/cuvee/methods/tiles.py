@@ -83,10 +83,11 @@ def combine_tile(
         known: what the last round concluded.
         collected: what was collected of each model.
     """
-    given: dict[str, Any] = {"statistics": known, "start": start, "whole": job.whole, "collected": collected}
+    given: dict[str, Any] = {"statistics": known, "start": start, "shape": job.shape, "job": job}
+    given |= {"whole": job.whole, "collected": collected}
     if "draws" in method.wants:
-        stop = start + stack.shape[1]
-        given["draws"] = shaped(torch.stack([t.uniform(key, start, stop, stack.device) for key in job.keys]), job)
+        seen = shaped(stack, job)
+        given["draws"] = t.uniform_like(seen, job.keys, start) if method.spec.draws(job.settings) else None
     # Rounded before they travel, so that the numbers are the same wherever they go.
     settings = {k: v.to(job.dtype).to(stack.device) if isinstance(v, Tensor) else v for k, v in job.settings.items()}
     arguments = {k: v for k, v in (settings | given).items() if k in method.wants}

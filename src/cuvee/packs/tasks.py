@@ -27,7 +27,10 @@ def recipe_faults(recipe: Recipe, spec: MethodSpec) -> Iterator[Fault]:
             message = f"a pack is made of whole models; the recipe has `{name}`"
             yield Fault("not-yet", message, subject=name, hint="list them under `models`")
     base = recipe.base_model
-    if base is not None and "#" in base.path:
+    if base is not None and recipe.inner(base) is not None:
+        message = f"{base}: the base of a pack must be a model that stays where it is, and this is a recipe"
+        yield Fault("not-yet", message, subject=str(base), hint="merge it into a folder first, and name that")
+    elif base is not None and "#" in base.path:
         message = f"{base}: the base of a pack must be a whole model, with no `#` in its name"
         yield Fault("not-yet", message, subject=str(base), hint="write a task out with `cuvee unpack`, or rename it")
 

@@ -12,7 +12,7 @@ from cuvee.planning.account import account
 from cuvee.planning.config import configuration
 from cuvee.planning.decide import Decision, decide
 from cuvee.planning.fit import fit_findings
-from cuvee.planning.model import ModelFacts, Piece, Plan, Step, Tied, copies_in
+from cuvee.planning.model import Evaluated, ModelFacts, Piece, Plan, Step, Tied, copies_in
 from cuvee.planning.parts import parts_of
 from cuvee.planning.scaling import scaled
 from cuvee.planning.sliced import main_stack, range_faults, sliced_slots, stacking_of
@@ -213,11 +213,13 @@ def _without_config(opened: Sequence[Opened]) -> Iterator[str]:
 
 
 def _bytes_read(ground: Ground, steps: Sequence[Step], tied: Sequence[Tied]) -> int:
-    """Bytes of every input tensor that is read or compared, each counted once."""
+    """Bytes of every input tensor that is read or compared, each counted once; of a result, those of its own inputs."""
     pieces: set[Piece] = {piece for step in steps for piece in (*step.pieces, *step.must_equal, *step.collected)}
     pieces |= {piece for pair in copies_in(steps, tied) for piece in pair}
     readers = {**{i: model.reader for i, model in enumerate(ground.opened)}, **ground.collected}
-    return sum(readers[p.model].specs[p.tensor].stored_nbytes for p in pieces)
+    inner = {i: reader.plan.read for i, reader in readers.items() if isinstance(reader, Evaluated)}
+    direct = sum(readers[p.model].specs[p.tensor].stored_nbytes for p in pieces if p.model not in inner)
+    return direct + sum(inner.values())
 
 
 def _writes_a_head_of_another(ground: Ground, parts: Sequence[Part], steps: Sequence[Step]) -> bool:
@@ -282,4 +284,5 @@ def _facts(model: Opened, is_base: bool) -> ModelFacts:
         layers={s.prefix: s.count for s in model.anatomy.stacks},
         is_base=is_base,
         held=model.reader.held,
+        plan=model.reader.plan if isinstance(model.reader, Evaluated) else None,
     )

@@ -165,7 +165,7 @@ def _floats(ground: Ground, spec: MethodSpec, slot: Slot, present: Sequence[Entr
     collected, faults = collected_of(ground, spec, slot, out)
     step = Step(out, "merge", inputs, base, resolved.settings, work, slot.layer, mask=_mask(ground, slot))
     scope = spec.scope_for(resolved.settings)
-    beside = bytes_beside(ground, collected, out)
+    beside = bytes_beside(ground, spec, collected)
     return Decision(replace(step, scope=scope, collected=collected, beside=beside), faults=faults)
 
 

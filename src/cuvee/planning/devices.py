@@ -10,7 +10,7 @@ from cuvee.errors import Fault, ResourceError
 from cuvee.methods import METHODS
 from cuvee.planning.free import free_memory
 from cuvee.planning.model import Plan, Step
-from cuvee.planning.room import SMALLEST_TILE, Workers, default_threads, held_by_passes, host_memory
+from cuvee.planning.room import SMALLEST_TILE, Workers, default_threads, evaluating, held_by_passes, host_memory
 from cuvee.types import DTYPES
 
 DEVICE_TILE: Final = 1 << 22
@@ -108,7 +108,8 @@ def _too_little(plan: Plan, least: Workers, free: int, room: int) -> Iterator[Fa
 def on_host(plan: Plan, workers: Workers) -> int:
     """An upper bound of the memory of the host that a plan takes on a device, in bytes."""
     pinned = max((_pinned(step, workers.tile) for step in plan.steps if step.action == "merge"), default=0)
-    return host_memory(plan) + CUDA_BYTES + workers.threads * pinned + held_by_passes(plan, workers)
+    passes = held_by_passes(plan, workers) + evaluating(plan, workers.threads)
+    return host_memory(plan) + CUDA_BYTES + workers.threads * pinned + passes
 
 
 def _pinned(step: Step, tile: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from cuvee.checkpoint.protocol import SideFile
 from cuvee.recipe.model import Recipe
@@ -82,7 +82,8 @@ class Tied:
 class ModelFacts:
     """What a plan says of one input: a model, or what was collected of one.
 
-    `held` are the bytes that reading it keeps in memory.
+    `held` are the bytes that reading it keeps in memory; `plan` is what it is the result of, where it is evaluated
+    while it is read.
     """
 
     ref: ModelRef
@@ -95,6 +96,16 @@ class ModelFacts:
     is_base: bool = False
     held: int = 0
     is_statistics: bool = False
+    plan: Plan | None = None
+
+
+@runtime_checkable
+class Evaluated(Protocol):
+    """A reader of a model that is the result of a plan, evaluated while it is read."""
+
+    @property
+    def plan(self) -> Plan:
+        """What is evaluated."""
 
 
 @dataclass(frozen=True, slots=True)

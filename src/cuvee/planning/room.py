@@ -20,6 +20,8 @@ DEFAULT_TILE: Final = 1 << 19
 """Elements per tile: measured; smaller ones spend their time on calls, larger ones leave the cache."""
 SMALLEST_TILE: Final = 1 << 13
 """Below this a smaller tile saves next to nothing."""
+PASS_TILE: Final = 1 << 17
+"""Elements at a time of a result that is evaluated while it is read."""
 FIXED_BYTES: Final = 256 * _MIB
 """The interpreter with torch and numba loaded, and a method being compiled; 165 to 235 MiB measured."""
 _ALIGNED: Final = 1024
@@ -66,6 +68,7 @@ def peak_memory(plan: Plan, workers: Workers, *, keeps: bool = True) -> int:
         keeps: whether the C library may keep freed memory, as it does where no limit is set.
     """
     coming = _buffers(plan, workers) + held_by_passes(plan, workers) + _beside(plan, workers)
+    coming += evaluating(plan, workers.threads)
     kept = _KEPT_BYTES + coming // _KEPT_SHARE if keeps else 0
     return host_memory(plan) + coming + kept
 
@@ -94,6 +97,24 @@ def _unit(step: Step, tile: int) -> int:
     """Elements of a tile: whole rows, or all of a matrix, where the method needs them; see `tile_ranges`."""
     unit = math.lcm(_ALIGNED, step.grain)
     return -(-tile // unit) * unit
+
+
+def evaluating(plan: Plan, threads: int) -> int:
+    """What models take that are results, evaluated while they are read: a worker is at one of them at a time."""
+    inner = [facts.plan for facts in plan.models if facts.plan is not None]
+    most = fixed = 0
+    for one in inner:
+        own = Workers(threads, PASS_TILE)
+        if not all_by_element([one]):
+            own = Workers(1, max((step.out.numel for step in one.steps), default=1))  # whole tensors, one at a time
+        most = max(most, _buffers(one, own) + held_by_passes(one, own) + _beside(one, own) + evaluating(one, threads))
+        fixed += (sum(facts.tensors for facts in one.models) + len(one.steps)) * _PER_TENSOR
+    return (most if all_by_element(inner) else most * len(inner)) + fixed
+
+
+def all_by_element(plans: list[Plan]) -> bool:
+    """Whether the methods of some plans see single entries."""
+    return all(step.action == "copy" or step.scope in ("element", "model") for plan in plans for step in plan.steps)
 
 
 def held_by_passes(plan: Plan, workers: Workers) -> int:

@@ -64,8 +64,9 @@ def _or_default(
 def _zero_sum(spec: MethodSpec, slot: Slot, values: Mapping[str, Value]) -> Iterator[Fault]:
     """The sum of weights must not vanish where it is a divisor."""
     weights = values.get(spec.divides_by) if spec.divides_by else None
-    if not isinstance(weights, tuple) or not weights or not values.get("normalize", True):
+    if not isinstance(weights, tuple) or not weights or not spec.divides(values):
         return
     if vanishes(weights):
         message = f"the weights of {slot.name} sum to 0 ({', '.join(f'{w:g}' for w in weights)}) and are divided by"
-        yield Fault("zero-weight-sum", message, subject=slot.name, hint="change a weight, or set `normalize: false`")
+        switch = f", or set `{spec.divides_when}: false`" if spec.param(spec.divides_when) else ""
+        yield Fault("zero-weight-sum", message, subject=slot.name, hint=f"change a weight{switch}")

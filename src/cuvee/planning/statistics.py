@@ -24,9 +24,23 @@ def statistics_faults(ground: Ground, spec: MethodSpec) -> Iterator[Fault]:
             elif spec.collected is not None and entry.statistics is None and not is_base:
                 message = f"{spec.name} needs `statistics` for `{entry.model}`, found none"
                 yield ground.fault("missing-parameter", message, (*path, i), _how(spec))
+    yield from _kind_faults(ground, spec)
     if spec.collected is not None and (ground.recipe.slices or any(m.slices for m in ground.recipe.modules.values())):
         message = f"{spec.name} merges whole models, found slices"
         yield ground.fault("ill-placed-parameter", message, ("slices",), "list the models under `models:`")
+
+
+def _kind_faults(ground: Ground, spec: MethodSpec) -> Iterator[Fault]:
+    """Files that say what they hold must hold what is read: a model is no statistic, and a statistic no model."""
+    for model in ground.opened:
+        if (kind := getattr(model.reader, "statistics", None)) is not None:
+            message = f"{model.ref}: holds the statistics `{kind}` of a model, and is none"
+            yield Fault("bad-statistics", message, None, str(model.ref), "write it as `statistics:` under its model")
+    for reader in ground.collected.values():
+        kind = getattr(reader, "statistics", None)
+        if kind is not None and kind != spec.collected:
+            message = f"{reader.label}: holds the statistics `{kind}`; {spec.name} reads `{spec.collected}`"
+            yield Fault("bad-statistics", message, None, reader.label, _how(spec))
 
 
 def _how(spec: MethodSpec) -> str:
@@ -54,10 +68,11 @@ def collected_of(
     return pieces, tuple(fault for fault in faults if fault is not None)
 
 
-def bytes_beside(ground: Ground, collected: Sequence[Piece], out: TensorSpec) -> int:
+def bytes_beside(ground: Ground, spec: MethodSpec, collected: Sequence[Piece]) -> int:
     """Bytes of what is read whole with every tile, because it has no number for each entry."""
-    specs = [ground.collected[piece.model].specs[piece.tensor] for piece in collected]
-    return sum(spec.nbytes for spec in specs if spec.shape != out.shape)
+    if spec.collected != "gram":
+        return 0
+    return sum(ground.collected[piece.model].specs[piece.tensor].nbytes for piece in collected)
 
 
 def _uneven(ground: Ground, slot: Slot, pieces: Sequence[Piece]) -> Fault:

@@ -27,7 +27,8 @@ from cuvee.recipe.model import (
     Slice,
     Source,
 )
-from cuvee.recipe.parse import Methods, faults, from_data, notes, parse_file, parse_text
+from cuvee.recipe.parse import faults, from_data, notes, parse_file, parse_text
+from cuvee.recipe.reading import Methods
 from cuvee.recipe.reference import read_reference, written_reference
 from cuvee.recipe.values import interpolate, layer_position, matching, resolve
 from cuvee.recipe.write import canonical, recipe_hash, to_data, to_yaml

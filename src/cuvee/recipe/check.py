@@ -155,7 +155,7 @@ def _zero_sum(group: Group, spec: MethodSpec) -> Iterator[Finding]:
     known = [weight for weight, _ in weights if weight is not None]
     if weights and len(known) == len(weights) and vanishes(known):
         message = f"the values of `{spec.divides_by}` should not sum to 0: {spec.name} divides by their sum"
-        hint = "change one, or set `normalize: false`" if spec.param("normalize") else "change one"
+        hint = f"change one, or set `{spec.divides_when}: false`" if spec.param(spec.divides_when) else "change one"
         yield Finding("zero-weight-sum", message, weights[0][1], hint, spec.divides_by)
 
 
@@ -173,13 +173,17 @@ def _weight(spec: MethodSpec, member: Member, group: Group) -> tuple[float | Non
 
 
 def _is_divided(spec: MethodSpec, group: Group) -> bool:
-    """Whether the division surely takes place: a `normalize` that is not one plain value may be off somewhere."""
-    param = spec.param("normalize")
-    if spec.divides_by is None or param is None:
-        return spec.divides_by is not None
-    given = [level.parameters["normalize"] for level in group.levels if "normalize" in level.parameters]
+    """Whether the division surely takes place: a switch that is not one plain value may be off somewhere."""
+    switches = [p for name in (spec.divides_when, *spec.divides_if) if (p := spec.param(name)) is not None]
+    values = {switch.name: _plain(switch, group) for switch in switches}
+    return None not in values.values() and spec.divides(values)
+
+
+def _plain(param: Param, group: Group) -> Scalar | None:
+    """The value of a shared parameter where it is one plain value."""
+    given = [level.parameters[param.name] for level in group.levels if param.name in level.parameters]
     value = given[0] if given else param.default
-    return isinstance(value, bool | int | float) and bool(value)
+    return value if isinstance(value, bool | int | float | str) else None
 
 
 def notes_on(recipe: Recipe, spec: MethodSpec) -> tuple[str, ...]:

@@ -158,7 +158,9 @@ def not_yet(recipe: Recipe) -> tuple[Fault, ...]:
     for ref, path in references(recipe):
         if ref.adapter is not None:
             faults.append(_later(recipe, path, f"merging the adapter `{ref.adapter}`", str(ref)))
-    return in_order(faults)
+    for inner in recipe.nested.values():
+        faults += not_yet(inner)
+    return tuple(dict.fromkeys(in_order(faults)))
 
 
 def _later(recipe: Recipe, path: DocumentPath, what: str, subject: str | None = None) -> Fault:

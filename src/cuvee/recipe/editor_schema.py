@@ -29,7 +29,27 @@ def json_schema(methods: Mapping[str, MethodSpec]) -> Schema:
     schema["oneOf"] = [{"required": [key]} for key in ("models", "slices", "modules")]
     for name in names:
         schema["$defs"] |= _parameter_definitions(methods[name])
+    _nest(schema)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Cuvee recipe"}
+
+
+def _nest(schema: Schema) -> None:
+    """Let a recipe stand in the place of a model, with the folder that its paths start from."""
+    folder = {"type": "string", "minLength": 1, "description": "Folder that the paths of this recipe start from."}
+    parts = ("type", "required", "additionalProperties", "allOf", "oneOf")
+    definitions = schema["$defs"]
+    references = [(definitions[item], "model") for item in ("ModelItem", "SourceItem")]
+    for item, key in [*references, (definitions["SliceItem"], "base_model"), (schema, "base_model")]:
+        _allow(item["properties"][key])
+    properties = {**schema["properties"], "folder": folder}
+    definitions["InnerRecipe"] = {**{part: schema[part] for part in parts}, "properties": properties}
+
+
+def _allow(field: Schema) -> None:
+    """Add a recipe to what a field may be."""
+    inner = {"$ref": "#/$defs/InnerRecipe", "description": "A recipe: its result is the model."}
+    union = field["anyOf"][0] if "oneOf" in field.get("anyOf", [{}])[0] else field
+    union["oneOf" if "oneOf" in union else "anyOf"].append(inner)
 
 
 def _summaries(methods: Mapping[str, MethodSpec]) -> str:

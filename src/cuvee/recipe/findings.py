@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from cuvee.errors import Fault, Place
 from cuvee.recipe.model import DocumentPath
@@ -54,6 +54,20 @@ class Excused:
         return self.covers(path) or any(not {"parameters", "layer_range"} & set(rest) for rest in inside)
 
 
+class Places(Protocol):
+    """Where the values and keys of a document stand."""
+
+    @property
+    def file(self) -> str:
+        """The file's name."""
+
+    def __call__(self, path: DocumentPath) -> Place | None:
+        """Place of the value at a path."""
+
+    def key(self, path: DocumentPath) -> Place | None:
+        """Place of the key at a path."""
+
+
 @dataclass(frozen=True, slots=True)
 class Positions:
     """The place of every key and value of a document; called with a path it is a recipe's `locate`."""
@@ -83,7 +97,7 @@ def _without_branch_number(path: DocumentPath) -> DocumentPath:
     return path
 
 
-def to_faults(findings: Iterable[Finding], positions: Positions | None) -> tuple[Fault, ...]:
+def to_faults(findings: Iterable[Finding], positions: Places | None) -> tuple[Fault, ...]:
     """The findings as faults, in the order of the file; without positions the message starts with the path."""
     if positions is None:
         return tuple(_spoken(finding) for finding in findings)
@@ -101,7 +115,7 @@ def _spoken(finding: Finding) -> Fault:
     return Fault(finding.code, start + finding.message, None, finding.subject, finding.hint)
 
 
-def _placed(finding: Finding, positions: Positions) -> Fault:
+def _placed(finding: Finding, positions: Places) -> Fault:
     place = positions.key(finding.path) if finding.on_key else positions(finding.path)
     return Fault(finding.code, finding.message, place or Place(positions.file, 1, 1), finding.subject, finding.hint)
 

@@ -19,6 +19,12 @@ MAX_NODES: Final = 100_000
 MAX_REPEATED: Final = 10_000
 """Keys and values that stand in the document only because an alias repeats them."""
 
+MAX_NESTED: Final = 6
+"""Recipes inside one another, the outermost not counted; one that is written out then stays within `MAX_DEPTH`."""
+
+MAX_STAGES: Final = 100
+"""Recipes inside a recipe, each counted as often as it would be written out; documents of a file; recipe files."""
+
 
 def as_number(value: int) -> int | float:
     """An integer that 64 bits hold, else the nearest float: no recipe needs more, and Python may not even print it."""

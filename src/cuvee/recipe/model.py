@@ -101,6 +101,8 @@ class Recipe:
         tokenizer_source, tokenizer, chat_template: as written; carried out by a later version.
         layer_scaling: how layers are scaled, `None` for not at all.
         missing: `refuse` a tensor that not every model has, or `copy` it from the first that does.
+        nested: recipes whose results are among the models, by the path that a reference to each of them has.
+        folder: for a recipe within another one: the folder that its paths start from, relative to the other's.
         root: folder that relative model paths start from (`None` = the working folder).
         locate: from a document path to a place in the file, `None` for recipes written in Python.
     """
@@ -119,5 +121,11 @@ class Recipe:
     layer_scaling: LayerScaling | None = None
     missing: str = "refuse"
     name: str | None = None
+    nested: Mapping[str, Recipe] = field(default_factory=dict)
+    folder: str | None = None
     root: Path | None = field(default=None, compare=False)
     locate: Locate | None = field(default=None, compare=False, repr=False)
+
+    def inner(self, ref: ModelRef) -> Recipe | None:
+        """The recipe whose result a reference means; `None` for a model that is there."""
+        return self.nested.get(ref.path) if ref == ModelRef(ref.path) else None

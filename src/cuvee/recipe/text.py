@@ -8,8 +8,7 @@ soon as it passes a limit.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 from ruamel.yaml import YAML
 from ruamel.yaml.events import (
@@ -24,9 +23,10 @@ from ruamel.yaml.events import (
 )
 
 from cuvee.errors import Fault, Place, RecipeError
+from cuvee.recipe.document import Document
 from cuvee.recipe.expand import Expander
-from cuvee.recipe.findings import Finding, Positions
-from cuvee.recipe.limits import MAX_DEPTH, MAX_NODES, refuse_large, too_large
+from cuvee.recipe.findings import Positions
+from cuvee.recipe.limits import MAX_DEPTH, MAX_NODES, MAX_STAGES, refuse_large, too_large
 from cuvee.recipe.nodes import Node, read_scalar
 
 STANDARD: Final = "tag:yaml.org,2002:"
@@ -36,30 +36,29 @@ TAGS: Final = frozenset(
 """Tags that say what YAML would have thought anyway."""
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A YAML document as plain data, with the places in it and the keys that stand twice."""
-
-    data: Any
-    positions: Positions
-    findings: tuple[Finding, ...] = ()
-
-
 def read_yaml(text: str, file: str) -> Document:
-    """Read one YAML document.
+    """Read the first YAML document of a text; see `read_documents`."""
+    return read_documents(text, file)[0]
+
+
+def read_documents(text: str, file: str) -> list[Document]:
+    """Read the YAML documents of a text, at least one.
 
     Args:
-        text: the document, at most `MAX_BYTES` bytes of UTF-8.
+        text: the documents, at most `MAX_BYTES` bytes of UTF-8 in all.
         file: the name to use in places.
 
     Returns:
         The plain data and where everything stands; a key that stands twice is a finding, and its first value holds.
 
     Raises:
-        RecipeError: `recipe-syntax`, `recipe-too-large` or `not-yet` (several documents), at a place in the file.
+        RecipeError: `recipe-syntax` or `recipe-too-large`, at a place in the file.
     """
     refuse_large(len(text.encode("utf-8", "replace")), file)
-    node = _Composer(text, file).document()
+    return [_expanded(node, file) for node in _Composer(text, file).documents()]
+
+
+def _expanded(node: Node, file: str) -> Document:
     expander = Expander()
     data = expander.plain(node, (), False)
     return Document(data, Positions(file, expander.keys, expander.values), tuple(expander.findings))
@@ -73,15 +72,17 @@ class _Composer:
         self._events = self._limited(self._parsed(text))
         self._anchors: dict[str, Node] = {}
 
-    def document(self) -> Node:
-        """The only document of the stream; nothing at all is a null."""
-        root: Node | None = None
+    def documents(self) -> list[Node]:
+        """The documents of the stream; nothing at all is one null."""
+        roots: list[Node] = []
         for event in self._events:
-            if isinstance(event, DocumentStartEvent) and root is not None:
-                self._several(event)
+            if isinstance(event, DocumentStartEvent):
+                self._anchors = {}
+                if len(roots) == MAX_STAGES:
+                    too_large(f"a recipe should have at most {MAX_STAGES} documents", self._place(event))
             if isinstance(event, NodeEvent):
-                root = self._node(event)
-        return root or Node(Place(self._file, 1, 1))
+                roots.append(self._node(event))
+        return roots or [Node(Place(self._file, 1, 1))]
 
     def _parsed(self, text: str) -> Iterator[Event]:
         # Whatever the parser trips over in a damaged file is a fault of that file.
@@ -140,11 +141,6 @@ class _Composer:
 
     def _refuse(self, event: Event, message: str, hint: str | None = None) -> NoReturn:
         raise RecipeError(Fault("recipe-syntax", message, self._place(event), hint=hint))
-
-    def _several(self, event: Event) -> NoReturn:
-        message = "a recipe should be one YAML document, found several (mergekit-multi): that is not carried out yet"
-        hint = "write each document to a file of its own and merge them one after the other"
-        raise RecipeError(Fault("not-yet", message, self._place(event), hint=hint))
 
 
 def _syntax_fault(error: Exception, text: str, file: str) -> Fault:

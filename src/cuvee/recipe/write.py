@@ -23,17 +23,20 @@ from cuvee.recipe.model import (
     Source,
 )
 from cuvee.recipe.reference import written_reference
-from cuvee.types import Scalar
+from cuvee.types import ModelRef, Scalar
 
 
 def to_data(recipe: Recipe) -> dict[str, Any]:
     """A recipe as plain data with mergekit's keys; what has its default is left out.
 
-    `from_data(to_data(recipe), methods)` equals the recipe, for every recipe that is right.
+    `from_data(to_data(recipe), methods)` equals the recipe, for every recipe that is right. A recipe inside it is
+    written out where its result is named first, and called by its name from there on.
     """
-    data: dict[str, Any] = {"merge_method": recipe.method, "name": recipe.name, **_body(recipe)}
-    data["modules"] = {name: _trimmed(_body(module)) for name, module in recipe.modules.items()}
-    data["base_model"] = None if recipe.base_model is None else written_reference(recipe.base_model)
+    write = _Writer(recipe)
+    data: dict[str, Any] = {"merge_method": recipe.method, "name": recipe.name, **write.body(recipe)}
+    data["folder"] = recipe.folder
+    data["modules"] = {name: _trimmed(write.body(module)) for name, module in recipe.modules.items()}
+    data["base_model"] = write.reference(recipe.base_model)
     for key in ("dtype", "out_dtype", "tokenizer_source", "chat_template"):
         data[key] = getattr(recipe, key)
     data["layer_scaling"] = None if recipe.layer_scaling is None else _trimmed(asdict(recipe.layer_scaling))
@@ -43,34 +46,47 @@ def to_data(recipe: Recipe) -> dict[str, Any]:
     return data if recipe.tokenizer is None else {**data, "tokenizer": copy.deepcopy(recipe.tokenizer)}
 
 
-def _body(part: Recipe | Module) -> dict[str, Any]:
-    return {
-        "models": [_entry(entry) for entry in part.models],
-        "slices": [_slice(piece) for piece in part.slices],
-        "parameters": _parameters(part.parameters),
-    }
-
-
 def _trimmed(data: dict[str, Any]) -> dict[str, Any]:
     """The data without keys that say nothing."""
     return {key: value for key, value in data.items() if value is not None and value not in ([], {})}
 
 
-def _entry(entry: ModelEntry) -> dict[str, Any]:
-    statistics = None if entry.statistics is None else written_reference(entry.statistics)
-    own = {"parameters": _parameters(entry.parameters), "statistics": statistics}
-    return _trimmed({"model": written_reference(entry.model), **own})
+class _Writer:
+    """What stands in a recipe's lists; recipes inside it are written out once."""
 
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._written: set[str] = set()
 
-def _slice(piece: Slice) -> dict[str, Any]:
-    base = None if piece.base_model is None else written_reference(piece.base_model)
-    sources = [_source(source) for source in piece.sources]
-    return _trimmed({"sources": sources, "base_model": base, "parameters": _parameters(piece.parameters)})
+    def body(self, part: Recipe | Module) -> dict[str, Any]:
+        return {
+            "models": [self._entry(entry) for entry in part.models],
+            "slices": [self._slice(piece) for piece in part.slices],
+            "parameters": _parameters(part.parameters),
+        }
 
+    def reference(self, ref: ModelRef | None) -> str | dict[str, Any] | None:
+        if ref is None:
+            return None
+        inner = self._recipe.inner(ref)
+        if inner is None or ref.path in self._written:
+            return written_reference(ref)
+        self._written.add(ref.path)
+        return to_data(inner)
 
-def _source(source: Source) -> dict[str, Any]:
-    model, layers = written_reference(source.model), list(source.layers)
-    return _trimmed({"model": model, "layer_range": layers, "parameters": _parameters(source.parameters)})
+    def _entry(self, entry: ModelEntry) -> dict[str, Any]:
+        statistics = None if entry.statistics is None else written_reference(entry.statistics)
+        own = {"parameters": _parameters(entry.parameters), "statistics": statistics}
+        return _trimmed({"model": self.reference(entry.model), **own})
+
+    def _slice(self, piece: Slice) -> dict[str, Any]:
+        sources = [self._source(source) for source in piece.sources]
+        base, parameters = self.reference(piece.base_model), _parameters(piece.parameters)
+        return _trimmed({"sources": sources, "base_model": base, "parameters": parameters})
+
+    def _source(self, source: Source) -> dict[str, Any]:
+        model, layers = self.reference(source.model), list(source.layers)
+        return _trimmed({"model": model, "layer_range": layers, "parameters": _parameters(source.parameters)})
 
 
 def _parameters(parameters: Parameters) -> dict[str, Any]:

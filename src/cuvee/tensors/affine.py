@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 
@@ -19,7 +21,7 @@ def total_weight(weights: Tensor) -> Tensor:
     return weights.cpu().sum().to(weights.device)
 
 
-def weighted_sum(stack: Tensor, weights: Tensor) -> Tensor:
+def weighted_sum(stack: Tensor, weights: Tensor | Sequence[float]) -> Tensor:
     """Σ wᵢ xᵢ over the models, one model after the other.
 
     Written as a chain of multiply and add on purpose: a reduction kernel may choose its order of summation by the size
@@ -38,3 +40,27 @@ def weighted_sum(stack: Tensor, weights: Tensor) -> Tensor:
     for i in range(1, len(stack)):
         total = total + stack[i] * weights[i]
     return total
+
+
+def less_base(stack: Tensor, models: int) -> Tensor:
+    """The models of a stack minus the base where one stands before them, as they are where none does, `[K, n]`.
+
+    Args:
+        stack: `[K, n]`, or `[1 + K, n]` with the base first.
+        models: K.
+    """
+    return stack if len(stack) == models else stack[1:] - stack[0]
+
+
+def combine_from_base(stack: Tensor, coefficients: Tensor | Sequence[float]) -> Tensor:
+    """Σ cᵢ xᵢ; b + Σ cᵢ (xᵢ − b) where the base stands before the models.
+
+    Args:
+        stack: `[K, n]`, or `[1 + K, n]` with the base first.
+        coefficients: K numbers, or `[K, …]` where entries have their own.
+
+    Returns:
+        `[n]`.
+    """
+    total = weighted_sum(less_base(stack, len(coefficients)), coefficients)
+    return total if len(stack) == len(coefficients) else stack[0] + total

@@ -90,3 +90,21 @@ class Counts:
     def __add__(self, other: Counts) -> Counts:
         """Counts of both tiles together."""
         return Counts(self.values + other.values)
+
+
+@dataclass(frozen=True)
+class Extremes:
+    """The least and the largest value of every row, `[K]`."""
+
+    low: Tensor
+    high: Tensor
+
+    @staticmethod
+    def of(values: Tensor) -> Extremes:
+        """Those of a tile, `[K, n]`."""
+        low, high = values.aminmax(dim=-1)
+        return Extremes(low, high)
+
+    def __add__(self, other: Extremes) -> Extremes:
+        """Those of both tiles together."""
+        return Extremes(torch.minimum(self.low, other.low), torch.maximum(self.high, other.high))

@@ -28,8 +28,19 @@ def gram_blocks(stack: Tensor, start: int) -> Blocks:
         stack: `[K, n]`, a tile.
         start: index in the tensor of the tile's first element, a multiple of `BLOCK`.
     """
-    sums = [block_sums(gram(stack[:, at : at + _SLICE])) for at in range(0, stack.shape[1], _SLICE)]
+    sums = [_pairs(stack[:, at : at + _SLICE].double()) for at in range(0, stack.shape[1], _SLICE)]
     return Blocks.at(start, torch.cat(sums, dim=-1))
+
+
+def square_blocks(stack: Tensor, start: int) -> Blocks:
+    """Block sums of xᵢ² in float64, `[K, blocks]`, made slice by slice too; arguments as those of `gram_blocks`."""
+    wide = (stack[:, at : at + _SLICE].double() for at in range(0, stack.shape[1], _SLICE))
+    return Blocks.at(start, torch.cat([block_sums(part * part) for part in wide], dim=-1))
+
+
+def _pairs(wide: Tensor) -> Tensor:
+    """Block sums of all products, those of one model at a time, so that no more than K of them are held."""
+    return torch.cat([block_sums(wide[i] * wide[i:]) for i in range(len(wide))])
 
 
 def slerp_coefficients(aa: float, ab: float, bb: float, t: float) -> tuple[float, float]:
@@ -46,3 +57,17 @@ def slerp_coefficients(aa: float, ab: float, bb: float, t: float) -> tuple[float
         return 1.0 - t, t
     theta = math.acos(cosine)
     return math.sin((1.0 - t) * theta) / math.sin(theta), math.sin(t * theta) / math.sin(theta)
+
+
+def slerp_unit_coefficients(aa: float, ab: float, bb: float, t: float) -> tuple[float, float]:
+    """The same for the unit vectors of a and b, times (1−t)‖a‖ + t‖b‖; the ends are a and b themselves.
+
+    A zero vector has no direction and counts for nothing.
+    """
+    of_a, of_b = slerp_coefficients(aa, ab, bb, t)
+    norms = math.sqrt(aa), math.sqrt(bb)
+    if not all(map(math.isfinite, norms)):
+        return of_a, of_b
+    length = (1.0 - t) * norms[0] + t * norms[1]
+    found = [c * (length / norm) if norm > 0 else 0.0 for c, norm in zip((of_a, of_b), norms, strict=True)]
+    return found[0], found[1]

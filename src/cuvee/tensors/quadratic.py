@@ -21,7 +21,7 @@ from torch import Tensor
 from cuvee.tensors.affine import per_model, weighted_sum
 
 _ROUNDING: Final = 4.0
-"""Times √n and the spacing of the Grams' dtype: what rounding n² entries of size 1 adds to an eigenvalue, and more."""
+"""Times √n and the spacing of the Grams' dtype: what rounding n² entries of size 1 may add to an eigenvalue."""
 
 
 def damp(gram: Tensor, alpha: float) -> Tensor:
@@ -132,9 +132,8 @@ def _sum(terms: Sequence[Tensor]) -> Tensor:
 def _with_ridge(gram: Tensor, ridge: float) -> Tensor:
     """The symmetric part of a Gram matrix, and a share of its mean diagonal on top of its diagonal."""
     symmetric = (gram + gram.mT) / 2
-    return symmetric + torch.eye(len(gram), dtype=gram.dtype, device=gram.device) * (
-        ridge * symmetric.diagonal().mean()
-    )
+    symmetric.diagonal().add_(ridge * symmetric.diagonal().mean())
+    return symmetric
 
 
 def _divided(right: Tensor, total: Tensor, noise: float) -> Tensor:
@@ -144,9 +143,9 @@ def _divided(right: Tensor, total: Tensor, noise: float) -> Tensor:
     even, scaled = right / scale, total / scale[:, None] / scale[None, :]
     factor, failed = torch.linalg.cholesky_ex(scaled)
     if not failed and bool((factor.diagonal().square() > noise).all()):
-        found: Tensor = torch.cholesky_solve(even.mT, factor)
-        return found.mT / scale
+        solved: Tensor = torch.cholesky_solve(even.mT, factor)
+        return solved.mT / scale
     values, vectors = torch.linalg.eigh(scaled)
     kept = vectors[:, values > noise]
-    solved: Tensor = (even @ kept / values[values > noise]) @ kept.mT / scale
-    return solved
+    solved = (even @ kept / values[values > noise]) @ kept.mT
+    return solved / scale

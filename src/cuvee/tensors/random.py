@@ -8,6 +8,7 @@ same bytes for any tile, worker, device or restart, and changing one tensor chan
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -78,3 +79,15 @@ def uniform(key: int, start: int, stop: int, device: torch.device | None = None)
     first = start // 2
     halves = random_words(key, first, (stop + 1) // 2, device).view(torch.int32)[start - 2 * first : stop - 2 * first]
     return ((halves >> 8) & 0xFFFFFF).float().mul_(2.0**-24)
+
+
+def uniform_like(stack: Tensor, keys: Sequence[int], start: int) -> Tensor:
+    """Uniform draws in [0, 1) for every entry of a stack, float32, of its shape.
+
+    Args:
+        stack: `[K, …]`, a tile.
+        keys: the stream of every model.
+        start: index in the tensor of the tile's first element.
+    """
+    stop = start + stack[0].numel()
+    return torch.stack([uniform(key, start, stop, stack.device) for key in keys]).reshape(stack.shape)

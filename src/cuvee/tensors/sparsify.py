@@ -42,8 +42,13 @@ def keep_largest(deltas: Tensor, cut: Cut, start: int) -> Tensor:
     Returns:
         `[K, n]`.
     """
+    return keep_where(deltas, cut_margin(deltas, cut, start))
+
+
+def cut_margin(values: Tensor, cut: Cut, start: int) -> Tensor:
+    """Integers that are negative where an entry is below the cut, `[R, n]`; arguments as those of `keep_largest`."""
     # As bits, NaN is larger than any number, and is not trimmed away.
-    margin = magnitude_bits(deltas) - magnitude_bits(per_model(cut.threshold, deltas))
+    margin = magnitude_bits(values) - magnitude_bits(per_model(cut.threshold, values))
     for row, (block, quota) in zip(margin, cut.edges or (), strict=cut.edges is not None):
         begin = min(max(block * BLOCK - start, 0), len(row))
         edge, behind = row[begin : begin + BLOCK], row[begin + BLOCK :]
@@ -52,7 +57,27 @@ def keep_largest(deltas: Tensor, cut: Cut, start: int) -> Tensor:
         equal = edge == 0
         edge -= (equal & (equal.cumsum(0) > quota)).to(row.dtype)
         behind -= 1
-    return _keep_where(deltas, margin)
+    return margin
+
+
+def keep_between(deltas: Tensor, cut: Cut, start: int) -> Tensor:
+    """Zero every entry below the first K cuts, and every entry that is not below the other K.
+
+    Args:
+        deltas: `[K, n]`, a tile.
+        cut: of 2K rows, the deltas twice.
+        start: index in the tensor of the tile's first element, a multiple of `BLOCK`.
+
+    Returns:
+        `[K, n]`.
+    """
+    low, high = cut_margin(deltas.repeat(2, 1), cut, start).chunk(2)
+    return keep_where(deltas, low | ~high)  # the sign of the first where that is −, of the second turned round
+
+
+def keep_above(deltas: Tensor, limit: float) -> Tensor:
+    """Zero every entry whose magnitude is not above a limit, rounded to the dtype of the deltas."""
+    return keep_where(deltas, magnitude_bits(deltas) - magnitude_bits(deltas.new_tensor(limit)) - 1)
 
 
 def equal_counts(deltas: Tensor, magnitudes: Tensor, start: int) -> Blocks:
@@ -66,7 +91,7 @@ def equal_counts(deltas: Tensor, magnitudes: Tensor, start: int) -> Blocks:
     blocks = math.ceil(deltas.shape[1] / BLOCK)
     found = [
         torch.bincount(places_of(row, int(bits)) // BLOCK, minlength=blocks)
-        for row, bits in zip(magnitude_bits(deltas), magnitudes, strict=True)
+        for row, bits in zip(map(magnitude_bits, deltas), magnitudes, strict=True)
     ]
     return Blocks.at(start, torch.stack(found))
 
@@ -91,8 +116,8 @@ def places_of(values: Tensor, value: int) -> Tensor:
     return torch.from_numpy(np.flatnonzero(values.numpy() == value))
 
 
-def _keep_where(values: Tensor, margin: Tensor) -> Tensor:
-    """Zero every entry whose integer margin is negative.
+def keep_where(values: Tensor, margin: Tensor) -> Tensor:
+    """Zero every entry whose integer margin is negative; one row of margins may serve all rows of values.
 
     Written with the bits of the sign: the masked fills of torch take one entry at a time, this takes sixteen.
     """
@@ -135,7 +160,7 @@ def keep_probabilities(deltas: Tensor, density: Tensor, epsilon: Tensor) -> Tens
 def keep_below(values: Tensor, draws: Tensor, probability: Tensor) -> Tensor:
     """Keep each entry with a probability of its own: those whose uniform draw in [0, 1) is below it."""
     margin = draws.to(values.dtype) - probability  # negative where the entry stays
-    return _keep_where(values, ~margin.view(_INT_OF[values.dtype]))
+    return keep_where(values, ~margin.view(_INT_OF[values.dtype]))
 
 
 def magnitude_bits(deltas: Tensor) -> Tensor:
@@ -165,7 +190,8 @@ def digit_counts(deltas: Tensor, prefix: Tensor | None, digit: int, width: int) 
     """
     low = width * (digits_in(deltas.dtype, width) - 1 - digit)
     rows = []
-    for i, row in enumerate(magnitude_bits(deltas)):
+    for i, delta in enumerate(deltas):
+        row = magnitude_bits(delta)
         chosen = row if prefix is None else row[places_of(row >> (low + width), int(prefix[i]))]
         rows.append(torch.bincount((chosen >> low) & ((1 << width) - 1), minlength=1 << width))
     return Counts(torch.stack(rows))

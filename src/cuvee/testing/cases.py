@@ -20,12 +20,12 @@ Spread = Literal["grid", "normal"]
 SHAPE: Final = (12, 7)
 """Shape of a case when none is asked for."""
 
-NEUTRAL: Final[Mapping[str, Any]] = {"weight": 1.0, "density": 1.0, "lambda": 1.0, "scale": 1.0}
+NEUTRAL: Final[Mapping[str, Any]] = {"weight": 1.0, "density": 1.0, "select_topk": 1.0, "lambda": 1.0, "scale": 1.0}
 """Parameter values under which a method is expected to change nothing."""
 
 _THINNED: Final[Mapping[str, tuple[str, ...]]] = {
-    "task_arithmetic": ("dare_linear", "della_linear"),
-    "ties": ("dare_ties", "della"),
+    "task_arithmetic": ("dare_linear", "della_linear", "breadcrumbs"),
+    "ties": ("dare_ties", "della", "breadcrumbs_ties", "compose"),
     "dare_ties": ("ties",),
 }
 WITHOUT_SPARSIFIER: Final = {thinned: plain for plain, all_of in _THINNED.items() for thinned in all_of}
@@ -141,8 +141,8 @@ def switched(spec: MethodSpec, case: Case) -> list[Case]:
 
 
 def is_random(method: Method) -> bool:
-    """Whether the method draws random numbers."""
-    return "draws" in method.wants
+    """Whether the method draws random numbers, by its defaults."""
+    return "draws" in method.wants and method.spec.draws({})
 
 
 def recover_mask(method: Method, shape: Sequence[int], density: float, **key: Any) -> Tensor:
@@ -187,7 +187,7 @@ def _collected(spec: MethodSpec, generator: torch.Generator, tensors: Sequence[T
 
 
 def _settings(spec: MethodSpec, generator: torch.Generator, count: int) -> dict[str, Any]:
-    """Weights in eighths, densities in quarters, a value inside the range for whatever else is required."""
+    """Weights in eighths, kept fractions in quarters, a value inside the range for whatever else is required."""
     settings: dict[str, Any] = {}
     for param in spec.params:
         if param.ignored:
@@ -196,6 +196,8 @@ def _settings(spec: MethodSpec, generator: torch.Generator, count: int) -> dict[
             settings["weight"] = [(1 + _below(generator, 8)) / 8 for _ in range(count)]
         elif param.name == "density":
             settings["density"] = [(1 + _below(generator, 3)) / 4 for _ in range(count)]
+        elif param.name == "select_topk":
+            settings["select_topk"] = (1 + _below(generator, 3)) / 4
         elif param.required:
             value = _inside(param)
             settings[argument(param.name)] = [value] * count if param.per_model else value

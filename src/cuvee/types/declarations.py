@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 Scalar = bool | int | float | str
@@ -23,7 +23,8 @@ class Param:
 
     `low` and `high` are bounds (`None` = unbounded), closed unless `low_open` / `high_open`; `options` are the texts
     that a `choice` may be. A parameter without default is required. `ignored` marks one that is accepted for another
-    tool's recipes and changes nothing.
+    tool's recipes and changes nothing. `scales` marks one that is measured in units of the weights: larger weights ask
+    for a larger value.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Param:
     high_open: bool = False
     ignored: bool = False
     options: tuple[str, ...] = ()
+    scales: bool = False
 
     @property
     def range(self) -> str:
@@ -117,12 +119,15 @@ class MethodSpec:
             tensors.
         scope_if: `(parameter, value, scope)`: another scope where a parameter has a value; the last that applies.
         collected: what it reads of each model besides the tensor, `None` for nothing.
-        rule: what its parameters must be together: the settings of one model by Python name → what is wrong, or `None`.
+        rule: what its parameters must be together: the settings of one model by Python name, and how many `models`
+            there are → what is wrong, or `None`.
         base: `required`, `optional`, or `input` (a base model not listed among the models counts as one more model).
         models: fewest and most models besides the base (`None` = no limit); where `base` is `input`, all models.
         params: the parameters, in the order they are explained.
-        divides_by: name of the per-model parameter whose sum is a divisor, or `None`; where the method has a parameter
-            `normalize`, only when that is on.
+        divides_by: name of the per-model parameter whose sum is a divisor, or `None`.
+        divides_when: name of the switch that turns the division on; a method without such a parameter always divides.
+        divides_if: values that shared parameters must have besides for the result to be divided, by Python name.
+        draws_if: `(parameter, values)`: random numbers are drawn only where the parameter has one of the values.
         copies_when: values of per-model parameters at which the only model is the result, so that it can be copied.
         laws: names of the laws of `cuvee.testing.laws` that hold.
         cite: the sources.
@@ -140,6 +145,9 @@ class MethodSpec:
     models: tuple[int, int | None]
     params: tuple[Param, ...] = ()
     divides_by: str | None = None
+    divides_when: str = "normalize"
+    divides_if: Mapping[str, Scalar] = field(default_factory=dict)
+    draws_if: tuple[str, tuple[Scalar, ...]] | None = None
     copies_when: Mapping[str, float] | None = None
     laws: tuple[str, ...] = ()
     cite: tuple[Cite, ...] = ()
@@ -155,8 +163,28 @@ class MethodSpec:
         if self.rule is None:
             return ()
         per_model = {argument(p.name) for p in self.params if p.per_model}
-        each = [{k: v[i] if k in per_model else v for k, v in settings.items()} for i in range(models)]
+        shared = {"models": models} | {k: v for k, v in settings.items() if k not in per_model}
+        each = [shared | {k: settings[k][i] for k in per_model if k in settings} for i in range(models)]
         return tuple(dict.fromkeys(told for one in each if (told := self.rule(one)) is not None))
+
+    def divides(self, settings: Mapping[str, Any]) -> bool:
+        """Whether the result is divided by the sum of `divides_by` under some settings."""
+        switch = self.param(self.divides_when)
+        is_on = switch is None or bool(settings.get(switch.name, switch.default))
+        return self.divides_by is not None and is_on and self._has(settings, self.divides_if)
+
+    def draws(self, settings: Mapping[str, Any]) -> bool:
+        """Whether random numbers are drawn under some settings, for a method that takes any."""
+        return (
+            self.draws_if is None or settings.get(self.draws_if[0], self._default(self.draws_if[0])) in self.draws_if[1]
+        )
+
+    def _has(self, settings: Mapping[str, Any], wanted: Mapping[str, Scalar]) -> bool:
+        return all(settings.get(name, self._default(name)) == value for name, value in wanted.items())
+
+    def _default(self, name: str) -> Scalar | None:
+        param = self.param(name)
+        return None if param is None else param.default
 
     def scope_for(self, settings: Mapping[str, Any]) -> Scope:
         """The scope under some settings, given by the names of recipes or of Python."""

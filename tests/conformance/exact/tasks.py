@@ -18,10 +18,10 @@ from cuvee import methods
 
 # Neutral settings, by which a method is its paper's formula and nothing more.
 PLAIN: dict[str, dict[str, Any]] = {
-    "tsv_m": {"alpha": 1.0},
-    "iso_c": {"alpha": 1.0},
-    "iso_cts": {"alpha": 1.0},
-    "knots": {"combine": "ties", "density": 1.0},
+    "tsv_m": {"lambda_": 1.0},
+    "iso_c": {"lambda_": 1.0},
+    "iso_cts": {"lambda_": 1.0},
+    "knots": {"lambda_": 1.0, "density": 1.0},
     "regmean": {"alpha": 1.0},
 }
 

@@ -10,6 +10,10 @@ OPTIONS = [
     *(("merge", "none.yml", "-o", "x", option) for option in ("--seed", "--threads", "--tile")),
     *(("plan", "none.yml", option) for option in ("--threads", "--tile")),
     ("demo", "--seed"),
+    *(
+        ("learn", "none.yml", "--data", "x", "-o", "y", o)
+        for o in ("--seed", "--steps", "--batch-size", "--max-length")
+    ),
 ]
 
 

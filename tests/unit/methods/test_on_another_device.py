@@ -5,6 +5,7 @@ With the processor as the device such a mistake could not show. What needs data 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,10 @@ import torch
 from cuvee import methods
 from cuvee.methods import Job
 from cuvee.methods.call import bind
-from cuvee.methods.ties import Trim, _l1_norms
+from cuvee.methods.gain import Trim
+from cuvee.methods.pcb import Competition
+from cuvee.methods.sce import Calculated
+from cuvee.methods.ties import gain_first
 from cuvee.methods.tiles import combine_tile, stack_of
 from cuvee.tensors import Cut, round_to, total_weight
 from cuvee.tensors.moving import moved
@@ -27,10 +31,47 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "dare_ties": {"weight": [0.5, 0.5], "density": 0.5},
     "slerp": {"t": 0.3},
     "passthrough": {"scale": [0.5]},
+    "nuslerp": {"weight": [0.5, 0.5]},
+    "multislerp": {"weight": [0.5, 0.5]},
+    "karcher": {"weight": [0.5, 0.5]},
+    "sce": {"select_topk": 0.5},
+    "ram": {},
+    "ramplus_tl": {},
+    "model_stock": {},
+    "nearswap": {"t": 0.1},
+    "breadcrumbs": {"weight": [0.5, 0.5], "density": 0.5, "normalize": True},
+    "breadcrumbs_ties": {"weight": [0.5, 0.5], "density": 0.5},
+    "compose": {"weight": [0.5, 0.5], "density": 0.5},
+    "magmax": {},
+    "pcb": {},
+    "consensus_ta": {},
+    "wise_ft": {},
+    "expo": {},
+    "task_negation": {},
+    "task_analogy": {},
+    "median": {},
+    "trimmed_mean": {},
+    "geometric_median": {},
 }
+COUNTS = {"passthrough": 1, "task_analogy": 3}
+"""Models where there are not two."""
+
 KNOWN: dict[str, Any] = {
     "ties": lambda: Trim(Cut(torch.ones(2), ((0, 3), (1, 2))), torch.ones(2)),
     "slerp": lambda: (0.3, 0.7),
+    "nuslerp": lambda: (0.3, 0.7),
+    "multislerp": lambda: (0.3, 0.7),
+    "karcher": lambda: (0.3, 0.7),
+    "sce": lambda: Calculated(Cut(torch.ones(1), ((0, 3),)), (0.3, 0.7)),
+    "ramplus_tl": lambda: (0.01, 0.02),
+    "model_stock": lambda: 0.4,
+    "breadcrumbs": lambda: Trim(Cut(torch.ones(4), ((0, 3), (1, 2)) * 2), torch.ones(2)),
+    "breadcrumbs_ties": lambda: Trim(Cut(torch.ones(4), ((0, 3), (1, 2)) * 2), torch.ones(2)),
+    "compose": lambda: Trim(Cut(torch.ones(2), ((0, 3), (1, 2))), torch.ones(2)),
+    "pcb": lambda: Competition(
+        torch.zeros(2).double(), torch.ones(2).double(), torch.ones(2).long(), Cut(torch.ones(2))
+    ),
+    "geometric_median": lambda: (0.3, 0.7),
 }
 
 
@@ -43,7 +84,7 @@ def readable(monkeypatch: pytest.MonkeyPatch) -> None:
 def tile(name: str, work: torch.dtype) -> tuple[methods.Method, torch.Tensor, torch.Tensor | None, Job]:
     chosen = methods.get(name)
     job = Job(bind(chosen.spec, SETTINGS[name], 2, CPU), 5000, work, (1, 2))
-    values = [torch.empty(3000, dtype=torch.bfloat16, device=THERE) for _ in range(1 if name == "passthrough" else 2)]
+    values = [torch.empty(3000, dtype=torch.bfloat16, device=THERE) for _ in range(COUNTS.get(name, 2))]
     base = torch.empty(3000, dtype=torch.bfloat16, device=THERE) if chosen.spec.space == "delta" else None
     return chosen, stack_of(chosen, values, base, work), base, job
 
@@ -65,11 +106,14 @@ def test_the_passes_that_need_no_data() -> None:
     assert sums.parts[1].device == THERE
     chosen, stack, _, job = tile("ties", torch.float32)
     cut = moved(Cut(torch.ones(2), ((0, 3), (1, 2))), THERE)
-    assert _l1_norms(stack, 1024, job, cut).parts[1].device == THERE
+    following = gain_first(replace(job, settings=job.settings | {"rescale": True}), cut)
+    assert following is not None
+    assert following.observe(stack, 1024, job, cut).parts[1].device == THERE
 
 
 def test_every_method_is_tried() -> None:
-    assert SETTINGS.keys() == {name for name, spec in methods.specs().items() if spec.scope == "element"}
+    offloaded = {n for n, spec in methods.specs().items() if spec.scope == "element" and spec.collected is None}
+    assert offloaded == SETTINGS.keys()
 
 
 def test_a_mistake_would_show() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from cuvee.errors import Place, RecipeError
 from cuvee.recipe.nodes import read_scalar
-from cuvee.recipe.text import read_yaml
+from cuvee.recipe.text import read_documents, read_yaml
 
 
 @pytest.mark.parametrize(
@@ -173,10 +173,14 @@ def test_not_yaml(text, line, column, part):
 
 
 def test_several_documents():
-    with pytest.raises(RecipeError, match=r"several \(mergekit-multi\)") as caught:
-        read_yaml("a: 1\n---\nb: 2\n", "f")
-    assert caught.value.codes == ("not-yet",)
-    assert caught.value.faults[0].place == Place("f", 2, 1)
+    documents = read_documents("a: 1\n---\nb: &x 2\n---\n", "f")
+    assert [document.data for document in documents] == [{"a": 1}, {"b": 2}, None]
+    assert [document.positions(()) for document in documents[:2]] == [Place("f", 1, 1), Place("f", 3, 1)]
+
+
+def test_an_alias_names_nothing_of_another_document():
+    with pytest.raises(RecipeError, match="found none"):
+        read_documents("a: &x 1\n---\nb: *x\n", "f")
 
 
 def test_one_document_with_marks_around_it():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from cuvee.methods.ties import Trim
+from cuvee.methods.gain import Trim
 from cuvee.tensors import Blocks, Counts, Cut
 from cuvee.tensors.moving import moved
 

@@ -1,0 +1,179 @@
+"""Open the models of a recipe; recipes inside it are evaluated while they are read, or read where they were kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+from cuvee import methods
+from cuvee.api.arguments import as_path
+from cuvee.errors import Fault, InputError, RecipeError, UsageError
+from cuvee.recipe import Recipe, recipe_hash
+from cuvee.recipe.nesting import ENDINGS
+from cuvee.types import ModelRef
+
+if TYPE_CHECKING:
+    from cuvee.checkpoint.protocol import Reader
+
+
+@dataclass
+class _Table:
+    """Models opened once each, whichever recipes name them.
+
+    Attributes:
+        weights: `False` when only headers will be needed.
+        seed: seed of random masks.
+        allow_nonfinite: let NaN and infinity pass.
+        kept: folders of results that were merged before, by name.
+    """
+
+    weights: bool
+    seed: int
+    allow_nonfinite: bool
+    kept: Mapping[str, Path]
+    opened: dict[tuple[ModelRef, Path | None], Reader] = field(default_factory=dict)
+    results: dict[tuple[str, str, Path | None], Reader] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+
+    def open_leaves(self, recipe: Recipe) -> None:
+        """Open every model that is there; what cannot be opened is noted."""
+        from cuvee.planning import referenced
+
+        for ref in referenced(recipe):
+            inner = recipe.inner(ref)
+            if inner is not None and ref.path not in self.kept:
+                self.open_leaves(inner)
+            elif (ref, recipe.root) not in self.opened:
+                self._open(ref, recipe.root, self.kept.get(ref.path) if inner is not None else None)
+
+    def _open(self, ref: ModelRef, root: Path | None, kept: Path | None) -> None:
+        from cuvee.checkpoint import open_checkpoint
+
+        at = ref if kept is None else ModelRef(str(kept.absolute()))
+        try:
+            self.opened[ref, root] = open_checkpoint(at, root, hub_download=self.weights)
+        except InputError as error:
+            self.faults += error.faults
+
+    def readers(self, recipe: Recipe) -> list[Reader]:
+        """The models of a recipe in the order that plans have them."""
+        from cuvee.planning import referenced
+
+        return [self._reader(ref, recipe) for ref in referenced(recipe)]
+
+    def _reader(self, ref: ModelRef, recipe: Recipe) -> Reader:
+        inner = recipe.inner(ref)
+        if inner is None or ref.path in self.kept:
+            return self.opened[ref, recipe.root]
+        key = ref.path, recipe_hash(inner), inner.root
+        if key not in self.results:
+            self.results[key] = self._result(ref, inner)
+        return self.results[key]
+
+    def _result(self, ref: ModelRef, inner: Recipe) -> Reader:
+        """A recipe's result, to be evaluated."""
+        from cuvee.execute.settling import settle
+        from cuvee.execute.virtual import VirtualReader, with_name
+        from cuvee.planning import Workers, bind
+        from cuvee.planning.room import PASS_TILE
+
+        method = methods.get(inner.method)
+        models = self.readers(inner)
+        plan = with_name(ref.path, lambda: bind(inner, models, method.spec))
+        if self.weights:
+            plan = settle(plan, models, method, seed=self.seed, workers=Workers(1, PASS_TILE))
+        return VirtualReader(ref.path, plan, models, method, seed=self.seed, allow_nonfinite=self.allow_nonfinite)
+
+
+@contextmanager
+def opened_for(
+    recipe: Recipe,
+    *,
+    weights: bool = True,
+    seed: int = 0,
+    allow_nonfinite: bool = False,
+    kept: Mapping[str, Path] | None = None,
+) -> Iterator[list[Reader]]:
+    """Open the models of a recipe, headers only, and close them afterwards.
+
+    Args:
+        recipe: the recipe.
+        weights: `False` when only headers will be needed: nothing large is fetched from the hub.
+        seed: seed of random masks in recipes inside it.
+        allow_nonfinite: let NaN and infinity pass there.
+        kept: folders of recipes inside it that were merged before, by name.
+
+    Raises:
+        InputError: the faults of all models that cannot be opened; models of a recipe inside it that do not fit.
+        RecipeError: a recipe inside it asks for what its models do not have.
+    """
+    table = _Table(weights, seed, allow_nonfinite, kept or {})
+    try:
+        table.open_leaves(recipe)
+        if table.faults:
+            raise InputError(dict.fromkeys(table.faults))
+        yield table.readers(recipe)
+    finally:
+        for reader in table.opened.values():
+            reader.close()
+
+
+def named_inside(recipe: Recipe) -> dict[str, Recipe]:
+    """The recipes inside one that have a name of their own, by name, each behind those that it needs.
+
+    Raises:
+        RecipeError: two have one name.
+    """
+    found: dict[str, Recipe] = {}
+    for name, inner in recipe.nested.items():
+        own = {name: inner} if inner.name and not name.lower().endswith(ENDINGS) else {}
+        for other, one in {**named_inside(inner), **own}.items():
+            if found.setdefault(other, one) != one:
+                message = f"two recipes are called `{other}`, and one folder cannot hold both results"
+                raise RecipeError(Fault("bad-stage", message, subject=other, hint="rename one of them"))
+    return found
+
+
+def leaves_of(recipe: Recipe) -> Iterator[tuple[ModelRef, Path | None]]:
+    """Every model that is there, of recipes inside one too, with the folder that its path starts from."""
+    from cuvee.planning import referenced
+
+    for ref in referenced(recipe):
+        inner = recipe.inner(ref)
+        yield from [(ref, recipe.root)] if inner is None else leaves_of(inner)
+
+
+def files_inside(recipe: Recipe) -> Iterator[Path]:
+    """The files that recipes inside one were read from."""
+    for inner in recipe.nested.values():
+        place = inner.locate(()) if inner.locate else None
+        yield from [] if place is None else [Path(place.file)]
+        yield from files_inside(inner)
+
+
+def folder_for(parent: str | os.PathLike[str], name: str) -> Path:
+    """Where a result of some name is kept.
+
+    Raises:
+        UsageError: the name leads out of the folder.
+    """
+    inside = PurePath(name)
+    if inside.is_absolute() or ".." in inside.parts or name.strip() in ("", ".", "~") or "\0" in name:
+        message = f"`{name}` cannot be the name of a folder of results"
+        hint = "rename it, or leave --keep-intermediates out"
+        raise UsageError(Fault("bad-argument", message, subject="keep_intermediates", hint=hint))
+    return as_path(parent, "keep_intermediates", "intermediate results must be kept in a folder") / inside
+
+
+def nesting_faults(recipe: Recipe, kept: Mapping[str, Path], executor: object) -> list[Fault]:
+    """What is wrong with how recipes inside one should be carried out."""
+    left = [name for name in recipe.nested if name not in kept]
+    if executor != "ray" or not left:
+        return []
+    message = f"a Ray cluster cannot evaluate recipes inside a recipe; found `{left[0]}`"
+    hint = "give each a `name` and add --keep-intermediates, or leave --executor ray out"
+    return [Fault("bad-argument", message, subject="executor", hint=hint)]

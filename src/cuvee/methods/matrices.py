@@ -1,0 +1,59 @@
+"""What the spectral methods share: words, and how much memory a factorisation takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from cuvee.methods.params import LAMBDA
+from cuvee.types import Param
+
+_FACTORED: Final = 80
+"""Bytes per entry while a matrix is factored, besides itself: a copy, U, Vᵀ, and what LAPACK works in, all in float64.
+55 measured of a square matrix, less of others."""
+_ONE: Final = 8
+_FIXED: Final = 1 << 20
+
+VECTORS: Final = (
+    "Embeddings and output heads are matrices like all others, and a convolution is one with a row for each output "
+    "channel; vectors and scalars get the mean of their deltas."
+)
+NULL: Final = (
+    "Singular values that are rounding (below max(m, n)·2⁻⁵² of the largest) count as zero and their vectors are left "
+    "out, which the authors' code keeps although they are whatever its SVD returns; of deltas of full rank nothing is "
+    "left out."
+)
+SPECTRAL_LAWS: Final = ("tiles", "scale-equivariance", "rotation", "seed", "finite")
+
+
+def held(matrices: int, per_model: int = 0) -> Callable[[int, int, int], int]:
+    """What a method holds while it works on one tensor.
+
+    Args:
+        matrices: arrays of float64 as large as the tensor that it holds beside one factorisation.
+        per_model: the same, of every model.
+    """
+
+    def bytes_held(numel: int, models: int, _tile: int) -> int:
+        return numel * (_FACTORED + _ONE * (matrices + per_model * (models - 1))) + _FIXED
+
+    return bytes_held
+
+
+def held_joined(per_model: int) -> Callable[[int, int, int], int]:
+    """The same where all deltas are factored as one matrix.
+
+    Args:
+        per_model: arrays of float64 as large as the tensor that are held of every model.
+    """
+
+    def bytes_held(numel: int, models: int, _tile: int) -> int:
+        return numel * (models - 1) * (_FACTORED + _ONE * per_model) + _FIXED
+
+    return bytes_held
+
+
+def scale_of_merged(told: str) -> Param:
+    """λ, and what the paper does about it."""
+    return replace(LAMBDA, doc=f"{LAMBDA.doc}; {told}")
