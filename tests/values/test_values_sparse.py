@@ -63,7 +63,7 @@ class TestCompose:
 
     def test_the_sign_of_more_models(self):
         # 4 and −5: one each, plus; 4/1 … of the fourth −1 and 8 too: 8/1
-        assert merge("compose", MODELS, base=BASE, weight=1.0, elect_by="count") == [5.0, -1.5, 2.5, 9.0, 1.375]
+        assert merge("compose", MODELS, base=BASE, weight=1.0, elect="count") == [5.0, -1.5, 2.5, 9.0, 1.375]
 
 
 class TestTaskVectors:
