@@ -367,9 +367,9 @@ slices:
 """
 BAD = {
     "no such data": ({}, ["--data", "gone.jsonl"], 4, "data-missing"),
-    "empty data": ({"empty.jsonl": ""}, ["--data", "empty.jsonl"], 4, "data-empty"),
-    "a bad row": ({"bad.jsonl": "{}\n"}, ["--data", "bad.jsonl"], 4, "bad-row"),
-    "a token too many": ({"bad.jsonl": '{"input_ids": [18]}\n'}, ["--data", "bad.jsonl"], 4, "bad-row"),
+    "empty data": ({"empty.jsonl": ""}, ["--data", "empty.jsonl"], 4, "bad-data"),
+    "a bad row": ({"bad.jsonl": "{}\n"}, ["--data", "bad.jsonl"], 4, "bad-data"),
+    "a token too many": ({"bad.jsonl": '{"input_ids": [18]}\n'}, ["--data", "bad.jsonl"], 4, "bad-data"),
     "no labels": ({}, ["--data", "a.jsonl", "--objective", "cross-entropy"], 4, "missing-label"),
     "slices": ({"recipe.yml": SLICES}, ["--data", "a.jsonl"], 3, "not-yet"),
     "another method": (
