@@ -11,8 +11,8 @@ from cuvee.methods.breadcrumbs import BREADCRUMBS
 from cuvee.methods.dare_linear import DARE
 from cuvee.methods.declare import merge_method
 from cuvee.methods.della_linear import DELLA, EPSILON, window_rule
-from cuvee.methods.gain import Trim, cut_in, regained
-from cuvee.methods.job import Job, Round, Survey, sums_held
+from cuvee.methods.gain import Trim, cut_in, held_for_gain, regained
+from cuvee.methods.job import Job, Round, Survey
 from cuvee.methods.outliers import GAMMA, held_for_outliers
 from cuvee.methods.params import DENSITY, LAMBDA, WEIGHT
 from cuvee.methods.presets import listed
@@ -88,7 +88,7 @@ def survey(job: Job, _done: int, known: Any) -> Survey | None:
 def held(numel: int, models: int, tile: int) -> int:
     """What the most demanding of its passes holds."""
     passes = max(held_for_outliers(numel, models, tile), held_for_whole(numel, models, tile))
-    return max(passes, sums_held(numel, 2 * (models - 1)))
+    return max(passes, held_for_gain(numel, models))
 
 
 @merge_method(
