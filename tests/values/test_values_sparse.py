@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from tests.values.test_values import exactly, merge
+from tests.support.values import exactly, merge
 
 BASE = (1.0,) * 5
 DELTAS = ((4.0, -3.0, 2.0, -1.0, 0.5), (-5.0, -2.0, 1.0, 8.0, 0.25))
