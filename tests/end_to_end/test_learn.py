@@ -372,6 +372,12 @@ BAD = {
     "a token too many": ({"bad.jsonl": '{"input_ids": [18]}\n'}, ["--data", "bad.jsonl"], 4, "bad-data"),
     "no labels": ({}, ["--data", "a.jsonl", "--objective", "cross-entropy"], 4, "missing-label"),
     "slices": ({"recipe.yml": SLICES}, ["--data", "a.jsonl"], 3, "not-yet"),
+    "a factor that is found from the merged model": (
+        {"recipe.yml": RECIPE + "layer_scaling: {policy: lines, beta: 0.5}\n"},
+        ["--data", "a.jsonl"],
+        3,
+        "not-yet",
+    ),
     "another method": (
         {"recipe.yml": RECIPE.replace("task_arithmetic", "ties") + "parameters: {weight: 1}\n"},
         ["--data", "a.jsonl"],
