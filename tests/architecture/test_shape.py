@@ -44,6 +44,7 @@ RANKS = {
     "planning": 3,
     "fused": 3,
     "execute": 4,
+    "packs": 5,
     "coefficients": 5,
     "collecting": 5,
     "api": 6,

@@ -84,6 +84,14 @@ def test_gives_the_same_bytes(name, kind, dtypes):
         assert same(fast, plain), numel
 
 
+def test_slerp_with_the_norm_interpolated():
+    asked = some_settings(1) | {"norm": "interpolated"}
+    (fast, _, _), (plain, _) = both("slerp", "smooth", 1, 9_001, asked, torch.bfloat16, torch.bfloat16, 1 << 13)
+    (raw, _, _), _ = both("slerp", "smooth", 1, 9_001, some_settings(1), torch.bfloat16, torch.bfloat16, 1 << 13)
+    assert same(fast, plain)
+    assert not same(fast, raw)
+
+
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     name=st.sampled_from(NAMES),

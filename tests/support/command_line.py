@@ -24,6 +24,8 @@ VERBS = (
     "learn",
     "merge",
     "average",
+    "pack",
+    "unpack",
     "collect",
     "verify",
     "push",

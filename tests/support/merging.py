@@ -22,7 +22,7 @@ METHODS = ("linear", "slerp", "task_arithmetic", "ties", "dare_linear", "dare_ti
 """Methods of every kind, for tests of what all have in common."""
 EVERY = (
     *(*METHODS, "nuslerp", "multislerp", "karcher", "sce", "ram", "ramplus_tl", "model_stock", "nearswap"),
-    *("breadcrumbs", "breadcrumbs_ties", "compose", "magmax", "pcb", "consensus_ta"),
+    *("breadcrumbs", "breadcrumbs_ties", "compose", "magmax", "pcb", "consensus_ta", "emr"),
     *("wise_ft", "expo", "task_negation", "median", "trimmed_mean", "geometric_median"),
 )
 

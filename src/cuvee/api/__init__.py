@@ -10,6 +10,7 @@ from cuvee.api.learning import learn
 from cuvee.api.loading import load
 from cuvee.api.memory import merge_state_dicts
 from cuvee.api.merging import MergeResult, merge
+from cuvee.api.packing import PackResult, inspect_pack, is_pack, pack, unpack
 from cuvee.api.pushing import PushResult, push
 from cuvee.api.recalibrating import recalibrate_batchnorm
 
@@ -18,21 +19,26 @@ __all__ = [
     "AverageRecipe",
     "AverageResult",
     "MergeResult",
+    "PackResult",
     "PushResult",
     "average",
     "average_recipe",
     "collect",
     "diff",
     "inspect",
+    "inspect_pack",
+    "is_pack",
     "learn",
     "load",
     "load_recipe",
     "merge",
     "merge_state_dicts",
     "opened",
+    "pack",
     "plan",
     "push",
     "recalibrate_batchnorm",
     "recipe_from",
+    "unpack",
     "verify",
 ]

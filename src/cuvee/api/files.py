@@ -81,13 +81,13 @@ def plan(recipe: AnyRecipe) -> Plan:
 
 
 def verify(path: str | os.PathLike[str], *, progress: Callable[[int, int], None] | None = None) -> Verification:
-    """Check a model folder: readable, complete, finite, tied, as recorded, loadable.
+    """Check a model folder: readable, complete, finite, tied, as recorded, loadable; or a pack, or one task of it.
 
     The record holds hashes of everything else and none of itself: damage and slips are found, and who changes a file
     and its hash alike is not.
 
     Args:
-        path: a model folder or weight file.
+        path: a model folder or weight file; or a pack's folder, or `PACK#TASK`.
         progress: called with tensors looked at and their number.
 
     Raises:
@@ -98,7 +98,19 @@ def verify(path: str | os.PathLike[str], *, progress: Callable[[int, int], None]
 
     folder = as_path(path, "path", "a model must be a folder or weight file")
     refuse(callback_faults(progress))
+    if (found := _pack_at(folder)) is not None:
+        from cuvee.packs.checking import verify_pack
+
+        return verify_pack(*found, progress)
     return verify_folder(folder, progress)
+
+
+def _pack_at(path: Path) -> tuple[Path, str | None] | None:
+    """The pack that a path is, and the task if it names one."""
+    from cuvee.checkpoint.folder import task_of_pack
+    from cuvee.checkpoint.pack_form import is_pack
+
+    return (path, None) if is_pack(path) else task_of_pack(str(path), None)
 
 
 def inspect(model: str | os.PathLike[str]) -> Inspection:

@@ -6,7 +6,7 @@ Nothing heavy is imported until a call needs it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from cuvee.errors import number_faults
 from cuvee.types import scheme_of
 
 if TYPE_CHECKING:
-    from cuvee.checkpoint.protocol import Layout
+    from cuvee.checkpoint.protocol import Layout, Reader
     from cuvee.execute import Digests, Kernels, Progress, Runner
     from cuvee.planning import Plan
     from cuvee.recipe import Recipe
@@ -156,7 +156,7 @@ def merge(
     asked = as_recipe(recipe)
     if recalibrate is not None:
         way = replace(way, recalibration=batches_from(recalibrate, batch_size))
-    read = _read_from(recipe, asked)
+    read = read_from(recipe, asked)
     kept = {} if keep_intermediates is None else _keep(asked, read, keep_intermediates, way, overwrite=overwrite)
     refuse(nesting_faults(asked, kept, executor))
     if target is None:
@@ -227,7 +227,7 @@ def _merge_here(
             sweep(out)
             return _result(out, plan, layout, made, Digests(), was_complete=True)
         job = describe(plan, readers, layout, seed=way.seed, allow_nonfinite=way.allow_nonfinite)
-        protected = [*read, *(r.folder for r in readers if r.folder is not None)]
+        protected = [*read, *files_elsewhere(readers)]
         kept = FolderWriter(layout, out, overwrite=overwrite, protected=protected, job=job, resume=resume)
         with form_soon(plan, readers, choice, way) as form, crew_for(way) as crew, told_to_resume(kept), kept as writer:
             digests = filled(plan, readers, writer, layout, job, choice, way, crew or form)
@@ -257,7 +257,14 @@ def _result(
     )
 
 
-def _read_from(given: AnyRecipe, recipe: Recipe) -> list[Path]:
+def files_elsewhere(readers: Sequence[Reader]) -> list[Path]:
+    """The folders of some models, and the files that these read from other folders, such as the base of a pack."""
+    folders = [reader.folder for reader in readers if reader.folder is not None]
+    files = [Path(file.name) for r in readers if r.folder for file in r.input_files if scheme_of(file.name) is None]
+    return [*folders, *(file for file in files if file.parent not in folders)]
+
+
+def read_from(given: AnyRecipe, recipe: Recipe) -> list[Path]:
     """Every file and folder of this machine that a merge reads, and that its output must not replace."""
     from cuvee.checkpoint.folder import local_path
 

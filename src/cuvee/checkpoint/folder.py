@@ -22,6 +22,7 @@ from cuvee.checkpoint.contents import (
 )
 from cuvee.checkpoint.dequantised import as_floats
 from cuvee.checkpoint.opened import Checkpoint
+from cuvee.checkpoint.pack_form import PACK_NAME, is_pack, read_pack_form
 from cuvee.checkpoint.protocol import Reader, SideFile
 from cuvee.checkpoint.sharded import ShardedWeights
 from cuvee.checkpoint.side_files import allowed_roots, find_side_files, link_fault
@@ -76,6 +77,8 @@ def open_stored(ref: ModelRef, root: Path | None = None, *, hub_download: bool =
     if scheme_of(ref.path) is not None:
         return _open_url(ref, hub_download)
     path = local_path(ref.path, root)
+    if (packed := task_of_pack(ref.path, root)) is not None:
+        return _open_task(ref, *packed, root, hub_download)
     try:
         if path.is_dir():
             return open_folder(path, str(ref), _revision_note(ref))
@@ -97,6 +100,16 @@ def local_path(text: str, root: Path | None) -> Path:
     return ((root or Path()) / os.path.expanduser(text)).absolute()  # noqa: PTH111 - the Path method raises on `~nobody`
 
 
+def task_of_pack(text: str, root: Path | None) -> tuple[Path, str] | None:
+    """The pack and the task that `PACK#TASK` names; `None` where it does not, or where a path of this name is there."""
+    path = local_path(text, root)
+    if "#" not in text or os.path.lexists(path):
+        return None
+    splits = ((text[:i], text[i + 1 :]) for i, letter in enumerate(text) if letter == "#" and i)
+    folders = ((local_path(start, root), task) for start, task in splits)
+    return next(((folder, task) for folder, task in folders if (folder / PACK_NAME).is_file()), None)
+
+
 def is_hub_id(text: str) -> bool:
     """Whether a text can be a hub id: `name` or `organisation/name` in the hub's own letters."""
     return bool(_HUB_ID.fullmatch(text)) and not any(bad in text for bad in ("--", "..")) and not text.endswith(".git")
@@ -109,6 +122,8 @@ def open_folder(folder: Path, label: str, notes: tuple[str, ...] = ()) -> Checkp
         InputError: with the faults of weights, config and side files together.
     """
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
+    if PACK_NAME in names and is_pack(folder):
+        raise InputError(_pack_fault(folder, label))
     faults: list[Fault] = []
     weights, read_notes = attempt(lambda: _open_weights(folder, names), faults) or (None, ())
     config = attempt(lambda: _find_config(folder), faults)
@@ -167,6 +182,26 @@ def _left_out(names: Sequence[str], used: Sequence[str]) -> tuple[str, ...]:
 def _carried(side_files: Sequence[SideFile]) -> tuple[str, ...]:
     nested = nested_weights(side.name for side in side_files)
     return (f"weights in sub-folders are carried over unmerged: {listed(nested)}",) if nested else ()
+
+
+def _open_task(ref: ModelRef, folder: Path, task: str, root: Path | None, download: bool) -> Reader:
+    """A task of a pack. Its base may be any model but another task: a pack could name itself."""
+    from cuvee.checkpoint.pack_opening import open_task
+
+    def open_base(base: ModelRef, start: Path | None) -> Reader:
+        if scheme_of(base.path) is None and task_of_pack(base.path, start) is not None:
+            message = f"{ref}: the base of a pack must be a whole model, and {base.path} is a task of a pack"
+            raise InputError(Fault("pack-base", message, subject=str(ref), hint="write that one out: `cuvee unpack`"))
+        return open_checkpoint(base, start, hub_download=download)
+
+    return open_task(folder, task, str(ref), root, open_base)
+
+
+def _pack_fault(folder: Path, label: str) -> Fault:
+    """A pack is no model: its deltas would be taken for weights."""
+    tasks = list(read_pack_form(folder).tasks)
+    message = f"{label} is a task pack, a model is needed; name one of its tasks: {listed(tasks)}"
+    return Fault("not-a-checkpoint", message, subject=label, hint=f"for example `{label}#{tasks[0]}`")
 
 
 def _revision_note(ref: ModelRef) -> tuple[str, ...]:

@@ -37,6 +37,8 @@ VERBS: Final = (
     Verb("learn", "Learn the weights of a merge on data, and write them down as a recipe.", _MERGE),
     Verb("merge", "Merge models into a new folder, which appears complete or not at all.", _MERGE),
     Verb("average", "Average the checkpoints of a training run into a new folder.", _MERGE),
+    Verb("pack", "Pack the models of a recipe: one delta, and one bit per entry and model.", _MERGE),
+    Verb("unpack", "Write one task of a pack out as a model, or list the tasks.", _MERGE),
     Verb("collect", "Run a model over calibration data and keep what RegMean or Fisher merging asks for.", _MERGE),
     Verb("verify", "Check a model folder: readable, complete, finite, as recorded, loadable.", _MERGE),
     Verb("push", "Send a finished model folder to the hub or to a store, or say what that would do.", _MERGE),

@@ -10,10 +10,12 @@ from rich.console import RenderableType
 
 from cuvee.cli.answer import Answer, deliver
 from cuvee.cli.options import COMMON, Common
+from cuvee.cli.pack_text import data_of, sizes, tasks_table
 from cuvee.cli.tables import Column, facts, table
 from cuvee.cli.words import in_millions
 
 if TYPE_CHECKING:
+    from cuvee.packs import PackFacts
     from cuvee.planning.inspect import Inspection
 
 
@@ -28,13 +30,17 @@ def inspect(model: str, /, *, common: Common = COMMON) -> int:
         cuvee inspect model.safetensors
         cuvee inspect org/name@revision --json
         cuvee inspect s3://bucket/models/a
+        cuvee inspect packs/vision
 
     Args:
-        model: A model folder, a weight file, a hub id, or a URL of either.
+        model: A model folder, a weight file, a hub id, or a URL of either; or a pack.
         common: How to print.
     """
     from cuvee import api
 
+    if api.is_pack(model):
+        facts_of_pack = api.inspect_pack(model)
+        return deliver(Answer("inspect", {"pack": data_of(facts_of_pack)}, _text_of_pack(facts_of_pack)), common)
     found = api.inspect(model)
     return deliver(Answer("inspect", {"model": asdict(found)}, _text(found)), common)
 
@@ -60,6 +66,21 @@ def _text(found: Inspection) -> Iterator[RenderableType]:
         yield ""
         yield _shares(heading, parts, found.parameters)
     yield from (f"note: {note}" for note in found.notes)
+
+
+def _text_of_pack(found: PackFacts) -> Iterator[RenderableType]:
+    yield facts(
+        [
+            ("pack", str(found.path)),
+            ("base", found.base),
+            ("made by", f"{found.method}, masks: {found.masks}"),
+            ("tensors", f"{found.tensors:,}, {found.changed:,} of them with a delta ({', '.join(found.dtypes)})"),
+            ("entries", in_millions(found.entries)),
+            ("size", sizes(found)),
+        ]
+    )
+    yield ""
+    yield tasks_table(found)
 
 
 def _shares(heading: str, parts: Mapping[str, int], total: int) -> RenderableType:

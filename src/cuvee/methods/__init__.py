@@ -14,6 +14,7 @@ from cuvee.methods import dare_linear as _dare_linear
 from cuvee.methods import dare_ties as _dare_ties
 from cuvee.methods import della as _della
 from cuvee.methods import della_linear as _della_linear
+from cuvee.methods import emr as _emr
 from cuvee.methods import expo as _expo
 from cuvee.methods import fisher as _fisher
 from cuvee.methods import geometric_median as _geometric_median
@@ -56,6 +57,7 @@ __all__ = ["METHODS", "Job", "Method", "Round", "get", "merge_method", "names", 
 _BUILT_IN = (
     *(_linear, _slerp, _task_arithmetic, _ties, _dare_linear, _dare_ties, _passthrough),
     *(_della, _della_linear),
+    *(_emr,),
     *(_nuslerp, _multislerp, _karcher, _model_stock),
     *(_sce, _ram, _ramplus_tl, _nearswap, _arcee_fusion),
     *(_breadcrumbs, _breadcrumbs_ties, _ties_global, _compose),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cuvee.tensors.affine import combine_from_base, less_base, mean_of, per_model, total_weight, weighted_sum
+    from cuvee.tensors.bits import pack_bits, unpack_bits
     from cuvee.tensors.blocks import BLOCK, Blocks, Counts, Extremes, block_sums
     from cuvee.tensors.competition import competition_scores, mean_by_score
     from cuvee.tensors.consensus import agreeing_weight, agreement, spread
@@ -70,6 +71,8 @@ _HOME = {
     "per_model": "affine",
     "total_weight": "affine",
     "weighted_sum": "affine",
+    "pack_bits": "bits",
+    "unpack_bits": "bits",
     "BLOCK": "blocks",
     "Blocks": "blocks",
     "Counts": "blocks",
@@ -194,6 +197,7 @@ __all__ = [
     "nearest_orthogonal",
     "next_digit",
     "off_the_known",
+    "pack_bits",
     "per_model",
     "round_to",
     "row_products",
@@ -217,6 +221,7 @@ __all__ = [
     "triplets_beside",
     "uniform",
     "uniform_like",
+    "unpack_bits",
     "users_of",
     "weighted_sum",
 ]

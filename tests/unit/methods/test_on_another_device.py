@@ -43,6 +43,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "breadcrumbs_ties": {"weight": [0.5, 0.5], "density": 0.5},
     "compose": {"weight": [0.5, 0.5], "density": 0.5},
     "magmax": {},
+    "emr": {},
     "pcb": {},
     "consensus_ta": {},
     "wise_ft": {},
