@@ -37,6 +37,7 @@ RANKS = {
     "recipe": 1,
     "tensors": 1,
     "families": 1,
+    "data": 1,
     "methods": 2,
     "layers": 2,
     "checkpoint": 2,

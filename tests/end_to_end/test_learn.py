@@ -247,7 +247,7 @@ def talkers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = transformers.GPT2Config(**LANGUAGE, eos_token_id=0)
     for seed, name in enumerate(("base", "a", "b")):
         torch.manual_seed(seed)
-        with pretrained._quiet(transformers):
+        with pretrained.quiet(transformers):
             pretrained.save(transformers.GPT2LMHeadModel(config), folder / name)
     lines = [{"input_ids": [(3 * i + j) % 24 for j in range(4 + i % 3)]} for i in range(12)]
     (folder / "all.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -263,7 +263,7 @@ def test_language_models_learn_too(objective: Any, talkers: Path, tmp_path: Path
     cuvee.merge(found.recipe, tmp_path / "merged")
     ids = torch.arange(8).view(2, 4)
     made, _, starts = mixed(found.recipe)
-    with torch.no_grad(), pretrained._quiet(transformers):
+    with torch.no_grad(), pretrained.quiet(transformers):
         ours = made.logits(made.parameters(torch.tensor(starts)), ids, torch.ones_like(ids))
         written = pretrained.load_causal_lm(tmp_path / "merged")(input_ids=ids).logits
     torch.testing.assert_close(ours, written, rtol=0, atol=1e-5)
@@ -367,11 +367,17 @@ slices:
 """
 BAD = {
     "no such data": ({}, ["--data", "gone.jsonl"], 4, "data-missing"),
-    "empty data": ({"empty.jsonl": ""}, ["--data", "empty.jsonl"], 4, "data-empty"),
-    "a bad row": ({"bad.jsonl": "{}\n"}, ["--data", "bad.jsonl"], 4, "bad-row"),
-    "a token too many": ({"bad.jsonl": '{"input_ids": [18]}\n'}, ["--data", "bad.jsonl"], 4, "bad-row"),
+    "empty data": ({"empty.jsonl": ""}, ["--data", "empty.jsonl"], 4, "bad-data"),
+    "a bad row": ({"bad.jsonl": "{}\n"}, ["--data", "bad.jsonl"], 4, "bad-data"),
+    "a token too many": ({"bad.jsonl": '{"input_ids": [18]}\n'}, ["--data", "bad.jsonl"], 4, "bad-data"),
     "no labels": ({}, ["--data", "a.jsonl", "--objective", "cross-entropy"], 4, "missing-label"),
     "slices": ({"recipe.yml": SLICES}, ["--data", "a.jsonl"], 3, "not-yet"),
+    "a factor that is found from the merged model": (
+        {"recipe.yml": RECIPE + "layer_scaling: {policy: lines, beta: 0.5}\n"},
+        ["--data", "a.jsonl"],
+        3,
+        "not-yet",
+    ),
     "another method": (
         {"recipe.yml": RECIPE.replace("task_arithmetic", "ties") + "parameters: {weight: 1}\n"},
         ["--data", "a.jsonl"],

@@ -29,7 +29,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "ties_global": {"density": 0.3, "lambda": 0.8},
     "krum": {"f": 1},
     "multi_krum": {"f": 0, "m": 3},
-    "compose": {"sparsify": "magnitude_of_model", "density": 0.3, "rescale_by": "norm", "weight": 0.4},
+    "compose": {"sparsify": "magnitude_of_model", "density": 0.3, "rescale": "norm", "weight": 0.4},
 }
 NEEDS_BASE = {"ties_global", "compose"}
 

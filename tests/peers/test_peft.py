@@ -52,7 +52,7 @@ ELECTIONS = {"total": "sum", "frequency": "count"}
 @pytest.mark.parametrize("weight", [1.0, 0.5])
 def test_ties_with_a_count_as_divisor_is_pefts(weight: float, density: float, election: str) -> None:
     found = merge_utils.ties(deltas(), torch.full((3,), weight), density, election)
-    settings = {"sparsify": "magnitude", "elect_by": ELECTIONS[election], "combine": "count"}
+    settings = {"sparsify": "magnitude", "elect": ELECTIONS[election], "combine": "count"}
     assert torch.allclose(found, ours("compose", weight=weight, density=density, **settings), atol=1e-6)
 
 
@@ -60,7 +60,7 @@ def test_ties_with_a_count_as_divisor_is_pefts(weight: float, density: float, el
 def test_peft_elects_before_it_weighs() -> None:
     """So that unequal weights have no say in the sign; they have in ours and in mergekit."""
     found = merge_utils.ties(deltas(), torch.tensor(WEIGHTS), 1.0)
-    composed = ours("compose", sparsify="none", elect_by="sum", combine="count", weight=WEIGHTS)
+    composed = ours("compose", sparsify="none", elect="sum", combine="count", weight=WEIGHTS)
     stack, weights = torch.stack(deltas()), torch.tensor(WEIGHTS)[:, None, None]
     same_vote = stack.sum(0).sign() == (weights * stack).sum(0).sign()
     assert torch.allclose(found[same_vote], composed[same_vote], atol=1e-6)
@@ -71,14 +71,14 @@ def test_peft_elects_before_it_weighs() -> None:
 @pytest.mark.parametrize("density", [0.2, 1.0])
 def test_magnitude_prune_is_a_trim_and_a_sum(density: float) -> None:
     found = merge_utils.magnitude_prune(deltas(), torch.tensor(WEIGHTS), density)
-    settings = {"sparsify": "magnitude", "elect_by": "none", "combine": "sum"}
+    settings = {"sparsify": "magnitude", "elect": "none", "combine": "sum"}
     assert torch.allclose(found, ours("compose", weight=WEIGHTS, density=density, **settings), atol=1e-6)
 
 
 @COMPOSED
 def test_dare_ties_with_a_count_as_divisor_is_pefts_at_density_one() -> None:
     found = merge_utils.dare_ties(deltas(), torch.full((3,), 0.4), 1.0)
-    composed = ours("compose", sparsify="none", elect_by="sum", combine="count", weight=0.4)
+    composed = ours("compose", sparsify="none", elect="sum", combine="count", weight=0.4)
     assert torch.allclose(found, composed, atol=1e-6)
 
 

@@ -54,7 +54,7 @@ def test_ties_global(p):
 
 
 def composed(p, *axes, **more):
-    names = ("sparsify", "rescale_by", "elect_by", "combine")
+    names = ("sparsify", "rescale", "elect", "combine")
     chosen = {"weight": p.weights, "density": p.densities, "lambda_": p.lambda_}
     return p.call("compose", **dict(zip(names, axes)), **(chosen | more))
 

@@ -101,7 +101,7 @@ def write_rows(path: Path, data: Rows, *, labelled: bool) -> Path:
 
 def load(folder: Path) -> Any:
     """A classifier from its folder."""
-    with pretrained._quiet(transformers):
+    with pretrained.quiet(transformers):
         return transformers.BertForSequenceClassification.from_pretrained(str(folder), local_files_only=True).eval()
 
 

@@ -9,17 +9,7 @@ import torch
 
 from cuvee import methods
 from cuvee.testing import recover_mask
-
-
-def merge(name, models, base=None, dtype=torch.float64, **settings):
-    """The result as a list, computed in doubles unless asked otherwise."""
-    tensors = [torch.tensor(m, dtype=dtype) for m in models]
-    given = None if base is None else torch.tensor(base, dtype=dtype)
-    return methods.get(name)(tensors, base=given, **settings).tolist()
-
-
-def exactly(values):
-    return pytest.approx(values, abs=1e-14, rel=1e-14)
+from tests.support.values import exactly, merge
 
 
 class TestLinear:

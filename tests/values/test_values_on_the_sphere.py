@@ -7,22 +7,11 @@ import math
 import pytest
 import torch
 
-from cuvee import methods
 from cuvee.errors import UsageError
+from tests.support.values import exactly, merge
 
 ROOT3 = math.sqrt(3)
 HALF = math.sqrt(0.5)
-
-
-def merge(name, models, base=None, dtype=torch.float64, **settings):
-    """The result as a list, computed in doubles unless asked otherwise."""
-    tensors = [torch.tensor(m, dtype=dtype) for m in models]
-    given = None if base is None else torch.tensor(base, dtype=dtype)
-    return methods.get(name)(tensors, base=given, **settings).tolist()
-
-
-def exactly(values):
-    return pytest.approx(values, abs=1e-14, rel=1e-14)
 
 
 class TestMultislerp:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from tests.values.test_values import exactly, merge
+from tests.support.values import exactly, merge
 
 BASE = (1.0,) * 5
 DELTAS = ((4.0, -3.0, 2.0, -1.0, 0.5), (-5.0, -2.0, 1.0, 8.0, 0.25))
@@ -63,7 +63,7 @@ class TestCompose:
 
     def test_the_sign_of_more_models(self):
         # 4 and −5: one each, plus; 4/1 … of the fourth −1 and 8 too: 8/1
-        assert merge("compose", MODELS, base=BASE, weight=1.0, elect_by="count") == [5.0, -1.5, 2.5, 9.0, 1.375]
+        assert merge("compose", MODELS, base=BASE, weight=1.0, elect="count") == [5.0, -1.5, 2.5, 9.0, 1.375]
 
 
 class TestTaskVectors:

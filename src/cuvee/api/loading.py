@@ -75,6 +75,7 @@ def _merged(
     from cuvee.api.nesting import opened_for
     from cuvee.checkpoint import MemoryWriter, parse_size, plan_layout
     from cuvee.execute import execute
+    from cuvee.execute.settling import settle
     from cuvee.planning import bind, fit_workers
 
     method = methods.get(recipe.method)
@@ -84,6 +85,7 @@ def _merged(
         if plan.config_text is None:
             raise InputError(_no_config(plan))
         workers = fit_workers(plan, limit, threads)
+        plan = settle(plan, readers, method, seed=seed, workers=workers)
         how = {"seed": seed, "threads": workers.threads, "tile": workers.tile}
         with MemoryWriter(plan_layout([step.out for step in plan.steps], 1 << 62)) as writer:
             execute(plan, readers, writer, method, **how, allow_nonfinite=allow_nonfinite, hashes=False)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from cuvee.coefficients.asked import Asked
 from cuvee.coefficients.descent import DataSet
 from cuvee.coefficients.rows import Task, examples
 from cuvee.errors import Fault, InputError
-from cuvee.families import training
+from cuvee.families.inputs import classes_of, longest_input, token_ids
 from cuvee.families.training import KINDS, Kind, kind_of
 from cuvee.planning import Plan
 
@@ -84,7 +84,7 @@ def data_sets(
                 vocabulary=skeleton.get_input_embeddings().num_embeddings,
                 classes=classes if labels else None,
                 least=2 if labels and kind == "tokens" else 1,
-                most=_longest(skeleton.config, asked.max_length),
+                most=min(asked.max_length, longest_input(skeleton.config) or asked.max_length),
             )
         except InputError as error:
             faults += error.faults
@@ -99,14 +99,8 @@ def data_sets(
 def _tokenized(donor: Reader, texts: Sequence[str]) -> list[list[int]]:
     if donor.folder is None:
         message = f"{donor.label} is no folder with a tokenizer, which rows with `text` need"
-        raise InputError(Fault("bad-config", message, subject=donor.label, hint="give `input_ids` instead"))
-    return training.token_ids(donor.folder, texts)
-
-
-def _longest(config: Any, asked: int) -> int:
-    """Tokens after which a row is cut: what was asked for, or what the model has positions for."""
-    places = getattr(config, "max_position_embeddings", None)
-    return min(asked, places) if isinstance(places, int) and places > 0 else asked
+        raise InputError(Fault("no-tokenizer", message, subject=donor.label, hint="give `input_ids` instead"))
+    return token_ids(donor.folder, texts)
 
 
 def _classes(config: Any, label: str, asked: Asked) -> Mapping[str, int]:
@@ -125,5 +119,4 @@ def _classes(config: Any, label: str, asked: Asked) -> Mapping[str, int]:
         message = f"{label} should name its padding token in config.json, to tell where a row ends; it names none"
         hint = "set `pad_token_id` there, or learn with --batch-size 1"
         raise InputError(Fault("bad-config", message, subject=label, hint=hint))
-    names: Mapping[str, int] = config.label2id or {str(i): i for i in range(config.num_labels)}
-    return names
+    return classes_of(config)

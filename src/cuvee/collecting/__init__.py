@@ -1,6 +1,5 @@
 """Run models over calibration data and keep what a merge wants to know of it: Gram matrices and diagonal Fishers.
 
-data       files of texts or tokens, read with limits
 samples    texts made into tokens, batches of them, and what is masked
 subjects   models with their data, loaded and checked
 weights    which tensors on disk are applied as linear maps, and by what

@@ -10,8 +10,10 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from cuvee.collecting.data import Row
-from cuvee.errors import Fault, InputError, Place, listed
+from cuvee.data.fit import class_number, foreign_label, foreign_token
+from cuvee.data.rows import MOST_FAULTS, Row, bad_row
+from cuvee.errors import Fault, InputError, listed
+from cuvee.families.inputs import classes_of, longest_input
 from cuvee.families.running import Running
 
 MASKED_SHARE: Final = 0.15
@@ -66,7 +68,7 @@ def samples_of(
         message = f"{why}, and there is no tokenizer in the model's folder"
         hint = "copy the tokenizer's files there, or give token numbers as `input_ids`"
         raise InputError(Fault("no-tokenizer", message, subject=str(path), hint=hint))
-    limit = min(max_length, running.longest or max_length)
+    limit = min(max_length, longest_input(running.config) or max_length)
     faults: list[Fault] = []
     made: list[Sample] = []
     cut = 0
@@ -74,12 +76,11 @@ def samples_of(
         ids, whole = _tokens(row, tokenizer, limit)
         cut += not whole
         label = _label(row, running, path, faults)
-        if ids and max(ids) >= running.vocabulary:
-            message = f"token {max(ids)} is outside the vocabulary of {running.vocabulary}"
-            faults.append(Fault("bad-data", message, Place(str(path), row.line, 1), str(path)))
+        if foreign := foreign_token(ids, running.vocabulary):
+            faults.append(bad_row(path, row.line, foreign))
         made.append(Sample(index, row.line, ids, label=label))
     if faults:
-        raise InputError(faults[:20])
+        raise InputError(faults[:MOST_FAULTS])
     return _usable(made, running, tokenizer, path, seed=seed, cut=cut, limit=limit)
 
 
@@ -154,8 +155,8 @@ def token_count(samples: Iterable[Sample]) -> int:
 
 def _tokens(row: Row, tokenizer: Any, limit: int) -> tuple[tuple[int, ...], bool]:
     """Token numbers, at most `limit`, and whether that is all of them."""
-    if row.tokens is not None:
-        return row.tokens[:limit], len(row.tokens) <= limit
+    if row.text is None:
+        return row.ids[:limit], len(row.ids) <= limit
     ids = tokenizer(row.text, verbose=False)["input_ids"]
     if len(ids) <= limit:
         return tuple(ids), True
@@ -166,14 +167,11 @@ def _label(row: Row, running: Running, path: Path, faults: list[Fault]) -> int |
     """The number of a label, where the model has classes and the row has one."""
     if row.label is None or running.head != "classification":
         return None
-    names = {str(name): int(number) for name, number in (running.config.label2id or {}).items()}
-    number = names.get(row.label) if isinstance(row.label, str) else row.label
-    if number is not None and 0 <= number < running.config.num_labels:
-        return number
-    known = listed(map(repr, names), 8)
-    message = f"label {row.label!r:.60} should be a class of the model, 0 to {running.config.num_labels - 1} or {known}"
-    faults.append(Fault("bad-data", message, Place(str(path), row.line, 1), str(path)))
-    return None
+    classes = classes_of(running.config)
+    number = class_number(row.label, classes)
+    if number is None:
+        faults.append(bad_row(path, row.line, foreign_label(row.label, classes)))
+    return number
 
 
 def _mask_token(tokenizer: Any, path: Path) -> int:

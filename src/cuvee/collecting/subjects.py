@@ -8,12 +8,13 @@ from pathlib import Path
 
 from cuvee.checkpoint import Reader
 from cuvee.checkpoint.statistics import Kind
-from cuvee.collecting.data import read_rows
 from cuvee.collecting.fisher import Labels
 from cuvee.collecting.samples import Batch, Sample, batches_of, samples_of
 from cuvee.collecting.weights import OnDisk, on_disk
+from cuvee.data.rows import read_rows
 from cuvee.errors import Fault, InputError, attempt, listed
-from cuvee.families.running import Running, load, load_tokenizer
+from cuvee.families.inputs import load_tokenizer
+from cuvee.families.running import Running, load
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import torch
@@ -13,11 +12,11 @@ from torch import Tensor
 from cuvee import tensors
 from cuvee.checkpoint.protocol import Reader
 from cuvee.execute.ledger import Ledger
-from cuvee.execute.single import SINGLE
+from cuvee.execute.single import single_threads
 from cuvee.execute.surveying import survey
-from cuvee.execute.work import Bench, read_tile
+from cuvee.execute.work import Bench, read_tile, seen_by
 from cuvee.methods import Method, Round
-from cuvee.methods.tiles import Tally, combine_tile, findings, observed, tile_ranges
+from cuvee.methods.tiles import Tally, combine_tile, findings, tile_ranges
 from cuvee.planning.model import Plan, Step
 from cuvee.planning.room import Workers
 from cuvee.planning.scaling import is_settled, scaled
@@ -59,12 +58,8 @@ class _NoWriter:
 
 def _alpha(bench: Bench, workers: Workers) -> float:
     steps = merged_steps(bench.plan.steps)
-    SINGLE.enter()
-    try:
-        with ThreadPoolExecutor(workers.threads, "cuvee-settle", torch.set_num_threads, (1,)) as pool:
-            found = list(pool.map(lambda step: _norms(bench, step, workers.tile), steps))
-    finally:
-        SINGLE.leave()
+    with single_threads(workers.threads, "cuvee-settle") as pool:
+        found = list(pool.map(lambda step: _norms(bench, step, workers.tile), steps))
     mean = math.fsum(summed / len(step.inputs) for step, (summed, _) in zip(steps, found, strict=True))
     merged = math.fsum(changed for _, changed in found)
     return mean / merged if merged > 0 else 1.0
@@ -73,18 +68,14 @@ def _alpha(bench: Bench, workers: Workers) -> float:
 @torch.no_grad()
 def _norms(bench: Bench, step: Step, tile: int) -> tuple[float, float]:
     """‖Σ τᵢ‖₁ and ‖τ_merged‖₁ of one tensor."""
-    job, ranges = bench.job(step), tile_ranges(step.out.numel, tile, step.grain)
+    job = bench.job(step)
 
     def shown(following: Round, known: object) -> object:
-        tally = Tally()
-        for start, stop in ranges:
-            part = read_tile(bench, step, start, stop, job, first=False)
-            tally.add(observed(following, part.stack, start, job, known))
-        return tally.total()
+        return seen_by(following, bench, step, job, known, tile=tile)
 
     known = findings(bench.method.measure, job, shown)
     tally = Tally()
-    for start, stop in ranges:
+    for start, stop in tile_ranges(step.out.numel, tile, step.grain):
         part = read_tile(bench, step, start, stop, job, first=False)
         nothing = torch.zeros_like(part.stack[0])
         merged = combine_tile(bench.method, part.stack, nothing, start, job, known, part.collected)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Final
 
 import torch
@@ -33,3 +36,19 @@ class _Single:
 
 SINGLE: Final = _Single()
 """Of this process."""
+
+
+@contextmanager
+def single_threads(workers: int, name: str) -> Iterator[ThreadPoolExecutor]:
+    """Workers of which each has one thread of torch.
+
+    Args:
+        workers: how many, at least 1.
+        name: what their threads are called.
+    """
+    SINGLE.enter()
+    try:
+        with ThreadPoolExecutor(workers, name, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool
+    finally:
+        SINGLE.leave()

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Lock
 from typing import Any
 
 import torch
 
-from cuvee.execute.single import SINGLE
-from cuvee.execute.work import Bench, read_tile
+from cuvee.execute.single import single_threads
+from cuvee.execute.work import Bench, seen_by
 from cuvee.methods import Job, Round
-from cuvee.methods.tiles import Tally, observed, survey_of, tile_ranges
+from cuvee.methods.tiles import survey_of
 from cuvee.planning.model import Step
 from cuvee.planning.whole import merged_steps
 
@@ -35,19 +33,15 @@ def survey(bench: Bench, *, threads: int, tile: int | None) -> Any:
     job = _of_model(bench, steps)
     if bench.method.survey(job, 0, None) is None:
         return None
-    SINGLE.enter()
-    try:
-        with ThreadPoolExecutor(threads, "cuvee-survey", initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with single_threads(threads, "cuvee-survey") as pool:
 
-            def shown(following: Round, known: Any) -> Any:
-                total = _Sum()
-                done = pool.map(lambda step: total.add(_concluded(bench, step, following, known, tile)), steps)
-                deque(done, maxlen=0)
-                return total.value
+        def shown(following: Round, known: Any) -> Any:
+            total = _Sum()
+            done = pool.map(lambda step: total.add(_concluded(bench, step, following, known, tile)), steps)
+            deque(done, maxlen=0)
+            return total.value
 
-            return survey_of(bench.method, job, shown)
-    finally:
-        SINGLE.leave()
+        return survey_of(bench.method, job, shown)
 
 
 class _Sum:
@@ -74,13 +68,4 @@ def _of_model(bench: Bench, steps: list[Step]) -> Job:
 def _concluded(bench: Bench, step: Step, following: Round, known: Any, tile: int | None) -> Any:
     """What a pass concludes of one tensor."""
     job = bench.job(step)
-    tally = Tally()
-    for partial in _partials(bench, step, following, job, known, tile):
-        tally.add(partial)
-    return following.conclude(tally.total(), job, known)
-
-
-def _partials(bench: Bench, step: Step, following: Round, job: Job, known: Any, tile: int | None) -> Iterator[Any]:
-    for start, stop in tile_ranges(step.out.numel, tile, step.grain):
-        stack = read_tile(bench, step, start, stop, job, first=False).stack
-        yield observed(following, stack, start, job, known)
+    return following.conclude(seen_by(following, bench, step, job, known, tile=tile), job, known)

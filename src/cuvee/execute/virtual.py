@@ -30,9 +30,9 @@ from cuvee.execute.ledger import Ledger
 from cuvee.execute.plain import run_step
 from cuvee.execute.preflight import preflight
 from cuvee.execute.surveying import survey
-from cuvee.execute.work import Bench, copy_tile, merge_tile, read_tile
+from cuvee.execute.work import Bench, copy_tile, merge_tile, read_tile, seen_by
 from cuvee.methods import Job, Method, Round
-from cuvee.methods.tiles import Tally, findings, observed, tile_ranges
+from cuvee.methods.tiles import findings, tile_ranges
 from cuvee.planning.model import Piece, Plan, Step
 from cuvee.planning.room import PASS_TILE
 from cuvee.tensors import BLOCK
@@ -246,11 +246,7 @@ class VirtualReader:
 
     def _measured(self, step: Step, job: Job) -> Any:
         def shown(following: Round, known: Any) -> Any:
-            tally = Tally()
-            for start, stop in tile_ranges(step.out.numel, PASS_TILE):
-                stack = read_tile(self._bench, step, start, stop, job, first=known is None).stack
-                tally.add(observed(following, stack, start, job, known))
-            return tally.total()
+            return seen_by(following, self._bench, step, job, known, tile=PASS_TILE, first=known is None)
 
         return findings(self._bench.method.measure, job, shown)
 

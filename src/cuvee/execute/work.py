@@ -14,8 +14,8 @@ from cuvee import tensors
 from cuvee.checkpoint.protocol import Filler, Reader
 from cuvee.errors import Fault, InputError
 from cuvee.execute.ledger import Ledger
-from cuvee.methods import Job, Method
-from cuvee.methods.tiles import combine_tile, mask_keys, stack_of
+from cuvee.methods import Job, Method, Round
+from cuvee.methods.tiles import Tally, combine_tile, mask_keys, observed, stack_of, tile_ranges
 from cuvee.planning.model import Piece, Plan, Step
 
 
@@ -85,6 +85,27 @@ def read_tile(bench: Bench, step: Step, start: int, stop: int, job: Job, *, firs
     values = [read(bench, piece, start, stop) for piece in step.inputs]
     base = None if step.base is None else read(bench, step.base, start, stop)
     return Tile(stack_of(bench.method, values, base, job.dtype), base, start, read_collected(bench, step, start, stop))
+
+
+def seen_by(
+    following: Round, bench: Bench, step: Step, job: Job, known: Any, *, tile: int | None, first: bool = False
+) -> Any:
+    """What a pass finds in a tensor, one tile after the other.
+
+    Args:
+        following: the pass.
+        bench: the run.
+        step: the tensor.
+        job: its settings.
+        known: what the pass before it concluded.
+        tile: elements per tile; the tensor whole without it.
+        first: whether entries are hashed and checked: nobody has read them before.
+    """
+    tally = Tally()
+    for start, stop in tile_ranges(step.out.numel, tile, step.grain):
+        stack = read_tile(bench, step, start, stop, job, first=first).stack
+        tally.add(observed(following, stack, start, job, known))
+    return tally.total()
 
 
 def read_collected(bench: Bench, step: Step, start: int, stop: int) -> list[Tensor] | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cuvee.errors import Fault, InputError, listed
-from cuvee.families.pretrained import _refuse_unknown, class_of, config_of, library, quiet
+from cuvee.families.pretrained import class_of, config_of, library, quiet, refuse_unknown
 
 
 def load_folder(folder: Path, *, dtype: str | None, device: str) -> Any:
@@ -62,7 +62,7 @@ def load_tensors(
     transformers = library((5, 0))
     settings = json.loads(config_text)
     with quiet(transformers):
-        _refuse_unknown(transformers, settings, Path(label))
+        refuse_unknown(transformers, settings, Path(label))
         known = transformers.models.auto.configuration_auto.CONFIG_MAPPING
         try:
             config = known[settings["model_type"]].from_dict(settings)

@@ -229,14 +229,14 @@ def _shards(index: Path) -> list[str]:
 def config_of(transformers: Any, folder: Path) -> Any:
     """The folder's configuration as transformers reads it."""
     try:
-        _refuse_unknown(transformers, json.loads((folder / "config.json").read_text(encoding="utf-8")), folder)
+        refuse_unknown(transformers, json.loads((folder / "config.json").read_text(encoding="utf-8")), folder)
         return transformers.AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         message = f"transformers {transformers.__version__} cannot use {folder / 'config.json'}: {error}"
         raise InputError(Fault("bad-config", message, subject=str(folder))) from error
 
 
-def _refuse_unknown(transformers: Any, settings: Mapping[str, Any], folder: Path) -> None:
+def refuse_unknown(transformers: Any, settings: Mapping[str, Any], folder: Path) -> None:
     """Refuse what transformers does not know, and weights whose shapes say nothing of what they stand for."""
     if any(section.get("quantization_config") for _, section in sections(settings)):
         message = f"{folder} holds quantised weights; whether they load cannot be told from their shapes"

@@ -29,8 +29,6 @@ _HEADS: Final[Mapping[str, Head]] = {
     "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES": "classification",
     "MODEL_MAPPING_NAMES": "none",
 }
-_TOKENIZERS: Final = ("tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json", "spiece.model", "tekken.json")
-"""Files one of which a tokenizer has; without any, some versions of transformers make an empty one up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +49,6 @@ class Running:
     def vocabulary(self) -> int:
         """Number of tokens that it has embeddings for."""
         return int(self.model.get_input_embeddings().weight.shape[0])
-
-    @property
-    def longest(self) -> int | None:
-        """Most tokens of one input, where it has learned positions."""
-        limit = getattr(self.config, "max_position_embeddings", None)
-        # RoBERTa's positions begin behind the padding's
-        start = self.config.pad_token_id + 1 if "roberta" in str(self.config.model_type) else 0
-        return limit - start if isinstance(limit, int) and limit > start else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,23 +91,6 @@ def load(folder: Path) -> Running:
     if faults := [*_made_up(folder, cls.__name__, info)]:
         raise InputError(faults)
     return Running(model.eval(), head, config)
-
-
-def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a checkpoint folder, `None` where there is none.
-
-    Raises:
-        InputError: `no-tokenizer`: there is one, and it cannot be used.
-    """
-    if not any((folder / name).is_file() for name in _TOKENIZERS):
-        return None
-    transformers = library()
-    try:
-        with quiet(transformers):
-            return transformers.AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-    except Exception as error:  # whatever a tokenizer's class makes of files it was not written for
-        message = f"{folder}: its tokenizer cannot be used: {str(error).strip()[:500]}"
-        raise InputError(Fault("no-tokenizer", message, subject=str(folder))) from error
 
 
 def is_transposed(module: Any) -> bool:

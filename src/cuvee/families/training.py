@@ -1,4 +1,4 @@
-"""What running a model takes from transformers: its class built from a configuration, and its tokenizer.
+"""Models of transformers to be trained: what they predict, and their class built from a configuration.
 
 The library itself is imported in `pretrained`, the one place that speaks to it.
 """
@@ -6,7 +6,6 @@ The library itself is imported in `pretrained`, the one place that speaks to it.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -22,10 +21,6 @@ KINDS: Final[dict[str, Kind]] = {
     "LMHeadModel": "tokens",
 }
 """What the end of a class's name says of its logits."""
-
-
-VOCABULARIES: Final = ("tokenizer.json", "vocab.*", "*.model", "*.tiktoken", "tekken.json")
-"""Files that the words of a tokenizer stand in."""
 
 
 def kind_of(config: dict[str, Any]) -> Kind | None:
@@ -57,26 +52,3 @@ def skeleton(config_text: str, label: str) -> Any:
         said = " ".join(str(error).split())[:200]
         message = f"{label}: transformers {transformers.__version__} cannot build a model of this configuration: {said}"
         raise InputError(Fault("bad-config", message, subject=label)) from error
-
-
-def token_ids(folder: Path, texts: Sequence[str]) -> list[list[int]]:
-    """Texts as the tokenizer of a folder writes them, its special tokens included, in full length.
-
-    Raises:
-        UsageError: transformers is not installed.
-        InputError: `bad-config`: the folder holds no tokenizer that transformers can use.
-    """
-    transformers = library()
-    try:
-        # without a file to read, transformers makes a tokenizer that knows no word, and says nothing
-        if not any(list(folder.glob(pattern)) for pattern in VOCABULARIES):
-            raise OSError(f"no file of it is there ({', '.join(VOCABULARIES)})")
-        with quiet(transformers):
-            tokenizer = transformers.AutoTokenizer.from_pretrained(
-                str(folder), local_files_only=True, trust_remote_code=False
-            )
-            return [list(ids) for ids in tokenizer(list(texts), verbose=False)["input_ids"]]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
-        said = " ".join(str(error).split())[:200]
-        message = f"{folder} should hold a tokenizer for rows with `text`: {said}"
-        raise InputError(Fault("bad-config", message, subject=str(folder), hint="give `input_ids` instead")) from error

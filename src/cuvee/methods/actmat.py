@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cuvee.methods.declare import merge_method
-from cuvee.methods.fisher import SHARE
-from cuvee.methods.params import LAMBDA
+from cuvee.methods.params import LAMBDA, SHARE
 from cuvee.methods.wudi import OWN_LAWS, merged_by_own_grams, own_factors
 from cuvee.types import Cite
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from cuvee import tensors
 from cuvee.methods.declare import merge_method
-from cuvee.methods.gain import Trim, cut_in, gain_round, regained
-from cuvee.methods.job import Job, Round, sums_held
+from cuvee.methods.gain import Trim, cut_in, gain_if_asked, held_for_gain, regained
+from cuvee.methods.job import Job, Round
 from cuvee.methods.outliers import GAMMA, held_for_outliers, outliers_first
 from cuvee.methods.params import DENSITY, INT8_MASK, LAMBDA, WEIGHT, normalize
 from cuvee.methods.task_arithmetic import TASK_ARITHMETIC
@@ -49,14 +49,12 @@ def measure(job: Job, _done: int, known: Any) -> Round | None:
     """The passes for both cuts, then one for the L1 norms when `rescale` is on."""
     if not isinstance(known, tensors.Cut | Trim):
         return outliers_first(job, known)
-    if not job.settings["rescale"] or isinstance(known, Trim):
-        return None
-    return gain_round(lambda deltas, start, _job, cut: keep_inner(deltas, start, cut))
+    return gain_if_asked(job, known, lambda deltas, start, _job, cut: keep_inner(deltas, start, cut))
 
 
 def held(numel: int, models: int, tile: int) -> int:
     """What the search for the cuts holds, or the sums of blocks for the L1 norms and their total."""
-    return max(held_for_outliers(numel, models, tile), sums_held(numel, 2 * (models - 1)))
+    return max(held_for_outliers(numel, models, tile), held_for_gain(numel, models))
 
 
 @merge_method(

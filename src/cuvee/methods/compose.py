@@ -11,8 +11,8 @@ from cuvee.methods.breadcrumbs import BREADCRUMBS
 from cuvee.methods.dare_linear import DARE
 from cuvee.methods.declare import merge_method
 from cuvee.methods.della_linear import DELLA, EPSILON, window_rule
-from cuvee.methods.gain import Trim, cut_in, regained
-from cuvee.methods.job import Job, Round, Survey, sums_held
+from cuvee.methods.gain import Trim, cut_in, held_for_gain, regained
+from cuvee.methods.job import Job, Round, Survey
 from cuvee.methods.outliers import GAMMA, held_for_outliers
 from cuvee.methods.params import DENSITY, LAMBDA, WEIGHT
 from cuvee.methods.presets import listed
@@ -35,15 +35,15 @@ SPARSIFY = Param(
     default="magnitude",
     options=("none", "magnitude", "magnitude_of_model", "random", "outliers", "ranks"),
 )
-RESCALE_BY = Param(
-    "rescale_by",
+RESCALE = Param(
+    "rescale",
     "choice",
     "what makes up for the entries that went: division by the probability to stay, or the tensor's old L1 norm",
     default="none",
     options=("none", "probability", "norm"),
 )
-ELECT_BY = Param(
-    "elect_by",
+ELECT = Param(
+    "elect",
     "choice",
     "which sign wins an entry, so that only the deltas that have it take part: that of the weighted sum, or that of "
     "more models; none: all take part",
@@ -61,17 +61,17 @@ COMBINE = Param(
 
 def rule(settings: Mapping[str, Any]) -> str | None:
     """Settings that would change nothing, or mean nothing, are refused."""
-    sparsify, rescale_by = settings["sparsify"], settings["rescale_by"]
+    sparsify, rescale = settings["sparsify"], settings["rescale"]
     if sparsify == "none" and settings["density"] != 1:
         return f"`sparsify: none` keeps all entries: density must be 1, found {settings['density']:g}"
     if sparsify != "ranks" and settings["epsilon"] != 0:
         return f"epsilon is the width of `sparsify: ranks`, found {settings['epsilon']:g} with `{sparsify}`"
     if sparsify != "outliers" and settings["gamma"] != 0:
         return f"gamma is the share of `sparsify: outliers`, found {settings['gamma']:g} with `{sparsify}`"
-    if rescale_by == "probability" and sparsify not in RANDOM:
-        return f"`rescale_by: probability` needs a random `sparsify` ({' or '.join(RANDOM)}), found `{sparsify}`"
-    if rescale_by == "norm" and sparsify == "none":
-        return "`rescale_by: norm` needs entries that went, found `sparsify: none`"
+    if rescale == "probability" and sparsify not in RANDOM:
+        return f"`rescale: probability` needs a random `sparsify` ({' or '.join(RANDOM)}), found `{sparsify}`"
+    if rescale == "norm" and sparsify == "none":
+        return "`rescale: norm` needs entries that went, found `sparsify: none`"
     return window_rule(settings) if sparsify == "ranks" else None
 
 
@@ -88,7 +88,7 @@ def survey(job: Job, _done: int, known: Any) -> Survey | None:
 def held(numel: int, models: int, tile: int) -> int:
     """What the most demanding of its passes holds."""
     passes = max(held_for_outliers(numel, models, tile), held_for_whole(numel, models, tile))
-    return max(passes, sums_held(numel, 2 * (models - 1)))
+    return max(passes, held_for_gain(numel, models))
 
 
 @merge_method(
@@ -98,12 +98,12 @@ def held(numel: int, models: int, tile: int) -> int:
     scope_if=(("sparsify", "ranks", "row"), ("sparsify", "magnitude_of_model", "model")),
     base="required",
     models=(0, None),
-    formula="δ̂ᵢ = δᵢ, thinned (sparsify) and rescaled (rescale_by)\n"
-    "γ = sign(Σ wᵢ δ̂ᵢ), 0 counting as +1;   Aᵢ = [sign(wᵢ δ̂ᵢ) = γ]      (elect_by: count → γ = sign(Σ sign(wᵢ δ̂ᵢ));\n"
-    "                                                                   none → Aᵢ = 1)\n"
+    formula="δ̂ᵢ = δᵢ, thinned (sparsify) and rescaled (rescale)\n"
+    "γ = sign(Σ wᵢ δ̂ᵢ), 0 counting as +1;   Aᵢ = [sign(wᵢ δ̂ᵢ) = γ]      (elect: count → γ = sign(Σ sign(wᵢ δ̂ᵢ));\n"
+    "                                                                     none → Aᵢ = 1)\n"
     "y = b + λ Σ Aᵢ wᵢ δ̂ᵢ / Σ Aᵢ wᵢ        (combine: sum → undivided;  count → … / Σ Aᵢ)\n"
     "\n"
-    "The methods that have names, as sparsify / rescale_by / elect_by / combine:\n" + listed(),
+    "The methods that have names, as sparsify / rescale / elect / combine:\n" + listed(),
     params=(
         WEIGHT,
         DENSITY,
@@ -111,8 +111,8 @@ def held(numel: int, models: int, tile: int) -> int:
         replace(GAMMA, default=0.0),
         LAMBDA,
         SPARSIFY,
-        RESCALE_BY,
-        ELECT_BY,
+        RESCALE,
+        ELECT,
         COMBINE,
     ),
     rule=rule,
@@ -120,7 +120,7 @@ def held(numel: int, models: int, tile: int) -> int:
     survey=survey,
     holds=held,
     divides_by="weight",
-    divides_if={"elect_by": "none", "combine": "mean"},
+    divides_if={"elect": "none", "combine": "mean"},
     draws_if=("sparsify", RANDOM),
     laws=(
         "identity",
@@ -136,7 +136,7 @@ def held(numel: int, models: int, tile: int) -> int:
     ),
     cite=(TASK_ARITHMETIC, TIES, DARE, DELLA, BREADCRUMBS),
     differs=(
-        "`elect_by` always weighs the votes; PEFT elects before it weighs, which is the same where all weights are "
+        "`elect` always weighs the votes; PEFT elects before it weighs, which is the same where all weights are "
         "equal and positive.",
     ),
 )
@@ -147,8 +147,8 @@ def compose(
     epsilon: Tensor,
     lambda_: float,
     sparsify: str,
-    rescale_by: str,
-    elect_by: str,
+    rescale: str,
+    elect: str,
     combine: str,
     draws: Tensor | None,
     start: int,
@@ -164,8 +164,8 @@ def compose(
         epsilon: `[K]`, half the width of the window of probabilities.
         lambda_: scale of the merged delta.
         sparsify: which entries stay.
-        rescale_by: what makes up for those that went.
-        elect_by: whose sign wins an entry.
+        rescale: what makes up for those that went.
+        elect: whose sign wins an entry.
         combine: what the sum is divided by.
         draws: of the shape of the deltas, uniform in [0, 1), where random numbers are needed.
         start: first element of the tile.
@@ -175,13 +175,13 @@ def compose(
     Returns:
         The merged delta, `[n]` or `[rows, width]`.
     """
-    divides = rescale_by == "probability"
+    divides = rescale == "probability"
     how = Thinning(sparsify, divides, density, epsilon, start, cut_in(statistics), whole, draws)
     kept = regained(thinned(deltas, how), statistics)
-    return (_of_all if elect_by == "none" else _of_agreeing)(kept, weight, elect_by, combine) * lambda_
+    return (_of_all if elect == "none" else _of_agreeing)(kept, weight, elect, combine) * lambda_
 
 
-def _of_all(kept: Tensor, weight: Tensor, _elect_by: str, combine: str) -> Tensor:
+def _of_all(kept: Tensor, weight: Tensor, _elect: str, combine: str) -> Tensor:
     """The sum over all models, divided."""
     total = tensors.weighted_sum(kept, weight)
     if combine == "sum":
@@ -189,10 +189,10 @@ def _of_all(kept: Tensor, weight: Tensor, _elect_by: str, combine: str) -> Tenso
     return total / (tensors.total_weight(weight) if combine == "mean" else total.new_tensor(len(kept)))
 
 
-def _of_agreeing(kept: Tensor, weight: Tensor, elect_by: str, combine: str) -> Tensor:
+def _of_agreeing(kept: Tensor, weight: Tensor, elect: str, combine: str) -> Tensor:
     """The sum over the models whose sign wins an entry, divided."""
     weighted = kept * tensors.per_model(weight, kept)
-    agrees = tensors.agreement(weighted, weighted.sign() if elect_by == "count" else None)
+    agrees = tensors.agreement(weighted, weighted.sign() if elect == "count" else None)
     total = tensors.weighted_sum(weighted, agrees)
     if combine == "sum":
         return total

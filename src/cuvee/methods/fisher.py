@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cuvee import tensors
 from cuvee.methods.declare import merge_method
-from cuvee.types import Cite, Param
+from cuvee.methods.params import SHARE
+from cuvee.types import Cite
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-SHARE = Param(
-    "weight", "float", "how much this model counts, besides what was collected", default=1.0, per_model=True, low=0.0
-)
+WEIGHT = replace(SHARE, doc="how much this model counts, besides what was collected")
 
 
 @merge_method(
@@ -25,7 +25,7 @@ SHARE = Param(
     family="quadratic",
     formula="y = Σ wᵢ Fᵢ xᵢ / Σ wᵢ Fᵢ,   Fᵢ = diagonal of model i's Fisher information\n"
     "y = the plain mean                    where nothing was collected, or every wᵢ Fᵢ is 0",
-    params=(SHARE,),
+    params=(WEIGHT,),
     divides_by="weight",
     collected="fisher",
     laws=("identity", "copies", "permutation", "zero-weight", "tiles", "scale-equivariance", "seed", "finite"),

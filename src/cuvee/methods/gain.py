@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cuvee import tensors
-from cuvee.methods.job import Job, Round
+from cuvee.methods.job import Job, Round, sums_held
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,6 +34,21 @@ def gain_round(thin: Thin) -> Round:
         return _l1_norms(deltas, thin(deltas, start, job, cut), start)
 
     return Round(norms, _l1_gain)
+
+
+def gain_if_asked(job: Job, known: Cut | Trim, thin: Thin) -> Round | None:
+    """That pass, where the switch `rescale` is on and it was not made yet."""
+    return gain_round(thin) if job.settings["rescale"] and not isinstance(known, Trim) else None
+
+
+def held_for_gain(numel: int, models: int) -> int:
+    """Bytes that the pass holds of a tensor: the sums of blocks of every delta, whole and thinned.
+
+    Args:
+        numel: elements of the tensor.
+        models: tensors read, the base among them.
+    """
+    return sums_held(numel, 2 * (models - 1))
 
 
 def regained(kept: Tensor, statistics: Cut | Trim | None) -> Tensor:

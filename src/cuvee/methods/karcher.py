@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cuvee import tensors
 from cuvee.methods.declare import merge_method
 from cuvee.methods.job import Job, Round, inner_products_held
+from cuvee.methods.params import SHARE
 from cuvee.types import Cite, Param
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
     from cuvee.tensors import Blocks
 
-SHARE = Param("weight", "float", "how much of this model, relative to the others", default=1.0, per_model=True, low=0.0)
 MAX_ITER = Param("max_iter", "int", "steps towards the mean at most; 0 stays at the mean direction", 10, low=0)
 TOL = Param("tol", "float", "length of a step, in radians, at which the mean is found", default=1e-5, low=0.0)
 

@@ -48,6 +48,4 @@ def multi_krum(models: Tensor, m: int, whole: tuple[int, ...]) -> Tensor:
     Returns:
         `[entries]`.
     """
-    chosen = models[list(whole[:m])]
-    # Divided by a tensor: what divides on CUDA by a number of Python multiplies by its reciprocal.
-    return tensors.weighted_sum(chosen, chosen.new_ones(m)) / chosen.new_tensor(m)
+    return tensors.mean_of(models[list(whole[:m])])

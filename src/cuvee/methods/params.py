@@ -9,6 +9,9 @@ from cuvee.types import Param
 WEIGHT: Final = Param(
     "weight", "float", "how much of this model; any finite number, negative to subtract", per_model=True, required=True
 )
+SHARE: Final = Param(
+    "weight", "float", "how much of this model, relative to the others", default=1.0, per_model=True, low=0.0
+)
 DENSITY: Final = Param(
     "density",
     "float",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-_AXES: Final = ("sparsify", "rescale_by", "elect_by", "combine")
+_AXES: Final = ("sparsify", "rescale", "elect", "combine")
 
 
-def _preset(sparsify: str, rescale_by: str, elect_by: str, combine: str, **more: float) -> Mapping[str, Any]:
-    return dict(zip(_AXES, (sparsify, rescale_by, elect_by, combine), strict=True)) | more
+def _preset(sparsify: str, rescale: str, elect: str, combine: str, **more: float) -> Mapping[str, Any]:
+    return dict(zip(_AXES, (sparsify, rescale, elect, combine), strict=True)) | more
 
 
 PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {

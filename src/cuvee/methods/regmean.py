@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cuvee import tensors
 from cuvee.methods.declare import merge_method
-from cuvee.methods.fisher import SHARE
+from cuvee.methods.fisher import WEIGHT
 from cuvee.types import Cite, Param
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def factors(rows: int, width: int, models: int) -> int:
     cost="K products and one solution of n × n for an m × n weight: O(K m n² + n³).",
     formula="y = x̄ + (Σ wᵢ (xᵢ − x̄) Gᵢ) (Σ wᵢ Gᵢ)⁻¹,   Gᵢ = XᵢᵀXᵢ with its off-diagonal entries times α\n"
     "y = x̄                       where nothing was collected; x̄ = Σ wᵢ xᵢ / Σ wᵢ",
-    params=(SHARE, ALPHA, RIDGE),
+    params=(WEIGHT, ALPHA, RIDGE),
     divides_by="weight",
     collected="gram",
     factors=factors,

@@ -57,12 +57,12 @@ def thinned(deltas: Tensor, how: Thinning) -> Tensor:
 
 
 def thinning_first(job: Job, known: Any) -> Round | None:
-    """The next pass: towards the cut, then, with `rescale_by: norm`, for the L1 norms."""
+    """The next pass: towards the cut, then, with `rescale: norm`, for the L1 norms."""
     first = _FIRST.get(job.settings["sparsify"])
     following = first(job, known) if first is not None and not isinstance(known, Trim) else None
     if following is not None:
         return following
-    return gain_round(_thin) if job.settings["rescale_by"] == "norm" and not isinstance(known, Trim) else None
+    return gain_round(_thin) if job.settings["rescale"] == "norm" and not isinstance(known, Trim) else None
 
 
 def _thin(deltas: Tensor, start: int, job: Job, cut: Cut | None) -> Tensor:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from cuvee import tensors
 from cuvee.methods.declare import merge_method
-from cuvee.methods.gain import Trim, cut_in, gain_round, regained
-from cuvee.methods.job import Job, Round, sums_held
+from cuvee.methods.gain import Trim, cut_in, gain_if_asked, held_for_gain, regained
+from cuvee.methods.job import Job, Round
 from cuvee.methods.params import DENSITY, INT8_MASK, LAMBDA, WEIGHT, normalize
 from cuvee.methods.trim import held_for_cut, trim_first
 from cuvee.types import Cite, Param
@@ -28,14 +28,12 @@ def measure(job: Job, _done: int, known: Any) -> Round | None:
 
 def gain_first(job: Job, known: Cut | Trim) -> Round | None:
     """The pass for the L1 norms, where the cut is known and `rescale` is on."""
-    if not job.settings["rescale"] or isinstance(known, Trim):
-        return None
-    return gain_round(lambda stack, start, _job, cut: keep_trimmed(stack, start, cut))
+    return gain_if_asked(job, known, lambda deltas, start, _job, cut: keep_trimmed(deltas, start, cut))
 
 
 def held(numel: int, models: int, tile: int) -> int:
     """What the search for the cut holds, or the sums of blocks for the L1 norms and their total."""
-    return max(held_for_cut(numel, models, tile), sums_held(numel, 2 * (models - 1)))
+    return max(held_for_cut(numel, models, tile), held_for_gain(numel, models))
 
 
 @merge_method(

@@ -45,6 +45,4 @@ def trimmed_mean(models: Tensor, beta: float) -> Tensor:
         `[n]`.
     """
     cut = int(beta * len(models))
-    inner = tensors.sorted_models(models)[cut : len(models) - cut]
-    # Divided by a tensor: what divides on CUDA by a number of Python multiplies by its reciprocal.
-    return tensors.weighted_sum(inner, inner.new_ones(len(inner))) / inner.new_tensor(len(inner))
+    return tensors.mean_of(tensors.sorted_models(models)[cut : len(models) - cut])

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from cuvee import tensors
 from cuvee.methods.declare import merge_method
-from cuvee.methods.fisher import SHARE
-from cuvee.methods.params import LAMBDA
+from cuvee.methods.params import LAMBDA, SHARE
 from cuvee.types import Cite
 
 if TYPE_CHECKING:

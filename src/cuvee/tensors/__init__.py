@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cuvee.tensors.affine import combine_from_base, less_base, per_model, total_weight, weighted_sum
+    from cuvee.tensors.affine import combine_from_base, less_base, mean_of, per_model, total_weight, weighted_sum
     from cuvee.tensors.bits import pack_bits, unpack_bits
     from cuvee.tensors.blocks import BLOCK, Blocks, Counts, Extremes, block_sums
     from cuvee.tensors.competition import competition_scores, mean_by_score
@@ -67,6 +67,7 @@ if TYPE_CHECKING:
 _HOME = {
     "combine_from_base": "affine",
     "less_base": "affine",
+    "mean_of": "affine",
     "per_model": "affine",
     "total_weight": "affine",
     "weighted_sum": "affine",
@@ -189,6 +190,7 @@ __all__ = [
     "magnitude_bits",
     "magnitude_from_bits",
     "mean_by_score",
+    "mean_of",
     "median_coefficients",
     "merge_matrices",
     "multislerp_coefficients",

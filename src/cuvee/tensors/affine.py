@@ -42,6 +42,20 @@ def weighted_sum(stack: Tensor, weights: Tensor | Sequence[float]) -> Tensor:
     return total
 
 
+def mean_of(stack: Tensor) -> Tensor:
+    """Σ xᵢ / K over the models, one model after the other.
+
+    Divided by a tensor: what divides on CUDA by a number of Python multiplies by its reciprocal.
+
+    Args:
+        stack: `[K, n]`, one model at least.
+
+    Returns:
+        `[n]`.
+    """
+    return weighted_sum(stack, stack.new_ones(len(stack))) / stack.new_tensor(len(stack))
+
+
 def less_base(stack: Tensor, models: int) -> Tensor:
     """The models of a stack minus the base where one stands before them, as they are where none does, `[K, n]`.
 

@@ -80,12 +80,13 @@ class Case:
         return dataclasses.replace(self, **changes)
 
     def set(self, spec: MethodSpec, **settings: Any) -> Case:
-        """The same case with other settings; a parameter that the method does not have is left out.
+        """The same case with other settings; what the method has no parameter for is left out.
 
-        One value given for a per-model parameter holds for every model. `lambda` is spelt `lambda_`.
+        True and false are for switches alone: `compose` has a `rescale` that is a choice. One value given for a
+        per-model parameter holds for every model. `lambda` is spelt `lambda_`.
         """
         known = {argument(p.name): p for p in spec.params if not p.ignored}
-        new = {k: self._spread(known[k], v) for k, v in settings.items() if k in known}
+        new = {k: self._spread(known[k], v) for k, v in settings.items() if k in known and _fits(known[k], v)}
         return self.but(settings={**self.settings, **new})
 
     def neutral(self, spec: MethodSpec) -> Case:
@@ -112,6 +113,10 @@ class Case:
 
     def _spread(self, param: Param, value: Any) -> Any:
         return [value] * len(self.tensors) if param.per_model and not isinstance(value, list) else value
+
+
+def _fits(param: Param, value: Any) -> bool:
+    return param.kind == "bool" or not isinstance(value, bool)
 
 
 def draw(spec: MethodSpec, inputs: Inputs, spread: Spread = "grid", models: int | None = None) -> Case:

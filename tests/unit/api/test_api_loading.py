@@ -66,6 +66,19 @@ def test_the_logits_are_those_of_merging_to_disk_and_loading(tmp_path, kind) -> 
     assert loaded.generation_config.max_new_tokens == expected.generation_config.max_new_tokens == 7
 
 
+def test_the_first_factor_of_layer_scaling_is_found(tmp_path) -> None:
+    two("llama", tmp_path)
+    asked = {
+        "merge_method": "ties",
+        "base_model": str(tmp_path / "a"),
+        "models": [{"model": str(tmp_path / "b"), "parameters": {"weight": 1.0, "density": 0.3}}],
+        "layer_scaling": {"policy": "lines", "beta": 0.5},
+    }
+    loaded = cuvee.load(asked)
+    cuvee.merge(asked, tmp_path / "out")
+    assert torch.equal(logits(loaded), logits(cuvee.load(tmp_path / "out")))
+
+
 def test_a_tied_head_is_tied(tmp_path) -> None:
     loaded = cuvee.load(two("gpt2 tied", tmp_path))
     assert loaded.lm_head.weight is loaded.transformer.wte.weight

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cuvee.coefficients.rows import MOST_FAULTS, Example, Row, Task, batches, examples, read_tasks
+from cuvee.coefficients.rows import Example, Task, batches, examples, read_tasks
+from cuvee.data.rows import MOST_FAULTS, Row
 from cuvee.errors import InputError
 
 CLASSES = {"no": 0, "yes": 1}
@@ -53,7 +54,7 @@ def test_a_bad_row_is_told_with_its_line(line: object, said: str, tmp_path: Path
     with pytest.raises(InputError) as caught:
         read(file(tmp_path, {"text": "good"}, line))
     (fault,) = caught.value.faults
-    assert fault.code == "bad-row"
+    assert fault.code == "bad-data"
     assert said in fault.message
     assert fault.place is not None
     assert fault.place.line == 2
@@ -65,7 +66,7 @@ def test_all_files_are_looked_at_and_not_every_line_is_told(tmp_path: Path) -> N
     files = [tmp_path / "gone.jsonl", empty, file(tmp_path, *["x"] * 50), tmp_path]
     with pytest.raises(InputError) as caught:
         read_tasks([(str(i), path, (i,)) for i, path in enumerate(files)])
-    expected = {"data-missing": 2, "data-empty": 1, "bad-row": MOST_FAULTS}
+    expected = {"data-missing": 2, "bad-data": 1 + MOST_FAULTS}
     assert Counter(caught.value.codes) == expected
 
 

@@ -96,10 +96,10 @@ def test_masked_tokens_are_drawn_from_the_seed_and_predicted(tmp_path: Path) -> 
     """The masks are found out from the model's inputs, and the likelihood of what stood there worked out anew."""
     folder = make_model(tmp_path / "model", "bert masked")
     made, found = collected(folder, tmp_path, seed=3)
-    from cuvee.collecting.data import read_rows
     from cuvee.collecting.samples import samples_of
+    from cuvee.data.rows import read_rows
+    from cuvee.families.inputs import load_tokenizer
     from cuvee.families.running import load as load_running
-    from cuvee.families.running import load_tokenizer
 
     rows = read_rows(tmp_path / "data.jsonl", 256)
     running, tokenizer = load_running(folder), load_tokenizer(folder)

@@ -36,7 +36,7 @@ def switched_axes(name, preset, switches) -> dict[str, Any] | None:
         found["combine"] = "mean" if switches["normalize"] else "sum"
     if "rescale" in switches:
         on = "probability" if preset["sparsify"] in DRAWN else "norm"
-        found["rescale_by"] = on if switches["rescale"] else "none"
+        found["rescale"] = on if switches["rescale"] else "none"
     return found
 
 
@@ -92,15 +92,15 @@ def _whole(preset):
 def alike(one, other):
     """The trim of one tensor and of a model of one tensor are the same but for equal entries."""
     names = {"magnitude_of_model": "magnitude"}
-    keys = ("sparsify", "rescale_by", "elect_by", "combine")
+    keys = ("sparsify", "rescale", "elect", "combine")
     return all(names.get(one[k], one[k]) == names.get(other[k], other[k]) for k in keys)
 
 
 REFUSED = [
     ({"sparsify": "none", "density": 0.5}, "density must be 1"),
-    ({"sparsify": "magnitude", "rescale_by": "probability"}, "random"),
-    ({"sparsify": "outliers", "rescale_by": "probability"}, "random"),
-    ({"sparsify": "none", "rescale_by": "norm"}, "entries that went"),
+    ({"sparsify": "magnitude", "rescale": "probability"}, "random"),
+    ({"sparsify": "outliers", "rescale": "probability"}, "random"),
+    ({"sparsify": "none", "rescale": "norm"}, "entries that went"),
     ({"sparsify": "random", "epsilon": 0.1}, "ranks"),
     ({"sparsify": "magnitude", "gamma": 0.1}, "outliers"),
     ({"sparsify": "ranks", "density": 0.2, "epsilon": 0.3}, "(0, 1)"),
@@ -120,9 +120,9 @@ def test_weights_that_cancel_are_refused_where_all_are_divided_by_them():
     call = {"base": torch.zeros(2), "weight": [1.0, -1.0]}
     models = [torch.ones(2), torch.zeros(2)]
     with pytest.raises(UsageError) as caught:
-        methods.get("compose")(models, **call, elect_by="none", combine="mean")
+        methods.get("compose")(models, **call, elect="none", combine="mean")
     assert caught.value.codes == ("zero-weight-sum",)
-    for settings in ({"elect_by": "none", "combine": "sum"}, {"elect_by": "sum", "combine": "mean"}):
+    for settings in ({"elect": "none", "combine": "sum"}, {"elect": "sum", "combine": "mean"}):
         assert torch.isfinite(methods.get("compose")(models, **call, **settings)).all()
 
 

@@ -1,4 +1,4 @@
-"""Calibration data: JSON lines, lines of text, or a column of a table."""
+"""Data files: JSON lines, lines of text, or a column of a table."""
 
 from __future__ import annotations
 
@@ -13,42 +13,49 @@ from cuvee.errors import Fault, InputError, Place, listed, nearest
 
 FORMS: Final = (".jsonl", ".ndjson", ".txt", ".csv", ".tsv")
 """Endings of files that are read."""
+MOST_FAULTS: Final = 20
+"""Lines told of; a file of another kind is wrong in every line."""
 
 _LINE: Final = 50_000_000
 """Characters of one line: more is no text that a model is run on."""
-_FAULTS: Final = 20
 _HINT: Final = 'a line should be {"text": "…"} or {"input_ids": [1, 2, …]}, with or without "label"'
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One sample as the file has it: a text or tokens, and a label where there is one."""
+    """One row of a data file.
+
+    Attributes:
+        line: its number, from 1.
+        text: a text to be tokenised, `None` where there are ids.
+        ids: token ids.
+        label: the class, as a number or by its name in the configuration.
+    """
 
     line: int
     text: str | None = None
-    tokens: tuple[int, ...] | None = None
+    ids: tuple[int, ...] = ()
     label: int | str | None = None
 
 
-def read_rows(path: Path, limit: int, column: str | None = None) -> tuple[Row, ...]:
-    """The first samples of a file; empty lines are none.
+def read_rows(path: Path, limit: int | None = None, column: str | None = None) -> tuple[Row, ...]:
+    """The first rows of a file; empty lines are none.
 
     Args:
         path: `.jsonl` (or `.ndjson`), `.txt`, `.csv` or `.tsv`.
-        limit: most samples; the rest of the file is not looked at.
+        limit: most rows; the rest of the file is not looked at. All without it.
         column: column of a table, or key of JSON lines, that holds the text; `text` if not given.
 
     Raises:
-        InputError: `data-missing`, or `bad-data` with every line that is wrong.
+        InputError: `data-missing`, or `bad-data` with every line that is wrong, up to 20 of them.
     """
-    read = _reader_of(path)
     rows: list[Row] = []
     faults: list[Fault] = []
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            for found in read(file, path, column or "text"):
+            for found in _reader_of(path)(file, path, column or "text"):
                 (rows if isinstance(found, Row) else faults).append(found)  # type: ignore[arg-type]
-                if len(rows) >= limit or len(faults) >= _FAULTS:
+                if len(rows) == limit or len(faults) >= MOST_FAULTS:
                     break
     except OSError as error:
         raise InputError(_missing(path, error)) from error
@@ -63,16 +70,21 @@ def read_rows(path: Path, limit: int, column: str | None = None) -> tuple[Row, .
     return tuple(rows)
 
 
+def bad_row(path: Path, line: int, what: str) -> Fault:
+    """What is wrong with a row, and where it stands."""
+    return Fault("bad-data", what, Place(str(path), line, 1), str(path), _HINT)
+
+
 def _reader_of(path: Path) -> Callable[[TextIO, Path, str], Iterator[Row | Fault]]:
     ending = path.suffix.lower()
     if ending not in FORMS:
-        message = f"calibration data should end in {listed(FORMS, 9)}; found {path.name}"
+        message = f"a data file should end in {listed(FORMS, 9)}; found {path.name}"
         raise InputError(Fault("bad-data", message, subject=str(path), hint=_HINT))
     return _text_lines if ending == ".txt" else _json_lines if ending in (".jsonl", ".ndjson") else _table
 
 
 def _missing(path: Path, error: OSError) -> Fault:
-    message = f"calibration data should be at {path}; {error.strerror or error}"
+    message = f"a data file should be at {path}; {error.strerror or error}"
     return Fault("data-missing", message, subject=str(path), hint="check the path given as --data")
 
 
@@ -94,30 +106,32 @@ def _json_lines(file: TextIO, path: Path, column: str) -> Iterator[Row | Fault]:
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
-            yield _bad(path, number, f"a line should be JSON; {str(error)[:200]}")
+            yield bad_row(path, number, f"a line should be JSON; it cannot be read: {str(error)[:200]}")
             continue
         yield _row(value, path, number, column)
 
 
 def _row(value: Any, path: Path, number: int, column: str) -> Row | Fault:
-    """A sample of a JSON object."""
-    if not isinstance(value, dict) or (column in value) == ("input_ids" in value):
-        keys = f"the keys {listed(map(repr, value))}" if isinstance(value, dict) else type(value).__name__
-        return _bad(path, number, f"a line should be an object with either `{column}` or `input_ids`; found {keys}")
-    label = value.get("label")
+    """A row of a JSON value; a key whose value is null is not there."""
+    given = {key: it for key, it in value.items() if it is not None} if isinstance(value, dict) else None
+    if given is None or (column in given) == ("input_ids" in given):
+        found = type(value).__name__ if given is None else "both" if column in given else listed(given) or "neither"
+        return bad_row(path, number, f"a line should be an object with either `{column}` or `input_ids`; found {found}")
+    label = given.get("label")
     if not (label is None or isinstance(label, str) or type(label) is int):
-        return _bad(path, number, f"`label` should be a class's number or name; found {label!r:.60}")
-    if "input_ids" in value:
-        tokens = value["input_ids"]
-        if not isinstance(tokens, list) or not tokens or not all(type(t) is int and t >= 0 for t in tokens):
-            return _bad(path, number, f"`input_ids` should be a list of token numbers; found {tokens!r:.60}")
-        return Row(number, tokens=tuple(tokens), label=label)
-    return _texted(value[column], path, number, column, label)
+        return bad_row(path, number, f"`label` should be a class's number or name; found {label!r:.60}")
+    if column in given:
+        return _texted(given[column], path, number, column, label)
+    ids = given["input_ids"]
+    if not isinstance(ids, list) or not ids or not all(type(i) is int and i >= 0 for i in ids):
+        what = f"`input_ids` should be token numbers, a list of one or more integers from 0 up; found {ids!r:.60}"
+        return bad_row(path, number, what)
+    return Row(number, ids=tuple(ids), label=label)
 
 
 def _texted(text: Any, path: Path, number: int, column: str, label: int | str | None) -> Row | Fault:
     if not isinstance(text, str) or not text.strip():
-        return _bad(path, number, f"`{column}` should be a text that is not empty; found {text!r:.60}")
+        return bad_row(path, number, f"`{column}` should be a text that is not empty; found {text!r:.60}")
     return Row(number, text=text, label=label)
 
 
@@ -134,7 +148,3 @@ def _table(file: TextIO, path: Path, column: str) -> Iterator[Row | Fault]:
         if isinstance(label, str) and label.isascii() and label.isdigit() and len(label) < 10:
             label = int(label)
         yield _texted(entry[column], path, table.line_num, column, label)
-
-
-def _bad(path: Path, number: int, what: str) -> Fault:
-    return Fault("bad-data", what, Place(str(path), number, 1), str(path), _HINT)
