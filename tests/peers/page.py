@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PAGE = Path(__file__).parents[2] / "docs" / "differences.md"
-NEW = PAGE.with_name("differences-new.md")
-"""Rows and sections of methods that are on their way, to be moved into the page with them."""
 ROW = re.compile(r"^\| `(?P<id>[a-z0-9-]+)` \| (?P<theirs>[^|]+) \| (?P<ours>[^|]+) \| (?P<shown>[^|]+) \|", re.M)
 PARAGRAPH = re.compile(r"^((?:\*\*\w+\*\*, )*\*\*\w+\.\*\*)\s(.+?)(?:\n\n|\Z)", re.M | re.S)
 HEADING = re.compile(r"^### .*\(`(?P<id>[a-z0-9-]+)`\)$", re.M)
@@ -30,7 +28,7 @@ class Row:
 
 
 def text() -> str:
-    return "\n".join(path.read_text("utf-8") for path in (PAGE, NEW) if path.exists())
+    return PAGE.read_text("utf-8")
 
 
 def rows() -> Mapping[str, Row]:
