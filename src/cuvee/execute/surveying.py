@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from cuvee.execute.single import SINGLE
+from cuvee.execute.trouble import told_of
 from cuvee.execute.work import Bench, read_tile
 from cuvee.methods import Job, Round
 from cuvee.methods.tiles import Tally, observed, survey_of, tile_ranges
@@ -75,8 +76,9 @@ def _concluded(bench: Bench, step: Step, following: Round, known: Any, tile: int
     """What a pass concludes of one tensor."""
     job = bench.job(step)
     tally = Tally()
-    for partial in _partials(bench, step, following, job, known, tile):
-        tally.add(partial)
+    with told_of(step.out.name):
+        for partial in _partials(bench, step, following, job, known, tile):
+            tally.add(partial)
     return following.conclude(tally.total(), job, known)
 
 
