@@ -9,6 +9,8 @@ import torch
 
 from cuvee.errors import Fault, InputError, ResourceError, is_out_of_memory
 
+_NO_FACTORS: type[RuntimeError] = torch.linalg.LinAlgError  # type: ignore[attr-defined]  # its stub leaves it out
+
 
 @contextmanager
 def told_of(tensor: str) -> Iterator[None]:
@@ -23,7 +25,7 @@ def told_of(tensor: str) -> Iterator[None]:
     """
     try:
         yield
-    except torch.linalg.LinAlgError as error:
+    except _NO_FACTORS as error:
         message = f"tensor {tensor}: its matrices could not be factored: {_first_line(error)}"
         hint = "do the models hold numbers that no training gives? `cuvee diff` says how far each is from the base"
         raise InputError(Fault("no-factors", message, subject=tensor, hint=hint)) from error
@@ -31,7 +33,7 @@ def told_of(tensor: str) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         message = f"tensor {tensor}: not enough memory: {_first_line(error)}"
-        hint = "use fewer --threads or set --max-memory, or a machine with more memory; `cuvee plan` says what is needed"
+        hint = "use fewer --threads, or a machine with more memory; `cuvee plan` says what is needed"
         raise ResourceError(Fault("memory", message, subject=tensor, hint=hint)) from error
 
 

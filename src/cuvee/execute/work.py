@@ -112,7 +112,7 @@ def _check_means(squares: Tensor, bench: Bench, piece: Piece) -> None:
     """Refuse means of squares, which a Fisher and the diagonal of a Gram matrix are, below 0."""
     if (least := float(squares.min())) < 0:
         label = bench.plan.models[piece.model].label
-        message = f"{label}: the statistic of {piece.tensor} is a mean of squares and must not be negative; found {least:g}"
+        message = f"{label}: {piece.tensor} holds means of squares, which must not be negative; found {least:g}"
         hint = "the file may be damaged, or hold something else; collect it again"
         raise InputError(Fault("bad-statistics", message, subject=piece.tensor, hint=hint))
 

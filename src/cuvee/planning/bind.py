@@ -15,8 +15,8 @@ from cuvee.planning.fit import fit_findings
 from cuvee.planning.model import Evaluated, ModelFacts, Piece, Plan, Step, Tied, copies_in
 from cuvee.planning.parts import parts_of
 from cuvee.planning.scaling import scaled
-from cuvee.planning.sliced import main_stack, range_faults, sliced_slots, stacking_of
 from cuvee.planning.settings import are_broken_rules, place_of_method, told_once
+from cuvee.planning.sliced import main_stack, range_faults, sliced_slots, stacking_of
 from cuvee.planning.slots import Ground, Opened, Part, Slot, Stacking, whole_slots
 from cuvee.planning.statistics import statistics_faults, statistics_notes
 from cuvee.planning.tying import is_head, ties

@@ -33,7 +33,8 @@ TROUBLES = [(no_end, InputError, "no-factors", 4), (no_room, ResourceError, "mem
 def asked(tmp_path: Path) -> dict[str, Any]:
     chance = torch.Generator().manual_seed(0)
     for name in "abc":
-        save_file({"m": torch.randn(6, 4, generator=chance), "v": torch.randn(4, generator=chance)}, tmp_path / f"{name}.safetensors")
+        drawn = {"m": torch.randn(6, 4, generator=chance), "v": torch.randn(4, generator=chance)}
+        save_file(drawn, tmp_path / f"{name}.safetensors")
     files = [str(tmp_path / f"{name}.safetensors") for name in "abc"]
     return {"merge_method": "tsv_m", "base_model": files[0], "models": [{"model": f} for f in files[1:]]}
 
@@ -65,7 +66,7 @@ def test_what_a_survey_meets_is_told_by_name(
 ) -> None:
     asked["merge_method"] = "ties_global"
     monkeypatch.setattr(surveying, "observed", no_room)
-    with pytest.raises(ResourceError, match="tensor [mv]: not enough memory"):
+    with pytest.raises(ResourceError, match=r"tensor [mv]: not enough memory"):
         cuvee.merge(cuvee.recipe_from(asked), tmp_path / "out")
 
 
