@@ -72,6 +72,7 @@ REASONS: Final[Mapping[str, str]] = {
     "unknown-module": "a module name that matches no part of the model",
     "tied-mismatch": "a tied tensor whose stored copy differs from the tensor it is tied to",
     "non-finite": "a tensor that holds NaN or infinity",
+    "no-factors": "a tensor whose matrices a factorisation did not come to an end with",
     "quantised-input": "a model in a quantised format that cannot be merged",
     "bad-scale": "an FP8 weight whose scale is missing or does not fit it, or a scale without its weight",
     "bad-statistics": "a file of collected statistics that the method cannot use with this model",
@@ -198,6 +199,13 @@ class OutputExists(CuveeError):
     """The output is there already."""
 
     exit_code = 7
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out; torch says so with an error of its own."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error).lower()
+    )
 
 
 def integer_faults(name: str, value: object, least: int | None = None) -> list[Fault]:

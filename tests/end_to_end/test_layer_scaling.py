@@ -92,6 +92,14 @@ layer_scaling: {policy: lines, beta: .inf}
         cuvee.recipe_from(recipe(layer_scaling={"policy": "lineal", "beta": 1}))
 
 
+@pytest.mark.parametrize("wrong", ["x", [0.1, 0.2], True, {"value": 1.0}])
+def test_factors_are_numbers_and_all_that_is_wrong_is_told(wrong: object) -> None:
+    scaling = {"policy": "linse", "alpha": wrong, "beta": wrong}
+    with pytest.raises(cuvee.RecipeError, match="should be lines, found") as caught:
+        cuvee.recipe_from(recipe(layer_scaling=scaling))
+    assert sorted(caught.value.codes) == ["wrong-type", "wrong-type", "wrong-value"]
+
+
 def test_of_a_recipe_inside_another_it_is_found_too(tmp_path: Path) -> None:
     inner = recipe(layer_scaling={"policy": "lines", "beta": 0.5}, dtype="float32")
     by_hand = merged(inner, tmp_path / "inner")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -179,6 +180,29 @@ def test_a_density_for_each_model_is_not(files: list[Path], tmp_path: Path) -> N
 def test_too_few_models_are_refused(method: str, given: dict[str, int], files: list[Path], tmp_path: Path) -> None:
     data = {"merge_method": method, "models": [{"model": str(f)} for f in files[1:]], "parameters": given}
     assert codes(data, tmp_path / "out") == {"out-of-range"}
+
+
+def faults(data: dict[str, Any], folder: Path) -> list[cuvee.Fault]:
+    """What is wrong with a recipe in a file."""
+    (folder / "r.yml").write_text(json.dumps(data))
+    with pytest.raises(cuvee.RecipeError) as caught:
+        cuvee.plan(folder / "r.yml")
+    return list(caught.value.faults)
+
+
+def test_settings_that_do_not_fit_are_told_once_and_not_once_per_tensor(files: list[Path], tmp_path: Path) -> None:
+    data = {"merge_method": "krum", "models": [{"model": str(f)} for f in files[1:]], "parameters": {"f": 1}}
+    (fault,) = faults(data, tmp_path)
+    assert fault.place is not None
+    assert (fault.place.line, fault.place.column) == (1, 18)  # `{"merge_method": ` stands before the name
+    assert fault.message.startswith("krum: f = 1 needs 5 models at least; found 3 (tensors ")
+    assert f"and {len(decoder(0)) - 3} more)" in fault.message
+
+
+def test_a_setting_of_whole_models_is_called_as_the_recipe_calls_it(files: list[Path], tmp_path: Path) -> None:
+    (fault,) = faults(recipe(files, parameters={"lambda": [0.5, 1.0]}), tmp_path)
+    assert "`lambda` must be the same" in fault.message
+    assert fault.place is not None
 
 
 def test_compose_surveys_only_where_it_trims_whole_models(files: list[Path], tmp_path: Path) -> None:

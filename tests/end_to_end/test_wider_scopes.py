@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,32 @@ def test_statistics_that_do_not_fit_are_told_by_name(statistics: Path, tmp_path:
     save_file({**load_file(statistics / "a.gram.safetensors"), **few}, tmp_path / "nan.safetensors")
     asked["models"][0]["statistics"] = str(tmp_path / "nan.safetensors")
     assert codes_of(asked, tmp_path / "out") == ("non-finite",)
+
+
+@pytest.mark.parametrize(("method", "kind"), [("regmean", "gram"), ("fisher", "fisher")])
+@pytest.mark.parametrize("way", [{"threads": 1, "tile": 1024}, {"runner": "plain"}])
+def test_means_of_squares_below_zero_are_refused(
+    method: str, kind: str, way: dict[str, Any], statistics: Path, tmp_path: Path
+) -> None:
+    """A negative Fisher would count against its model, and weights that sum to nearly 0 would blow entries up."""
+    wrong = load_file(statistics / f"a.{kind}.safetensors")
+    name = next(name for name, values in wrong.items() if values.dim() == 2)
+    wrong[name][1, 1] = -2.0
+    save_file(wrong, tmp_path / "wrong.safetensors")
+    asked = recipe(method, statistics)
+    asked["models"][0]["statistics"] = str(tmp_path / "wrong.safetensors")
+    with pytest.raises(cuvee.InputError, match=f"{re.escape(name)}.* must not be negative; found -2") as caught:
+        cuvee.merge(cuvee.recipe_from(asked), tmp_path / "out", **way)
+    assert caught.value.code == "bad-statistics"
+
+
+@pytest.mark.parametrize("method", ["regmean", "fisher"])
+def test_statistics_of_another_architecture_are_refused(method: str, statistics: Path, tmp_path: Path) -> None:
+    save_file({"conv1.weight": torch.ones(3, 3)}, tmp_path / "other.safetensors")
+    asked = recipe(method, statistics)
+    for entry in asked["models"]:
+        entry["statistics"] = str(tmp_path / "other.safetensors")
+    assert codes_of(asked, tmp_path / "out") == ("bad-statistics",) * 3
 
 
 def test_a_window_that_leaves_the_range_is_refused(statistics: Path, tmp_path: Path) -> None:

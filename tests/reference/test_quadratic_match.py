@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -134,3 +136,23 @@ def test_statistics_of_state_dicts():
     assert torch.allclose(found["b"], torch.stack(models).mean(0)[0], atol=1e-12)
     with pytest.raises(cuvee.UsageError, match="one for each model"):
         cuvee.merge_state_dicts([{"w": m} for m in models], "regmean", statistics=[{"w": grams[0]}])
+
+
+@pytest.mark.parametrize("name", ["wudi", "actmat"])
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_one_entry_that_is_no_number_leaves_none_in_the_matrix(name, bad):
+    """Every entry depends on every other, so that a part of the result that looks well would be a wrong one."""
+    base, *models = drawn((5, 4), 10, 3)
+    models[1][2, 2] = bad
+    found = methods.get(name)(models, base=base)
+    assert found.isnan().all()
+
+
+@pytest.mark.parametrize("name", ["wudi", "actmat"])
+def test_the_largest_deltas_are_merged_as_all_others(name):
+    models = drawn((6, 4), 11, 3)
+    largest = max(float(m.abs().max()) for m in models)
+    up = 1.1 * 2.0**1023 / largest  # so large that the next power of two is no float64
+    found = methods.get(name)([m * up for m in models], base=torch.zeros(6, 4, dtype=torch.float64))
+    want = methods.get(name)(models, base=torch.zeros(6, 4, dtype=torch.float64))
+    assert torch.allclose(found / up, want, rtol=1e-9, atol=1e-9 * largest)

@@ -108,6 +108,11 @@ class TestByEntry:
         a, b = math.tanh(3), math.tanh(6)
         assert merge("pcb", [[1.0], [2.0]], base=[0.0]) == exactly([(a + 2 * b) / (a + b)])
 
+    def test_pcb_of_scores_that_cancel(self):
+        # one entry each, m = 0, every tanh is 1 or −1, four of each: Σ β̂ is 0, whatever is left of 8 roundings
+        models = [[-900.0], [1000.0], [-900.0], [-900.0], [1000.0], [-900.0], [1000.0], [1000.0]]
+        assert merge("pcb", models, base=[5.0]) == [5.0]
+
 
 THREE = ((1.0, -4.0), (2.0, 0.0), (90.0, 1.0))
 

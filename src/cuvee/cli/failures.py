@@ -14,7 +14,7 @@ from rich.text import Text
 from cuvee.cli.answer import write_json
 from cuvee.cli.console import ResultLost, one_line, tell
 from cuvee.cli.options import Common
-from cuvee.errors import CuveeError, Fault, Place
+from cuvee.errors import CuveeError, Fault, Place, is_out_of_memory
 
 MOST_FAULTS: Final = 20
 """Faults told as text; all of them are in the JSON."""
@@ -77,13 +77,6 @@ def failure_of(error: BaseException, command: str | None) -> Failure:
         return Failure(_MEMORY, (_entry("memory", f"not enough memory{_detail(error)}", hint=hint),))
     message = f"this is a bug in Cuvee: {type(error).__name__}{_detail(error)}"
     return Failure(_BUG, (_entry("bug", message, hint="run again with --debug to see where"),))
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out; torch says so with an error of its own."""
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error).lower()
-    )
 
 
 def _detail(error: BaseException) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from cuvee.execute.resume import Range
+from cuvee.execute.trouble import told_of
 from cuvee.execute.work import Bench, Tile, copy_tile, merge_tile, read_collected, read_tile
 from cuvee.methods import Round
 from cuvee.methods.tiles import findings, observed
@@ -25,7 +26,8 @@ def run_step(bench: Bench, step: Step) -> None:
         for start, stop in left:
             copy_tile(bench, step, start, stop)
     elif left:
-        _merge(bench, step, left)
+        with told_of(step.out.name):
+            _merge(bench, step, left)
 
 
 def _merge(bench: Bench, step: Step, left: Sequence[Range]) -> None:

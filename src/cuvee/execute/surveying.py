@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from cuvee.execute.single import single_threads
+from cuvee.execute.trouble import told_of
 from cuvee.execute.work import Bench, seen_by
 from cuvee.methods import Job, Round
 from cuvee.methods.tiles import survey_of
@@ -68,4 +69,5 @@ def _of_model(bench: Bench, steps: list[Step]) -> Job:
 def _concluded(bench: Bench, step: Step, following: Round, known: Any, tile: int | None) -> Any:
     """What a pass concludes of one tensor."""
     job = bench.job(step)
-    return following.conclude(seen_by(following, bench, step, job, known, tile=tile), job, known)
+    with told_of(step.out.name):
+        return following.conclude(seen_by(following, bench, step, job, known, tile=tile), job, known)

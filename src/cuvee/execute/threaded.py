@@ -19,6 +19,7 @@ from cuvee.execute import fast, offload
 from cuvee.execute.course import Course, Task, sample_of
 from cuvee.execute.hands import Hands
 from cuvee.execute.single import SINGLE
+from cuvee.execute.trouble import told_of
 from cuvee.execute.work import Bench, copy_tile, merge_tile, read_tile
 from cuvee.methods import Job
 from cuvee.methods.job import AnyMeasure
@@ -174,7 +175,9 @@ def _work(board: _Board) -> None:
         errands = None if board.far is None else offload.Errands(board.far, board.bench)
         with torch.no_grad():  # parameters of a live model may be among the inputs
             while (task := board.take()) is not None:
-                board.complete(task, _do(board.bench, task, hands, errands))
+                with told_of(task.course.step.out.name):
+                    found = _do(board.bench, task, hands, errands)
+                board.complete(task, found)
     except BaseException as error:
         board.fail(error)
     finally:

@@ -112,7 +112,7 @@ def read_collected(bench: Bench, step: Step, start: int, stop: int) -> list[Tens
     """What was collected of each model: of these entries where there is one number for each, else all of it.
 
     Raises:
-        InputError: it is not finite.
+        InputError: it is not finite, or a mean of squares is below 0.
     """
     if not step.collected:
         return None
@@ -123,8 +123,19 @@ def read_collected(bench: Bench, step: Step, start: int, stop: int) -> list[Tens
         first, last = (start, stop) if is_entrywise else (0, spec.numel)
         values = _read(bench, piece, first, last)
         check_finite(values, bench, piece, first)
-        found.append(values if is_entrywise else values.view(spec.shape))
+        shaped = values if is_entrywise else values.view(spec.shape)
+        _check_means(shaped if is_entrywise else shaped.diagonal(dim1=-2, dim2=-1).flatten(), bench, piece)
+        found.append(shaped)
     return found
+
+
+def _check_means(squares: Tensor, bench: Bench, piece: Piece) -> None:
+    """Refuse means of squares, which a Fisher and the diagonal of a Gram matrix are, below 0."""
+    if (least := float(squares.min())) < 0:
+        label = bench.plan.models[piece.model].label
+        message = f"{label}: {piece.tensor} holds means of squares, which must not be negative; found {least:g}"
+        hint = "the file may be damaged, or hold something else; collect it again"
+        raise InputError(Fault("bad-statistics", message, subject=piece.tensor, hint=hint))
 
 
 def _read(bench: Bench, piece: Piece, start: int, stop: int) -> Tensor:

@@ -54,12 +54,20 @@ def wudi(deltas: Tensor, weight: Tensor, lambda_: float) -> Tensor:
 
 
 def merged_by_own_grams(deltas: Tensor, weight: Tensor, *, per_length: bool) -> Tensor:
-    """Solve with each delta's own Gram matrix, divided by its squared length or not; `[rows, width]`."""
+    """Solve with each delta's own Gram matrix, divided by its squared length or not; `[rows, width]`.
+
+    NaN throughout where an entry is not finite, because every entry of the result depends on it.
+    """
+    import torch
+
     size = float(deltas.abs().amax()) if deltas.numel() else 0.0
     if deltas.shape[1] == 1 or size == 0.0:
         return tensors.weighted_sum(deltas, weight) / tensors.total_weight(weight)
-    size = 2.0 ** math.frexp(size)[1]  # a power of two rounds nothing
-    even = deltas.double() / size  # so that squares neither vanish nor overflow
+    if not math.isfinite(size):
+        return torch.full_like(deltas[0], math.nan)
+    power = math.frexp(size)[1]
+    wide = deltas.to(torch.float64, copy=True)
+    even = tensors.times_power(wide, -power)  # so that squares neither vanish nor overflow; it rounds nothing
     lengths = [float(one.square().sum()) for one in even]
     shares = [w / n if per_length and n > 0 else w for w, n in zip(weight.tolist(), lengths, strict=True)]
-    return (tensors.solve_own(list(even), shares) * size).to(deltas.dtype)
+    return tensors.times_power(tensors.solve_own(list(even), shares), power).to(deltas.dtype)

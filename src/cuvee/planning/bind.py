@@ -15,6 +15,7 @@ from cuvee.planning.fit import fit_findings
 from cuvee.planning.model import Evaluated, ModelFacts, Piece, Plan, Step, Tied, copies_in
 from cuvee.planning.parts import parts_of
 from cuvee.planning.scaling import scaled
+from cuvee.planning.settings import are_broken_rules, place_of_method, told_once
 from cuvee.planning.sliced import main_stack, range_faults, sliced_slots, stacking_of
 from cuvee.planning.slots import Ground, Opened, Part, Slot, Stacking, whole_slots
 from cuvee.planning.statistics import statistics_faults, statistics_notes
@@ -74,8 +75,10 @@ def bind(recipe: Recipe, readers: Sequence[Reader], spec: MethodSpec) -> Plan:
     slots, stackings, recipe_faults = _lay_out(ground, parts)
     _raise_if(RecipeError, [*faults_of_parts, *recipe_faults])
     decisions, faults_of_layers = _decide_all(ground, spec, parts, slots)
-    _raise_if(InputError, [*faults_of_layers, *(f for d in decisions for f in d.faults)])
-    _raise_if(RecipeError, survey_faults(spec, [d.step for d in decisions if d.step]))
+    told = told_once([*faults_of_layers, *(f for d in decisions for f in d.faults)], recipe)
+    _raise_if(RecipeError if are_broken_rules(told) else InputError, told)
+    of_whole = survey_faults(spec, [d.step for d in decisions if d.step])
+    _raise_if(RecipeError, [replace(fault, place=place_of_method(recipe)) for fault in of_whole])
     return _plan(ground, parts, decisions, stackings, spec)
 
 

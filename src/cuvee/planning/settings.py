@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
 
-from cuvee.errors import Fault
+from cuvee.errors import Fault, Place, listed
 from cuvee.methods.job import argument
 from cuvee.planning.model import Value
 from cuvee.planning.slots import Entry, Ground, Slot
+from cuvee.recipe.model import Recipe
 from cuvee.recipe.values import resolve
 from cuvee.types import MethodSpec, Param, Scalar, vanishes
+
+_BROKEN: Final = "out-of-range"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +47,37 @@ def settings_for(ground: Ground, spec: MethodSpec, slot: Slot) -> Resolved:
         values[python_name] = tuple(each)
     if not faults:
         told = spec.broken_rules(values, len(slot.entries))
-        faults += [Fault("out-of-range", f"{one} (tensor {slot.name})", subject=slot.name) for one in told]
+        faults += [Fault(_BROKEN, one, subject=slot.name) for one in told]
     return Resolved(values, (*faults, *_zero_sum(spec, slot, values)))
+
+
+def place_of_method(recipe: Recipe) -> Place | None:
+    """Where the method is named, which is the place of what is wrong between several settings of it."""
+    return recipe.locate(("merge_method",)) if recipe.locate else None
+
+
+def are_broken_rules(faults: Iterable[Fault]) -> bool:
+    """Whether nothing is wrong but settings that do not go together: the recipe and not the models."""
+    return all(fault.code == _BROKEN for fault in faults)
+
+
+def told_once(faults: Iterable[Fault], recipe: Recipe) -> list[Fault]:
+    """The faults, those of settings once each with the tensors that have them, at the place of the method's name."""
+    place = place_of_method(recipe)
+    tensors: dict[str, list[str]] = {}
+    for fault in faults:
+        if fault.code == _BROKEN:
+            tensors.setdefault(fault.message, []).append(fault.subject or "")
+    found = []
+    for fault in faults:
+        if fault.code != _BROKEN:
+            found.append(fault)
+        elif fault.message in tensors:
+            names = list(dict.fromkeys(tensors.pop(fault.message)))
+            noun = "tensor" if len(names) == 1 else "tensors"
+            message = f"{recipe.method}: {fault.message} ({noun} {listed(names)})"
+            found.append(replace(fault, message=message, place=place))
+    return found
 
 
 def _or_default(

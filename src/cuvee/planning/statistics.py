@@ -24,10 +24,22 @@ def statistics_faults(ground: Ground, spec: MethodSpec) -> Iterator[Fault]:
             elif spec.collected is not None and entry.statistics is None and not is_base:
                 message = f"{spec.name} needs `statistics` for `{entry.model}`, found none"
                 yield ground.fault("missing-parameter", message, (*path, i), _how(spec))
+            elif spec.collected is not None and entry.statistics is not None:
+                yield from _of_another(ground, entry, (*path, i, "statistics"))
     yield from _kind_faults(ground, spec)
     if spec.collected is not None and (ground.recipe.slices or any(m.slices for m in ground.recipe.modules.values())):
         message = f"{spec.name} merges whole models, found slices"
         yield ground.fault("ill-placed-parameter", message, ("slices",), "list the models under `models:`")
+
+
+def _of_another(ground: Ground, entry: ModelEntry, path: DocumentPath) -> Iterator[Fault]:
+    """A file that knows none of a model's tensors is of another one; all of them would be averaged."""
+    assert entry.statistics is not None, "only called where there are some"
+    reader = ground.collected[ground.number[entry.statistics]]
+    if reader.specs.keys().isdisjoint(ground.opened[ground.number[entry.model]].reader.specs):
+        example = min(reader.specs, default="nothing")
+        message = f"`{entry.statistics}` has no tensor of `{entry.model}` in it; found {example} …"
+        yield ground.fault("bad-statistics", message, path, "is it of another model?")
 
 
 def _kind_faults(ground: Ground, spec: MethodSpec) -> Iterator[Fault]:

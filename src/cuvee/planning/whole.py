@@ -26,6 +26,7 @@ def survey_faults(spec: MethodSpec, steps: Sequence[Step]) -> Iterator[Fault]:
     for name in merged[0].settings:
         values = {repr(step.settings[name]) for step in merged}
         if len(values) > 1:
-            message = f"{spec.name} looks at whole models: `{name}` must be the same for every tensor"
+            told = "lambda" if name == "lambda_" else name
+            message = f"{spec.name} looks at whole models: `{told}` must be the same for every tensor"
             hint = "give it without gradient and filters"
-            yield Fault("ill-placed-parameter", message, subject=name, hint=hint)
+            yield Fault("ill-placed-parameter", message, subject=told, hint=hint)

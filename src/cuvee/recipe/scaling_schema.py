@@ -18,7 +18,7 @@ class LayerScalingItem(Item):
 
     policy: Annotated[Literal["lines"], Field(description="`lines`: α + β l / (L − 1) for layer l of L.")]
     alpha: Annotated[
-        float | int | None,
+        float | None,
         Field(description="Factor of the first layer and outside the layers; found from the models' norms without it."),
     ] = None
-    beta: Annotated[float | int, Field(description="What the last layer's factor is larger by.")]
+    beta: Annotated[float, Field(description="What the last layer's factor is larger by.")]

@@ -21,6 +21,7 @@ Error = Mapping[str, Any]
 EXPECTED: Final[Mapping[str, str]] = {
     "string_type": "text",
     "int_type": "an integer",
+    "float_type": "a number",
     "bool_type": "true or false",
     "list_type": "a list",
     "dict_type": "a mapping",
@@ -134,7 +135,8 @@ def _quote_hint(kind: str, value: Any) -> str | None:
 def _wrong_word(value: Any, words: list[str]) -> tuple[str, str, str | None]:
     """A value that is not one of a few words."""
     code = "wrong-value" if isinstance(value, str) else "wrong-type"
-    message = f"should be {', '.join(words[:-1])} or {words[-1]}, found {described(value)}"
+    choice = " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+    message = f"should be {choice}, found {described(value)}"
     if isinstance(value, str) and re.fullmatch(r"u?int\d+", value):
         return code, message, "models are merged as floats; integer tensors keep their own dtype"
     return code, message, nearest(value, words) if isinstance(value, str) else None

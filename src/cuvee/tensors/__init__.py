@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         off_the_known,
         shared_basis,
         side_by_side,
+        times_power,
         triplets,
         triplets_beside,
     )
@@ -111,6 +112,7 @@ _HOME = {
     "off_the_known": "lowrank",
     "shared_basis": "lowrank",
     "side_by_side": "lowrank",
+    "times_power": "lowrank",
     "triplets": "lowrank",
     "triplets_beside": "lowrank",
     "stream_key": "random",
@@ -216,6 +218,7 @@ __all__ = [
     "stock_ratio_of_angles",
     "stream_key",
     "tanh",
+    "times_power",
     "total_weight",
     "triplets",
     "triplets_beside",

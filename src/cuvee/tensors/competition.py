@@ -10,6 +10,7 @@ from torch import Tensor
 from cuvee.tensors.affine import per_model, weighted_sum
 from cuvee.tensors.elementary import exp, tanh
 
+_EPS = torch.finfo(torch.float64).eps
 _SLICE = 1 << 15
 """Entries that are scored at a time, so that what is worked out on the way stays in the cache."""
 
@@ -28,7 +29,7 @@ def competition_scores(deltas: Tensor, low: Tensor, width: Tensor) -> Tensor:
 
 
 def mean_by_score(deltas: Tensor, low: Tensor, width: Tensor, least: Tensor) -> Tensor:
-    """Σ βᵢ δᵢ / Σ βᵢ entry by entry, 0 where the divisor is; the scores βᵢ below `least` count as 0, `[n]`.
+    """Σ βᵢ δᵢ / Σ βᵢ entry by entry, 0 where the scores cancel; the scores βᵢ below `least` count as 0, `[n]`.
 
     Args:
         deltas: `[K, n]`.
@@ -46,9 +47,11 @@ def _slices(deltas: Tensor) -> Iterator[Tensor]:
 def _mean(deltas: Tensor, scores: Tensor, least: Tensor) -> Tensor:
     # Compared in the dtype in which the least one was looked for.
     weights = scores.where(scores.to(deltas.dtype) >= per_model(least, deltas), scores.new_zeros(()))
-    divisor = weighted_sum(weights, [1.0] * len(weights))
+    ones = [1.0] * len(weights)
+    divisor, size = weighted_sum(weights, ones), weighted_sum(weights.abs(), ones)
     total = weighted_sum(deltas.double(), weights)
-    return (total / divisor.where(divisor != 0, divisor.new_ones(()))).to(deltas.dtype)
+    cancel = divisor.abs() <= len(weights) * _EPS * size  # what they leave is rounding, or 0
+    return (total / divisor).where(~cancel, total.new_zeros(())).to(deltas.dtype)
 
 
 def _scores(deltas: Tensor, low: Tensor, width: Tensor) -> Tensor:
