@@ -181,8 +181,8 @@ def _tensor(generator: torch.Generator, inputs: Inputs, spread: Spread) -> Tenso
 
 def _collected(spec: MethodSpec, generator: torch.Generator, tensors: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
     """A diagonal of positive numbers, or the Gram matrix of more inputs than a row has entries, for each model."""
-    if spec.collected is None:
-        return None
+    if spec.collected is None or (spec.collected == "gram" and tensors[0].dim() < 2):
+        return None  # a vector is no map, and has no inputs
     if spec.collected == "fisher":
         drawn = (torch.rand(x.shape, generator=generator, dtype=torch.float64) for x in tensors)
         return tuple((one + 0.1).float() for one in drawn)

@@ -72,7 +72,7 @@ class MethodTests:
 
     def test_reads_any_layout(self) -> None:
         """Transposed views and slices give what their contiguous copies give."""
-        case = draw(self.method.spec, Inputs(3, (6, 8)), "normal")
+        case = draw(self.method.spec, Inputs(3, (6, 8)), "normal").but(collected=None)  # views have other shapes
         for view in (torch.t, lambda t: t[1:5, ::2], lambda t: t[:, :1].expand(6, 8)):
             strided = case.map(view)
             copied = strided.map(lambda t: t.clone(memory_format=torch.contiguous_format))
