@@ -103,9 +103,9 @@ def pcb_weights(scores: Vector, ratio: float) -> list[float]:
 
 
 def pcb_masked_weights(scores: Vector, ratio: float) -> list[float]:
-    """The paper: scores from that entry on are the weights, all others weigh 0."""
+    """The paper: scores from that entry on are the weights, all others weigh 0, and so do negative ones."""
     cut = sorted(scores)[min(int((1.0 - ratio) * len(scores)), len(scores) - 1)]
-    return [s if s >= cut else 0.0 for s in scores]
+    return [max(s, 0.0) if s >= cut else 0.0 for s in scores]
 
 
 def weighted_by_entry(deltas: Rows, weights: Rows) -> list[float]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import pytest
+
 from tests.support.values import exactly, merge
 
 BASE = (1.0,) * 5
@@ -108,10 +110,15 @@ class TestByEntry:
         a, b = math.tanh(3), math.tanh(6)
         assert merge("pcb", [[1.0], [2.0]], base=[0.0]) == exactly([(a + 2 * b) / (a + b)])
 
-    def test_pcb_of_scores_that_cancel(self):
-        # one entry each, m = 0, every tanh is 1 or −1, four of each: Σ β̂ is 0, whatever is left of 8 roundings
+    def test_pcb_of_deltas_against_the_sum(self):
+        # one entry each, m = 0, every tanh is 1 or −1: the sum is positive, so the four negative deltas weigh nothing
         models = [[-900.0], [1000.0], [-900.0], [-900.0], [1000.0], [-900.0], [1000.0], [1000.0]]
-        assert merge("pcb", models, base=[5.0]) == [5.0]
+        assert merge("pcb", models, base=[5.0]) == pytest.approx([1000.0])
+
+    def test_pcb_never_leaves_what_it_is_a_mean_of(self):
+        # nearly opposite scalars: divided by the difference of their scores they would give 16 millions
+        found = merge("pcb", [[1.0], [-1.0 + 2**-24]], base=[0.0], ratio=1.0)
+        assert -1.0 <= found[0] <= 1.0
 
 
 THREE = ((1.0, -4.0), (2.0, 0.0), (90.0, 1.0))

@@ -95,7 +95,7 @@ def _scored(deltas: Tensor, known: Competition, side: Tensor) -> Tensor:
     models=(1, None),
     formula="S = Σ δᵢ;   mᵢ = (|δᵢ| − min |δᵢ|)/(max |δᵢ| − min |δᵢ|) over the tensor, 0 where all are equal\n"
     "βᵢ = exp(K mᵢ²) · tanh(δᵢ S)\n"
-    "β̂ᵢ = βᵢ where it is among the ratio·n largest of its model and tensor, else 0\n"
+    "β̂ᵢ = max(βᵢ, 0) where it is among the ratio·n largest of its model and tensor, else 0\n"
     "y = b + λ Σ β̂ᵢ δᵢ / Σ β̂ᵢ;   y = b where Σ β̂ᵢ = 0",
     params=(RATIO, LAMBDA),
     measure=measure,
@@ -105,7 +105,8 @@ def _scored(deltas: Tensor, known: Competition, side: Tensor) -> Tensor:
     differs=(
         "The scores are those of the authors' code, exp and tanh, where the paper writes softmax; the weights are "
         "those of the paper, the kept scores themselves, where the code subtracts the score at the cut and divides by "
-        "the range, so that the entry at the cut weighs nothing.",
+        "the range, so that the entry at the cut weighs nothing. A "
+        "negative score, of a delta against the sum of all, weighs nothing in either.",
         "The code takes all tensors of a model as one vector, clips the 1e-4 largest and smallest magnitudes before "
         "they are compared, and divides by 1e-12 where all weights are 0; here each tensor competes by itself, nothing "
         "is clipped, and where all weights are 0 the base stays.",

@@ -10,7 +10,6 @@ from torch import Tensor
 from cuvee.tensors.affine import per_model, weighted_sum
 from cuvee.tensors.elementary import exp, tanh
 
-_EPS = torch.finfo(torch.float64).eps
 _SLICE = 1 << 15
 """Entries that are scored at a time, so that what is worked out on the way stays in the cache."""
 
@@ -29,7 +28,7 @@ def competition_scores(deltas: Tensor, low: Tensor, width: Tensor) -> Tensor:
 
 
 def mean_by_score(deltas: Tensor, low: Tensor, width: Tensor, least: Tensor) -> Tensor:
-    """Σ βᵢ δᵢ / Σ βᵢ entry by entry, 0 where the scores cancel; the scores βᵢ below `least` count as 0, `[n]`.
+    """Σ βᵢ δᵢ / Σ βᵢ entry by entry, 0 where all βᵢ are 0; scores below `least`, or below 0, count as 0, `[n]`.
 
     Args:
         deltas: `[K, n]`.
@@ -46,12 +45,11 @@ def _slices(deltas: Tensor) -> Iterator[Tensor]:
 
 def _mean(deltas: Tensor, scores: Tensor, least: Tensor) -> Tensor:
     # Compared in the dtype in which the least one was looked for.
-    weights = scores.where(scores.to(deltas.dtype) >= per_model(least, deltas), scores.new_zeros(()))
-    ones = [1.0] * len(weights)
-    divisor, size = weighted_sum(weights, ones), weighted_sum(weights.abs(), ones)
+    counts = scores.to(deltas.dtype) >= per_model(least, deltas)
+    weights = scores.where(counts, scores.new_zeros(())).clamp_(min=0)  # a mean lies between what it is of
+    divisor = weighted_sum(weights, [1.0] * len(weights))
     total = weighted_sum(deltas.double(), weights)
-    cancel = divisor.abs() <= len(weights) * _EPS * size  # what they leave is rounding, or 0
-    return (total / divisor).where(~cancel, total.new_zeros(())).to(deltas.dtype)
+    return (total / divisor).where(divisor > 0, total.new_zeros(())).to(deltas.dtype)
 
 
 def _scores(deltas: Tensor, low: Tensor, width: Tensor) -> Tensor:
