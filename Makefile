@@ -11,7 +11,7 @@ OUT    ?= demo-out
 RIVAL  := mergekit==0.1.5 transformers==5.23.0
 
 .PHONY: demo test check lint types contract slow soak bench bench-micro bench-scaling giants gpu gpu-bench fuzz peers setup
-.PHONY: clean
+.PHONY: catalogue clean
 
 setup: $(STAMP)
 
@@ -61,6 +61,10 @@ bench-micro: $(STAMP)
 # How time grows with models, parameters and workers.
 bench-scaling: $(STAMP)
 	$(BIN)/python benchmarks/scaling.py $(BENCH)
+
+# Every method on the demo's models, at published defaults and tuned: half an hour.
+catalogue: $(STAMP)
+	cd benchmarks && ../$(BIN)/python catalogue.py $(BENCH)
 
 # Plans of 64 B models, and merges of a tensor of 4.3 GB under 1 GiB: 20 GB of disk, which are given back.
 giants: $(STAMP)

@@ -23,7 +23,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 def parts() -> SimpleNamespace:
     """The modules of the scripts, which import each other by their bare names."""
     names = ("cases", "forms", "machine", "measure", "micro", "models", "prediction", "recipes", "report", "run")
-    names += ("scaling", "targets")
+    names += ("scaling", "targets", "catalogue_settings")
     sys.path.insert(0, str(BENCHMARKS))
     try:
         yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
@@ -40,6 +40,15 @@ def test_every_method_has_a_recipe_that_holds(name: str, parts: SimpleNamespace,
     beside = len(found.models) if methods.get(name).spec.collected else 0
     assert len(referenced(found)) == parts.recipes.models_read(name) + beside
     assert name in parts.recipes.methods()
+
+
+def test_every_method_is_in_the_catalogue_s_table_or_left_out_with_a_reason(parts: SimpleNamespace) -> None:
+    trials, left = parts.catalogue_settings.TRIALS, parts.catalogue_settings.LEFT_OUT
+    assert set(methods.names()) == {*trials, *left} and not trials.keys() & left.keys()
+    for name, trial in trials.items():
+        known = {param.name for param in methods.get(name).spec.params}
+        asked = {key for one in (trial.published, *trial.tuned) for key in one}
+        assert asked <= known, f"{name} has no {asked - known}"
 
 
 def test_recipes_are_those_that_the_targets_are_about(parts: SimpleNamespace, tmp_path: Path) -> None:
