@@ -86,6 +86,7 @@ def test_reading_after_closing_is_refused(tmp_path):
 
 
 def test_closing_lets_go_of_the_descriptor(tmp_path):
+    gc.collect()  # what other tests left
     before = open_descriptors()
     file = one_file(tmp_path / "x.safetensors", {"a": torch.zeros(4)})
     file.read("a", 0, 4)
@@ -96,6 +97,7 @@ def test_closing_lets_go_of_the_descriptor(tmp_path):
 
 
 def test_a_file_that_is_dropped_unclosed_lets_go_of_its_descriptor(tmp_path):
+    gc.collect()
     before = open_descriptors()
     file = one_file(tmp_path / "x.safetensors", {"a": torch.zeros(4)})
     file.read("a", 0, 4)

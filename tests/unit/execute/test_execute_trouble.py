@@ -65,7 +65,7 @@ def test_what_a_survey_meets_is_told_by_name(
     asked: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked["merge_method"] = "ties_global"
-    monkeypatch.setattr(surveying, "observed", no_room)
+    monkeypatch.setattr(surveying, "seen_by", no_room)
     with pytest.raises(ResourceError, match=r"tensor [mv]: not enough memory"):
         cuvee.merge(cuvee.recipe_from(asked), tmp_path / "out")
 
