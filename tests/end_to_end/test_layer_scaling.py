@@ -59,6 +59,9 @@ def test_the_first_factor_is_found_from_the_models(tmp_path: Path) -> None:
     result = cuvee.merge(
         cuvee.recipe_from(recipe("ties", layer_scaling={"policy": "lines", "beta": 0.5})), tmp_path / "out"
     )
+    assert not any("before they are merged" in note for note in result.notes)
+    asked = recipe("ties", layer_scaling={"policy": "lines", "beta": 0.5})
+    assert any("before they are merged" in note for note in cuvee.plan(asked).notes)
     said = next(note for note in result.notes if "alpha was found" in note)
     assert float(said.split()[-1]) == pytest.approx(want, rel=1e-5)
 

@@ -19,7 +19,7 @@ from cuvee.methods import Method, Round
 from cuvee.methods.tiles import Tally, combine_tile, findings, tile_ranges
 from cuvee.planning.model import Plan, Step
 from cuvee.planning.room import Workers
-from cuvee.planning.scaling import is_settled, scaled
+from cuvee.planning.scaling import is_settled, scaled, scaling_notes
 from cuvee.planning.whole import merged_steps
 
 
@@ -43,7 +43,9 @@ def settle(plan: Plan, readers: Sequence[Reader], method: Method, *, seed: int, 
     bench = replace(bench, whole=survey(bench, threads=workers.threads, tile=workers.tile))
     alpha = _alpha(bench, workers)
     note = f"layer scaling: alpha was found to be {alpha:.6g}"
-    return replace(plan, steps=scaled(plan.steps, alpha, scaling.beta), notes=(*plan.notes, note))
+    open_still = set(scaling_notes(plan.recipe))
+    notes = (*(one for one in plan.notes if one not in open_still), note)
+    return replace(plan, steps=scaled(plan.steps, alpha, scaling.beta), notes=notes)
 
 
 class _NoWriter:

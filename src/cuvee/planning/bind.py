@@ -14,7 +14,7 @@ from cuvee.planning.decide import Decision, decide
 from cuvee.planning.fit import fit_findings
 from cuvee.planning.model import Evaluated, ModelFacts, Piece, Plan, Step, Tied, copies_in
 from cuvee.planning.parts import parts_of
-from cuvee.planning.scaling import scaled
+from cuvee.planning.scaling import scaled, scaling_notes
 from cuvee.planning.settings import are_broken_rules, place_of_method, told_once
 from cuvee.planning.sliced import main_stack, range_faults, sliced_slots, stacking_of
 from cuvee.planning.slots import Ground, Opened, Part, Slot, Stacking, whole_slots
@@ -201,6 +201,7 @@ def _plan(
             *config.notes,
             *fit_notes,
             *statistics_notes(spec, steps),
+            *scaling_notes(recipe),
         ),
         read=_bytes_read(ground, steps, tied),
         lost=len(counted.lost),

@@ -7,10 +7,11 @@ Wang et al. 2024, LiNeS: post-training layer scaling prevents forgetting and enh
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from cuvee.planning.model import Plan, Step
+from cuvee.recipe.model import Recipe
 
 _LAMBDA = "lambda_"
 
@@ -19,6 +20,13 @@ def is_settled(plan: Plan) -> bool:
     """Whether every factor of a plan is known, and so in its steps."""
     scaling = plan.recipe.layer_scaling
     return scaling is None or scaling.alpha is not None
+
+
+def scaling_notes(recipe: Recipe) -> Iterator[str]:
+    """That factors are still to be found, where they are."""
+    scaling = recipe.layer_scaling
+    if scaling is not None and scaling.alpha is None:
+        yield "layer scaling: alpha is found from the models before they are merged; lambda is told without it"
 
 
 def scaled(steps: Sequence[Step], alpha: float, beta: float) -> tuple[Step, ...]:
