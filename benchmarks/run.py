@@ -53,6 +53,7 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, help="where inputs and outputs lie, whatever the size")
     parser.add_argument("--results", type=Path, default=HERE / "results", help="where JSON and Markdown go")
     parser.add_argument("--note", default="", help="a sentence to keep with the results")
+    parser.add_argument("--cold", action="store_true", help="no unmeasured round, no predictions")
     parser.add_argument("--smoke", action="store_true", help="tiny models, one repeat, two methods")
     asked = parser.parse_args(given)
     if asked.repeats < 1 or (asked.peer_repeats is not None and asked.peer_repeats < 0):
@@ -159,9 +160,9 @@ def bench(asked: argparse.Namespace, size: str, peer: Path | None) -> None:
         }
         ends = time.monotonic() + (float("inf") if asked.budget is None else asked.budget * 60)
         rounds = Rounds(todo, asked.repeats, asked.repeats if asked.peer_repeats is None else asked.peer_repeats, ends)
-        if not asked.smoke:
+        if not asked.smoke and not asked.cold:
             rounds.warm_up()
-        predicted = prediction.predict_all(asked.methods, room, quick=asked.smoke)
+        predicted = {} if asked.cold else prediction.predict_all(asked.methods, room, quick=asked.smoke)
         facts = machine.facts(room, peer)
         for done in rounds.turns():
             found = report.rows(todo, rounds.runs)

@@ -95,7 +95,7 @@ def recipe_for(method: str, folder: Path) -> dict[str, Any]:
     """A recipe of usual settings: three models, or as many as the method takes, and a base where it needs one."""
     spec = methods.get(method).spec
     most = 3 if spec.models[1] is None else min(3, spec.models[1])
-    usual = {"weight": 0.5, "density": 0.5, "scale": 0.9, "t": 0.35}
+    usual: dict[str, float | int] = {"weight": 0.5, "density": 0.5, "scale": 0.9, "t": 0.35, "m": 2}
     found: dict[str, Any] = {"merge_method": method, "dtype": "bfloat16"}
     found["parameters"] = {p.name: usual[p.name] for p in spec.params if p.name in usual and not p.ignored}
     found["models"] = [{"model": str(folder / name)} for name in _MODELS[: max(most, 1)]]
@@ -159,6 +159,12 @@ class Paces:
     tensor: float
 
 
+def has_pace(method: str) -> bool:
+    """Whether what a method takes is so much per entry: not where it factorises matrices, or reads statistics too."""
+    spec = methods.get(method).spec
+    return spec.scope != "matrix" and spec.collected is None
+
+
 def measure_paces(
     folder: Path, entries: int, runs: int, told_of: Callable[[int, int, str], None] | None = None
 ) -> Paces:
@@ -171,7 +177,7 @@ def measure_paces(
         told_of: called with what is done, how much there is, and what is measured now.
     """
     write_models(folder / "models", entries)
-    forms: list[tuple[str, Form]] = [(name, "plain") for name in methods.names()]
+    forms: list[tuple[str, Form]] = [(name, "plain") for name in methods.names() if has_pace(name)]
     forms += [(name, "fused") for name in methods.names() if name in fused.SAVES and fused.available()]
     found: dict[Form, dict[str, Pace]] = {"plain": {}, "fused": {}}
     for number, (name, form) in enumerate(forms):

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from cuvee import methods
 from cuvee.api.calibrating import calibrate
 from cuvee.api.calibration import Calibration, calibration_file, load, save
 from cuvee.api.forecast import forecast, kinds_of
 from cuvee.errors import ResourceError, UsageError
+from cuvee.execute.probe import has_pace, recipe_for, seconds_of, write_models
 from cuvee.fused import COMPILING, SAVES, available
 from cuvee.planning import DEFAULT, Workers, predict
 from tests.support.plans import entry, plan_of, recipe, tensors
@@ -118,6 +120,12 @@ def test_a_machine_is_measured_and_nothing_is_left_behind(tmp_path: Path, monkey
     assert (found.folder, found.device) == (str(tmp_path), tmp_path.stat().st_dev)
     assert [done for done, _, _ in steps] == list(range(len(steps)))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [name for name in methods.names() if has_pace(name)])
+def test_every_method_with_a_pace_can_be_measured(name: str, tmp_path: Path) -> None:
+    write_models(tmp_path, 4096)
+    assert seconds_of(recipe_for(name, tmp_path), tmp_path / "out", threads=1, kernels="plain") > 0
 
 
 @pytest.mark.parametrize("given", [{"entries": 0}, {"runs": 0}, {"runs": 1.5}, {"progress": 3}])
