@@ -94,8 +94,10 @@ def solve_own(targets: Sequence[Tensor], weights: Sequence[float] | Tensor) -> T
     """
     counted = [(one.double(), float(share)) for one, share in zip(targets, weights, strict=True) if share > 0]
     right = torch.zeros_like(counted[0][0])
+    tall = right.shape[0] > right.shape[1]
     for one, share in counted:
-        right.addmm_(one @ one.mT, one, alpha=share)
+        left, other = (one, one.mT @ one) if tall else (one @ one.mT, one)  # the smaller of the two squares
+        right.addmm_(left, other, alpha=share)
     fewer_rows = sum(len(one) for one, _ in counted) <= right.shape[1]
     found = _by_rows(right, counted) if fewer_rows else None
     return _by_columns(right, counted) if found is None else found
