@@ -15,7 +15,7 @@ from cuvee.types import Cite, Param
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from cuvee.tensors import Counts, Cut, Extremes
+    from cuvee.tensors import Cut, Extremes
 
 RATIO = Param(
     "ratio",
@@ -35,56 +35,36 @@ class Competition:
     Attributes:
         low: least magnitude of every delta, `[K]`, float64.
         width: largest minus least, `[K]`; infinite where it would be 0, so that every entry counts as the least.
-        side: 1 where the last score that is kept is not negative, else −1, `[K]`.
-        found: how far the last score is known, its magnitude at the end.
+        found: how far the last score that counts is known; 0 where fewer than are kept are above it.
     """
 
     low: Tensor
     width: Tensor
-    side: Tensor | None = None
-    found: Prefix | Cut | None = None
+    found: Prefix | Cut
 
 
 def measure(job: Job, _done: int, known: Competition | None) -> Round | None:
-    """A pass for the range of the magnitudes, one for the signs of the scores, then those for the last score kept."""
+    """A pass for the range of the magnitudes, then those for the last score kept."""
     if known is None:
         return Round(lambda deltas, _start, _job, _known: tensors.Extremes.of(deltas.abs()), _ranged)
-    if known.side is None:
-        return Round(lambda deltas, _start, _job, known: _count_positive(deltas, known), _sided)
     if not isinstance(known.found, Prefix):
         return None
-    side = known.side
-    following = largest_first(job, known.found, lambda deltas, _start: _scored(deltas, known, side), edges=False)
+    following = largest_first(job, known.found, lambda deltas, _start: _scored(deltas, known), edges=False)
     return Round(
         following.observe, lambda total, job, known: replace(known, found=following.conclude(total, job, known.found))
     )
 
 
-def _scores(deltas: Tensor, known: Competition) -> Tensor:
-    return tensors.competition_scores(deltas, known.low, known.width)
-
-
-def _ranged(total: Extremes, _job: Job, _known: None) -> Competition:
+def _ranged(total: Extremes, job: Job, _known: None) -> Competition:
     width = total.high.double() - total.low.double()
-    return Competition(total.low.double(), width.masked_fill(width == 0, float("inf")))
+    kept = job.numel - min(int((1.0 - job.settings["ratio"]) * job.numel), job.numel - 1)
+    wanted = total.low.new_full(total.low.shape, kept).long()
+    return Competition(total.low.double(), width.masked_fill(width == 0, float("inf")), Prefix(wanted))
 
 
-def _count_positive(deltas: Tensor, known: Competition) -> Counts:
-    """How many scores of every model are not negative."""
-    return tensors.Counts((_scores(deltas, known) >= 0).long().cumsum(1)[:, -1])
-
-
-def _sided(total: Counts, job: Job, known: Competition) -> Competition:
-    """The last score kept is the wanted-th from above; if it is negative, from below it is the other end's."""
-    first = min(int((1.0 - job.settings["ratio"]) * job.numel), job.numel - 1)
-    side = (total.values >= job.numel - first).long() * 2 - 1
-    wanted = (total.values * 0 + job.numel - first).where(side > 0, total.values * 0 + first + 1)
-    return replace(known, side=side, found=Prefix(wanted))
-
-
-def _scored(deltas: Tensor, known: Competition, side: Tensor) -> Tensor:
-    """The scores on the side of the last one kept, zeros elsewhere, in the dtype of the arithmetic."""
-    return (_scores(deltas, known) * tensors.per_model(side.to(deltas.device), deltas)).clamp_(min=0)
+def _scored(deltas: Tensor, known: Competition) -> Tensor:
+    """The scores, in the dtype of the arithmetic; negative ones count as 0."""
+    return tensors.competition_scores(deltas, known.low, known.width).clamp_(min=0)
 
 
 @merge_method(
@@ -123,7 +103,6 @@ def pcb(deltas: Tensor, lambda_: float, statistics: Competition) -> Tensor:
     Returns:
         The merged delta, `[n]`.
     """
-    low, width, found, side = statistics.low, statistics.width, statistics.found, statistics.side
+    found = statistics.found
     assert isinstance(found, tensors.Cut), "the passes come first"
-    assert side is not None, "the passes come first"
-    return tensors.mean_by_score(deltas, low, width, found.threshold * side) * lambda_
+    return tensors.mean_by_score(deltas, statistics.low, statistics.width, found.threshold) * lambda_
