@@ -9,8 +9,9 @@ import torch
 
 from cuvee.execute.resume import Range
 from cuvee.execute.trouble import told_of
-from cuvee.execute.work import Bench, Tile, copy_tile, merge_tile, read_collected, read_tile
+from cuvee.execute.work import Bench, Tile, copy_tile, merge_tile, read_tile
 from cuvee.methods import Round
+from cuvee.methods.call import cut
 from cuvee.methods.tiles import findings, observed
 from cuvee.planning.model import Step
 
@@ -40,5 +41,5 @@ def _merge(bench: Bench, step: Step, left: Sequence[Range]) -> None:
     known = findings(bench.method.measure, job, shown)
     for start, stop in left:
         base = None if whole.base is None else whole.base[start:stop]
-        cut = Tile(whole.stack[:, start:stop], base, start, read_collected(bench, step, start, stop))
-        merge_tile(bench, step, cut, job, known)
+        part = Tile(whole.stack[:, start:stop], base, start, cut(bench.method, whole.collected, start, stop))
+        merge_tile(bench, step, part, job, known)

@@ -119,8 +119,9 @@ def carry_out(
     ended = NOTHING if journal is None else take_over(plan, readers, journal)
     ledger = Ledger(plan, hashes=hashes, progress=progress, journal=journal, finished=ended)
     bench = Bench(plan, readers, writer, method, ledger, seed, allow_nonfinite)
-    surveyed = None if runner == "plain" else workers.tile
-    bench = replace(bench, whole=survey(bench, threads=workers.threads, tile=surveyed))
+    if any(_left(ledger, step) for step in plan.steps):  # what others or an earlier run have finished needs no survey
+        tile = None if runner == "plain" else workers.tile
+        bench = replace(bench, whole=survey(bench, threads=workers.threads, tile=tile))
 
     def finished(step: Step) -> None:
         ledger.complete(step, readers, writer)
@@ -132,10 +133,15 @@ def carry_out(
     for step in plan.steps:
         if runner == "plain":
             run_step(bench, step)
-        if runner == "plain" or not ledger.left(step, [(0, step.out.numel)] if step.out.numel else []):
+        if runner == "plain" or not _left(ledger, step):
             finished(step)
     _check_unchanged(readers, ledger.digests)
     return ledger.digests
+
+
+def _left(ledger: Ledger, step: Step) -> Sequence[Range]:
+    """What is still to be written of a tensor."""
+    return ledger.left(step, [(0, step.out.numel)] if step.out.numel else [])
 
 
 def write_ranges(
