@@ -69,9 +69,7 @@ KNOWN: dict[str, Any] = {
     "breadcrumbs": lambda: Trim(Cut(torch.ones(4), ((0, 3), (1, 2)) * 2), torch.ones(2)),
     "breadcrumbs_ties": lambda: Trim(Cut(torch.ones(4), ((0, 3), (1, 2)) * 2), torch.ones(2)),
     "compose": lambda: Trim(Cut(torch.ones(2), ((0, 3), (1, 2))), torch.ones(2)),
-    "pcb": lambda: Competition(
-        torch.zeros(2).double(), torch.ones(2).double(), torch.ones(2).long(), Cut(torch.ones(2))
-    ),
+    "pcb": lambda: Competition(torch.zeros(2).double(), torch.ones(2).double(), Cut(torch.ones(2))),
     "geometric_median": lambda: (0.3, 0.7),
 }
 
