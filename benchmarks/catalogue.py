@@ -63,12 +63,15 @@ class Bench:
     base: StateDict
     specialists: Mapping[str, StateDict]
     collected: Mapping[str, Sequence[StateDict]]
+    folder: Path
 
     def exam(self, words: Sequence[str], split: str) -> Mapping[str, Any]:
         count = self.size.test if split == "test" else self.size.validation
         return {word: items(word, split, count, self.seed) for word in words}
 
     def merged(self, spec: MethodSpec, words: Sequence[str], settings: Settings) -> StateDict:
+        if "layer_scaling" in settings:
+            return self.scaled(spec.name, words, settings)
         chosen = {word: self.specialists[word] for word in words}
         given: dict[str, Any] = {("lambda_" if k == "lambda" else k): v for k, v in settings.items()}
         models, base = chosen, self.base if spec.base == "required" else None
@@ -79,39 +82,51 @@ class Bench:
             given["statistics"] = [self.collected[spec.collected][list(self.specialists).index(w)] for w in words]
         return cuvee.merge_state_dicts(models, spec.name, base=base, seed=self.seed, **given)
 
+    def scaled(self, name: str, words: Sequence[str], settings: Settings) -> StateDict:
+        """Merged by a recipe, which state dicts have none of: the layers of a merge are those of its configuration."""
+        recipe = {
+            "merge_method": name,
+            "base_model": str(self.folder / "base"),
+            "models": [{"model": str(self.folder / word)} for word in words],
+            "parameters": {key: value for key, value in settings.items() if key != "layer_scaling"},
+            "layer_scaling": settings["layer_scaling"],
+        }
+        return weights(cuvee.load(cuvee.recipe_from(recipe), seed=self.seed))
+
     def graded(self, state: StateDict, exam: Mapping[str, Any]) -> Hits:
         return judge(with_weights(self.model, state), exam)
 
 
-def prepared(seed: int, size: Size) -> Bench:
+def prepared(seed: int, size: Size, folder: Path) -> Bench:
+    """The models of a seed, trained, and written into a folder that is not there yet."""
     base = pretrained.load_causal_lm(BASE)
     taught = train_specialists(base, size.words, size.schedule, seed, lambda: None)
     states = {word: weights(model) for word, model in taught.items()}
-    found = collected(taught, seed) if hasattr(cuvee, "collect") else {}
-    return Bench(seed, size, pretrained.load_causal_lm(BASE), weights(base), states, found)
+    for word, model in {"base": base, **taught}.items():
+        pretrained.save(model, folder / word)
+    return Bench(
+        seed, size, pretrained.load_causal_lm(BASE), weights(base), states, collected(folder, states, seed), folder
+    )
 
 
-def collected(taught: Mapping[str, Any], seed: int) -> Mapping[str, Sequence[StateDict]]:
+def collected(folder: Path, words: Iterable[str], seed: int) -> Mapping[str, Sequence[StateDict]]:
     """What `cuvee collect` finds out about every specialist on lessons of its own skill."""
     from safetensors.torch import load_file
 
     found: dict[str, list[StateDict]] = {"gram": [], "fisher": []}
-    with TemporaryDirectory() as folder:
-        for word, model in taught.items():
-            place = Path(folder) / word
-            pretrained.save(model, place)
-            lines = [json.dumps({"input_ids": list(document.ids)}) for document in items(word, "train", 256, seed)]
-            data = Path(folder) / f"{word}.jsonl"
-            data.write_text("\n".join(lines) + "\n")
-            for kind, states in found.items():
-                out = Path(folder) / f"{word}.{kind}.safetensors"
-                cuvee.collect(place, data=data, kind=kind, out=out)
-                states.append(load_file(out))
+    for word in words:
+        lines = [json.dumps({"input_ids": list(document.ids)}) for document in items(word, "train", 256, seed)]
+        data = folder / f"{word}.jsonl"
+        data.write_text("\n".join(lines) + "\n")
+        for kind, states in found.items():
+            out = folder / f"{word}.{kind}.safetensors"
+            cuvee.collect(folder / word, data=data, kind=kind, out=out)
+            states.append(load_file(out))
     return found
 
 
 def row_of(bench: Bench, name: str, trial: Trial) -> Row:
-    spec = methods.get(name).spec
+    spec = methods.get(trial.method or name).spec
     words = list(bench.specialists)[: trial.models]
     validation, test = bench.exam(words, "validation"), bench.exam(words, "test")
     published = bench.graded(bench.merged(spec, words, trial.published), test)
@@ -135,6 +150,15 @@ def reference_rows(bench: Bench) -> Iterable[tuple[str, float]]:
     yield "each specialist on its own skill", statistics.mean(own)
 
 
+def told(bench: Bench, name: str) -> Row:
+    """A row, which is shown."""
+    began = time.perf_counter()
+    row = row_of(bench, name, TRIALS[name])
+    took = time.perf_counter() - began
+    print(f"seed {bench.seed} {name}: {row.published:.3f} {row.tuned:.3f} ({took:.1f} s)", file=sys.stderr)
+    return row
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
@@ -145,20 +169,14 @@ def main() -> None:
     known = set(methods.names())
     if unknown := known - TRIALS.keys() - LEFT_OUT.keys():
         raise SystemExit(f"no settings for {sorted(unknown)}: add them to catalogue_settings.py")
-    chosen = asked.methods or [name for name in TRIALS if name in known]
+    chosen = asked.methods or [name for name, trial in TRIALS.items() if (trial.method or name) in known]
     rows, references = [], {}
     with one_thread():
         for seed in asked.seeds:
-            bench = prepared(seed, QUICK if asked.quick else FULL)
-            references[seed] = dict(reference_rows(bench))
-            for name in chosen:
-                began = time.perf_counter()
-                rows.append(row_of(bench, name, TRIALS[name]))
-                print(
-                    f"seed {seed} {name}: {rows[-1].published:.3f} {rows[-1].tuned:.3f} "
-                    f"({time.perf_counter() - began:.1f} s)",
-                    file=sys.stderr,
-                )
+            with TemporaryDirectory() as folder:
+                bench = prepared(seed, QUICK if asked.quick else FULL, Path(folder))
+                references[seed] = dict(reference_rows(bench))
+                rows += [told(bench, name) for name in chosen]
     data = {"seeds": asked.seeds, "quick": asked.quick, "references": references, "rows": [asdict(r) for r in rows]}
     asked.out.mkdir(parents=True, exist_ok=True)
     (asked.out / "catalogue.json").write_text(json.dumps(data, indent=1) + "\n")
@@ -208,8 +226,9 @@ def _table(rows: Sequence[Row]) -> Iterable[str]:
 
 
 def _settings(settings: Settings) -> str:
-    shown = [f"{key} {value}" for key, value in settings.items() if key != "weight"]
-    return ", ".join(shown) or "–"
+    plain = [(key, value) for key, value in settings.items() if key not in ("weight", "layer_scaling")]
+    scaling = [(key, value) for key, value in settings.get("layer_scaling", {}).items() if key != "policy"]
+    return ", ".join(f"{key} {value}" for key, value in (*plain, *scaling)) or "–"
 
 
 def _cell(values: Sequence[float], errors: Sequence[float]) -> str:

@@ -7,7 +7,7 @@ draw; the published setting is among what is tried.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from typing import Any, Final
 
@@ -23,13 +23,14 @@ class Trial:
         source: whose defaults these are.
         tuned: settings to choose from.
         models: how many of the specialists it merges; `None` for all.
+        method: the method, where the row is not called by its name.
     """
 
     published: Settings
     source: str
     tuned: Sequence[Settings] = ()
     models: int | None = None
-    more: Settings = field(default_factory=dict)
+    method: str | None = None
 
 
 def grid(**axes: Sequence[Any]) -> tuple[Settings, ...]:
@@ -41,6 +42,27 @@ LAMBDAS: Final = (0.3, 0.5, 0.7, 1.0, 1.3, 1.6)
 SUMS: Final = (0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 """For methods that add deltas up: five of them go too far at 1."""
 ONE: Final = {"weight": 1.0}
+
+SCALED: Final = (
+    ("task_arithmetic", {**ONE, "lambda": 0.4}),
+    ("ties", {**ONE, "density": 0.2, "lambda": 1.0}),
+    ("tsv_m", {"lambda": 1.0}),
+)
+"""Merges whose layers are scaled; λ of task arithmetic as tuned, because LiNeS finds its own."""
+SCALINGS: Final[Sequence[tuple[str, Settings, str, Sequence[Settings]]]] = (
+    (
+        "lines",
+        {"policy": "lines", "beta": 0.5},
+        "LiNeS: α found, β = 0.5",
+        [{"policy": "lines", "beta": beta} for beta in (0.1, 0.2, 0.8, 1.2)],
+    ),
+    (
+        "larv",
+        {"policy": "larv"},
+        "ours: tiers 0.5, 1, 1.5",
+        [{"policy": "larv", "mapping": "continuous"}, {"policy": "larv", "scales": [0.8, 1.0, 1.2]}],
+    ),
+)
 
 TRIALS: Final[Mapping[str, Trial]] = {
     "linear": Trial(ONE, "Model soups: uniform"),
@@ -110,6 +132,16 @@ TRIALS: Final[Mapping[str, Trial]] = {
     "nearswap": Trial({"t": 0.001}, "mergekit's example", grid(t=(1e-4, 1e-3, 1e-2)), models=2),
     "arcee_fusion": Trial({}, "mergekit", models=2),
     "wise_ft": Trial({"alpha": 0.5}, "WiSE-FT: 0.5", grid(alpha=(0.3, 0.5, 0.7, 0.9)), models=1),
+    **{
+        f"{method} + {policy}": Trial(
+            {**settings, "layer_scaling": scaling},
+            source,
+            tuple({"layer_scaling": one} for one in others),
+            method=method,
+        )
+        for policy, scaling, source, others in SCALINGS
+        for method, settings in SCALED
+    },
     "expo": Trial({}, "ExPO: α = 0.3", grid(alpha=(0.1, 0.3, 0.5)), models=1),
 }
 LEFT_OUT: Final[Mapping[str, str]] = {

@@ -1,14 +1,18 @@
-"""LiNeS: layers scaled by their depth, with a first factor that is given or found from the models."""
+"""Layers scaled by their depth (LiNeS), or by how their changes lie to their weights (LARV)."""
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import cuvee
+from cuvee.recipe import to_data
+from tests.reference import larv_formulas
 from tests.reference.robust_formulas import lines_alpha, lines_factors
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "models"
@@ -98,7 +102,7 @@ layer_scaling: {policy: lines, beta: .inf}
 @pytest.mark.parametrize("wrong", ["x", [0.1, 0.2], True, {"value": 1.0}])
 def test_factors_are_numbers_and_all_that_is_wrong_is_told(wrong: object) -> None:
     scaling = {"policy": "linse", "alpha": wrong, "beta": wrong}
-    with pytest.raises(cuvee.RecipeError, match="should be lines, found") as caught:
+    with pytest.raises(cuvee.RecipeError, match="should be lines or larv, found") as caught:
         cuvee.recipe_from(recipe(layer_scaling=scaling))
     assert sorted(caught.value.codes) == ["wrong-type", "wrong-type", "wrong-value"]
 
@@ -109,3 +113,113 @@ def test_of_a_recipe_inside_another_it_is_found_too(tmp_path: Path) -> None:
     outer = {"merge_method": "passthrough", "models": [{"model": inner}]}
     found = merged(outer, tmp_path / "outer")
     assert all(torch.equal(found[name], by_hand[name]) for name in by_hand)
+
+
+def larv_factors(models: str, scaling: dict[str, object]) -> list[float]:
+    """What the slow formulas say of the golden models: a layer's e and c are the means over its matrices."""
+    base = load_file(GOLDEN / "base" / "model.safetensors")
+    others = [load_file(GOLDEN / name / "model.safetensors") for name in models]
+    matrices = [name for name, tensor in base.items() if layer_of(name) is not None and tensor.dim() == 2]
+    contrasts, conflicts = [], []
+    for layer in range(LAYERS):
+        mine = [name for name in matrices if layer_of(name) == layer]
+        of = larv_formulas.pairs([base[n].tolist() for n in mine], [[o[n].tolist() for n in mine] for o in others])
+        contrasts.append(larv_formulas.mean([e for e, _ in of]))
+        conflicts.append(larv_formulas.mean([c for _, c in of]))
+    scores = larv_formulas.scores(contrasts, conflicts, scaling.get("eta", 1.0), scaling.get("rho", 0.5))  # type: ignore[arg-type]
+    if scaling.get("mapping") == "continuous":
+        return larv_formulas.continuous(scores, 3.0)
+    return larv_formulas.tiers(scores, scaling.get("scales", [0.5, 1.0, 1.5]))  # type: ignore[arg-type]
+
+
+LARV = [{}, {"mapping": "continuous"}, {"scales": [0.8, 1.2]}, {"mapping": "continuous", "eta": 0.5, "rho": 2}]
+
+
+@pytest.mark.parametrize("asked", LARV, ids=str)
+@pytest.mark.parametrize("method", ["task_arithmetic", "ties"])
+def test_larv_finds_the_factors_of_the_slow_formulas(method: str, asked: dict[str, object], tmp_path: Path) -> None:
+    plain = merged(recipe(method, "ab"), tmp_path / "plain")
+    base = load_file(GOLDEN / "base" / "model.safetensors")
+    found = merged(recipe(method, "ab", layer_scaling={"policy": "larv", **asked}), tmp_path / "scaled")
+    factors = larv_factors("ab", asked)
+    for name, tensor in found.items():
+        layer = layer_of(name)
+        want = base[name] + (1.0 if layer is None else factors[layer]) * (plain[name] - base[name])
+        assert torch.allclose(tensor, want, atol=2e-6), name
+
+
+def test_larv_tells_what_it_found_and_a_plan_that_it_will(tmp_path: Path) -> None:
+    asked = recipe("ties", layer_scaling={"policy": "larv"})
+    assert any("factors are found from the models before" in note for note in cuvee.plan(asked).notes)
+    result = cuvee.merge(cuvee.recipe_from(asked), tmp_path / "out")
+    (said,) = [note for note in result.notes if note.startswith("layer scaling")]
+    assert (
+        said
+        == f"layer scaling: factors were found: model.layers {', '.join(f'{f:g}' for f in larv_factors('abc', {}))}"
+    )
+
+
+@pytest.mark.parametrize("way", [{"threads": 1}, {"runner": "plain"}, {"tile": 1024}])
+def test_larv_has_the_same_bytes_whatever_the_workers(way: dict[str, object], tmp_path: Path) -> None:
+    asked = recipe("ties", layer_scaling={"policy": "larv", "mapping": "continuous"})
+    first = merged(asked, tmp_path / "first", threads=2, tile=4096)
+    again = merged(asked, tmp_path / "again", **way)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+def test_larv_of_a_recipe_inside_another_and_of_a_pack_and_in_memory(tmp_path: Path) -> None:
+    inner = recipe(layer_scaling={"policy": "larv"}, dtype="float32")
+    by_hand = merged(inner, tmp_path / "inner")
+    found = merged({"merge_method": "passthrough", "models": [{"model": inner}]}, tmp_path / "outer")
+    assert all(torch.equal(found[name], by_hand[name]) for name in by_hand)
+    model = cuvee.load(cuvee.recipe_from(inner))
+    assert all(torch.equal(tensor, by_hand[name]) for name, tensor in model.state_dict().items() if name in by_hand)
+    cuvee.pack(inner | {"merge_method": "task_arithmetic"}, tmp_path / "pack")
+    assert list((tmp_path / "pack").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("scaling", "codes"),
+    [
+        ({"policy": "larv", "scales": [1.0]}, {"wrong-value"}),
+        ({"policy": "larv", "scales": []}, {"wrong-value"}),
+        ({"policy": "larv", "scales": [1, float("nan")], "eta": float("inf")}, {"out-of-range"}),
+        ({"policy": "larv", "scales": ["a", 2]}, {"wrong-type"}),
+        ({"policy": "larv", "mapping": "tier"}, {"wrong-value"}),
+        ({"policy": "larv", "beta": 0.5}, {"unknown-key"}),
+        ({"policy": "lines", "beta": 0.5, "gamma": 2}, {"unknown-key"}),
+        ({"policy": "lines"}, {"missing-key"}),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_with_larv_is_told(scaling: dict[str, object], codes: set[str]) -> None:
+    with pytest.raises(cuvee.RecipeError) as caught:
+        cuvee.recipe_from(recipe(layer_scaling=scaling))
+    assert set(caught.value.codes) == codes
+
+
+def test_a_key_of_the_other_policy_is_told_as_that() -> None:
+    with pytest.raises(cuvee.RecipeError, match="another kind of `layer_scaling` has it"):
+        cuvee.recipe_from(recipe(layer_scaling={"policy": "larv", "beta": 0.5}))
+
+
+def test_larv_refuses_what_is_no_number_and_lets_it_pass_where_it_may(tmp_path: Path) -> None:
+    shutil.copytree(GOLDEN / "a", tmp_path / "a")
+    weights = load_file(tmp_path / "a" / "model.safetensors")
+    name = next(name for name in weights if layer_of(name) == 1 and weights[name].dim() == 2)
+    weights[name][0, 0] = float("nan")
+    save_file(weights, tmp_path / "a" / "model.safetensors", {"format": "pt"})
+    asked = recipe(models="b", layer_scaling={"policy": "larv"})
+    asked["models"] = [*asked["models"], {"model": str(tmp_path / "a"), "parameters": {"weight": 1.0}}]  # type: ignore[misc]
+    with pytest.raises(cuvee.InputError, match=re.escape(name)) as caught:
+        cuvee.merge(cuvee.recipe_from(asked), tmp_path / "out")
+    assert caught.value.codes == ("non-finite",)
+    assert not (tmp_path / "out").exists()
+    found = merged(asked, tmp_path / "out", allow_nonfinite=True)
+    assert [one for one, tensor in found.items() if not tensor.isfinite().all()] == [name]
+
+
+def test_larv_reads_back_as_it_was_written() -> None:
+    for scaling in ({"policy": "larv"}, {"policy": "larv", "mapping": "continuous", "scales": [0.25, 2.0], "gamma": 1}):
+        asked = cuvee.recipe_from(recipe(layer_scaling=scaling))
+        assert cuvee.recipe_from(to_data(asked)) == asked

@@ -85,7 +85,7 @@ def _merged(
         if plan.config_text is None:
             raise InputError(_no_config(plan))
         workers = fit_workers(plan, limit, threads)
-        plan = settle(plan, readers, method, seed=seed, workers=workers)
+        plan = settle(plan, readers, method, seed=seed, workers=workers, allow_nonfinite=allow_nonfinite)
         how = {"seed": seed, "threads": workers.threads, "tile": workers.tile}
         with MemoryWriter(plan_layout([step.out for step in plan.steps], 1 << 62)) as writer:
             execute(plan, readers, writer, method, **how, allow_nonfinite=allow_nonfinite, hashes=False)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cuvee import methods
 from cuvee.api.arguments import as_path
@@ -85,7 +85,8 @@ class _Table:
         models = self.readers(inner)
         plan = with_name(ref.path, lambda: bind(inner, models, method.spec))
         if self.weights:
-            plan = settle(plan, models, method, seed=self.seed, workers=Workers(1, PASS_TILE))
+            told: dict[str, Any] = {"seed": self.seed, "allow_nonfinite": self.allow_nonfinite}
+            plan = settle(plan, models, method, workers=Workers(1, PASS_TILE), **told)
         return VirtualReader(ref.path, plan, models, method, seed=self.seed, allow_nonfinite=self.allow_nonfinite)
 
 

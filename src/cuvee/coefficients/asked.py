@@ -84,9 +84,10 @@ def recipe_faults(recipe: Recipe) -> Iterator[Fault]:
             message = f"weights are learned for whole models, listed under `models`; the recipe has `{key}`"
             yield _fault(recipe, "not-yet", message, (key,), "stack first, and learn on what that gives")
             return
-    if recipe.layer_scaling is not None and recipe.layer_scaling.alpha is None:
-        message = "`layer_scaling` without `alpha` finds it from the merged model, which learning changes"
-        yield _fault(recipe, "not-yet", message, ("layer_scaling",), "give `alpha` a number")
+    if recipe.layer_scaling is not None and not recipe.layer_scaling.is_known:
+        message = "`layer_scaling` finds factors from the models before they are merged, which learning does not do"
+        hint = "take `policy: lines` and give `alpha` a number"
+        yield _fault(recipe, "not-yet", message, ("layer_scaling",), hint)
     if len(learners(recipe)) < (2 if recipe.method == "linear" else 1):
         message = f"there must be a model whose weight can be learned; found {len(learners(recipe))} of them"
         yield _fault(recipe, "wrong-number-of-models", message, ("models",))

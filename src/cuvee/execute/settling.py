@@ -1,10 +1,11 @@
-"""What a recipe leaves to be found from the models before anything is merged: the first factor of layer scaling."""
+"""What a recipe leaves to be found from the models before anything is merged: factors of layer scaling."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -14,38 +15,88 @@ from cuvee.checkpoint.protocol import Reader
 from cuvee.execute.ledger import Ledger
 from cuvee.execute.single import single_threads
 from cuvee.execute.surveying import survey
-from cuvee.execute.work import Bench, read_tile, seen_by
+from cuvee.execute.work import Bench, read_tile, read_whole, seen_by
 from cuvee.methods import Method, Round
 from cuvee.methods.tiles import Tally, combine_tile, findings, tile_ranges
 from cuvee.planning.model import Plan, Step
 from cuvee.planning.room import Workers
-from cuvee.planning.scaling import is_settled, scaled, scaling_notes
+from cuvee.planning.scaling import Layer, by_depth, by_layer, is_settled, larv, matrices_of_layers, scaling_notes
 from cuvee.planning.whole import merged_steps
+from cuvee.recipe.model import Larv
+from cuvee.types import rows_of
 
 
-def settle(plan: Plan, readers: Sequence[Reader], method: Method, *, seed: int, workers: Workers) -> Plan:
+def settle(
+    plan: Plan,
+    readers: Sequence[Reader],
+    method: Method,
+    *,
+    seed: int,
+    workers: Workers,
+    allow_nonfinite: bool = False,
+) -> Plan:
     """The plan with every factor of its layer scaling known.
 
-    α = ‖Σ τᵢ‖₁ / (N ‖τ_merged‖₁) over all merged tensors, with the merged deltas of an unscaled merge: so that the
-    first layer is changed by as much as by the mean of the task vectors. It is 1 where nothing changes.
+    LiNeS: α = ‖Σ τᵢ‖₁ / (N ‖τ_merged‖₁) over all merged tensors, with the merged deltas of an unscaled merge: so that
+    the first layer is changed by as much as by the mean of the task vectors. It is 1 where nothing changes.
+
+    LARV: see `planning.scaling.larv`.
 
     Args:
         plan: the plan.
         readers: the input models, in its order.
         method: the recipe's method.
         seed: seed of random masks.
-        workers: how many, and their tiles; they change no bit of α.
+        workers: how many, and their tiles; they change no bit of what is found.
+        allow_nonfinite: let NaN and infinity pass: what LARV looks at then says nothing of its layer.
+
+    Raises:
+        InputError: `non-finite`: LARV looks at a matrix that holds NaN or infinity.
     """
     scaling = plan.recipe.layer_scaling
     if scaling is None or is_settled(plan):
         return plan
-    bench = Bench(plan, readers, _NoWriter(), method, Ledger(plan, hashes=False, progress=None), seed)
+    bench = Bench(plan, readers, _NoWriter(), method, Ledger(plan, hashes=False, progress=None), seed, allow_nonfinite)
+    if isinstance(scaling, Larv):
+        factors = larv(plan, _contrasts(bench, workers), scaling)
+        return _told(plan, by_layer(plan.steps, factors), "factors were found: " + _listed(factors))
     bench = replace(bench, whole=survey(bench, threads=workers.threads, tile=workers.tile))
     alpha = _alpha(bench, workers)
-    note = f"layer scaling: alpha was found to be {alpha:.6g}"
+    return _told(plan, by_depth(plan.steps, alpha, scaling.beta), f"alpha was found to be {alpha:.6g}")
+
+
+def _told(plan: Plan, steps: tuple[Step, ...], found: str) -> Plan:
+    """The plan with its final steps, and a note of what was found in place of the one that it would be."""
     open_still = set(scaling_notes(plan.recipe))
-    notes = (*(one for one in plan.notes if one not in open_still), note)
-    return replace(plan, steps=scaled(plan.steps, alpha, scaling.beta), notes=notes)
+    notes = (*(one for one in plan.notes if one not in open_still), f"layer scaling: {found}")
+    return replace(plan, steps=steps, notes=notes)
+
+
+def _listed(factors: Mapping[Layer, float]) -> str:
+    """The factors of every stack, from its first layer to its last."""
+    stacks: dict[str, list[str]] = {}
+    for (stack, _), factor in sorted(factors.items()):
+        stacks.setdefault(stack, []).append(f"{factor:.6g}")
+    return "; ".join(f"{stack} {', '.join(of)}" for stack, of in stacks.items()) or "nothing changed in any layer"
+
+
+def _contrasts(bench: Bench, workers: Workers) -> list[tuple[float, float]]:
+    """Contrast and conflict of every matrix of a layer, each the mean over the models that changed it."""
+    with single_threads(workers.threads, "cuvee-settle") as pool:
+        return list(pool.map(lambda step: _contrast(bench, step), matrices_of_layers(bench.plan)))
+
+
+@torch.no_grad()
+def _contrast(bench: Bench, step: Step) -> tuple[float, float]:
+    if step.base is None:
+        raise AssertionError(f"{step.out.name}: a delta without a base")
+    rows, work = rows_of(step.out.shape), getattr(torch, step.work)
+    base = read_whole(bench, step.base).view(rows)
+    deltas = (read_whole(bench, piece).view(rows).to(work) - base.to(work) for piece in step.inputs)
+    seen = [pair for pair in tensors.contrast_and_conflict(base, deltas) if not math.isnan(pair[0])]
+    if not seen:
+        return math.nan, math.nan
+    return fmean(contrast for contrast, _ in seen), fmean(conflict for _, conflict in seen)
 
 
 class _NoWriter:

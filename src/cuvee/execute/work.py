@@ -152,6 +152,14 @@ def _read_first(bench: Bench, piece: Piece, start: int, stop: int) -> Tensor:
     return values
 
 
+def read_whole(bench: Bench, piece: Piece) -> Tensor:
+    """All of a tensor, flat; finite unless the run lets other values pass. It is not hashed."""
+    values = _read(bench, piece, 0, bench.readers[piece.model].specs[piece.tensor].numel)
+    if not bench.allow_nonfinite:
+        check_finite(values, bench, piece, 0)
+    return values
+
+
 def all_finite(values: Tensor) -> bool:
     """Whether no entry is NaN or infinite; at least one entry. Sixteen times as fast as asking every entry."""
     return all(math.isfinite(float(end)) for end in torch.aminmax(values))  # both ends are NaN where any entry is

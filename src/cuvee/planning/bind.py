@@ -14,7 +14,7 @@ from cuvee.planning.decide import Decision, decide
 from cuvee.planning.fit import fit_findings
 from cuvee.planning.model import Evaluated, ModelFacts, Piece, Plan, Step, Tied, copies_in
 from cuvee.planning.parts import parts_of
-from cuvee.planning.scaling import scaled, scaling_notes
+from cuvee.planning.scaling import by_depth, scaling_notes
 from cuvee.planning.settings import are_broken_rules, place_of_method, told_once
 from cuvee.planning.sliced import main_stack, range_faults, sliced_slots, stacking_of
 from cuvee.planning.slots import Ground, Opened, Part, Slot, Stacking, whole_slots
@@ -22,7 +22,7 @@ from cuvee.planning.statistics import statistics_faults, statistics_notes
 from cuvee.planning.tying import is_head, ties
 from cuvee.planning.whole import survey_faults
 from cuvee.recipe import not_yet, notes
-from cuvee.recipe.model import ModelEntry, Recipe, Slice
+from cuvee.recipe.model import Lines, ModelEntry, Recipe, Slice
 from cuvee.types import MethodSpec, ModelRef
 
 
@@ -170,8 +170,8 @@ def _plan(
     recipe, opened = ground.recipe, ground.opened
     steps = tuple(d.step for d in decisions if d.step)
     scaling = recipe.layer_scaling
-    if scaling is not None and scaling.alpha is not None:
-        steps = scaled(steps, scaling.alpha, scaling.beta)
+    if isinstance(scaling, Lines) and scaling.alpha is not None:
+        steps = by_depth(steps, scaling.alpha, scaling.beta)
     donor = 0
     untied = any(d.untied for d in decisions) or _writes_a_head_of_another(ground, parts, steps)
     lacking = _lacking_head(ground, parts, steps)

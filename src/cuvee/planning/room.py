@@ -13,6 +13,7 @@ from cuvee.errors import Fault, ResourceError
 from cuvee.methods import METHODS
 from cuvee.planning.free import free_memory
 from cuvee.planning.model import Action, Plan, Step
+from cuvee.planning.scaling import settling_memory
 from cuvee.types import rows_of
 
 _MIB: Final = 1 << 20
@@ -68,7 +69,7 @@ def peak_memory(plan: Plan, workers: Workers, *, keeps: bool = True) -> int:
         keeps: whether the C library may keep freed memory, as it does where no limit is set.
     """
     coming = _buffers(plan, workers) + held_by_passes(plan, workers) + _beside(plan, workers)
-    coming += evaluating(plan, workers.threads)
+    coming = max(coming, settling_memory(plan, workers.threads)) + evaluating(plan, workers.threads)
     kept = _KEPT_BYTES + coming // _KEPT_SHARE if keeps else 0
     return host_memory(plan) + coming + kept
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterator
+from dataclasses import asdict
 
 from cuvee.errors import nearest
 from cuvee.recipe.findings import Excused, Finding, described, named, shortened
 from cuvee.recipe.grouping import Group, Level, Member, all_levels, groups, references
-from cuvee.recipe.model import Conditions, DocumentPath, Gradient, Recipe, Setting
+from cuvee.recipe.model import Conditions, DocumentPath, Gradient, LayerScaling, Recipe, Setting
 from cuvee.types import MethodSpec, Param, Scalar, vanishes
 
 
@@ -138,11 +139,20 @@ def scaling_findings(recipe: Recipe, spec: MethodSpec) -> list[Finding]:
     if spec.space != "delta" or spec.param("lambda") is None:
         message = f"`layer_scaling` scales merged deltas; {spec.name} has no `lambda`"
         found.append(Finding("ill-placed-parameter", message, at, "take it out", "layer_scaling", on_key=True))
-    for name, value in (("alpha", scaling.alpha), ("beta", scaling.beta)):
-        if value is not None and not math.isfinite(value):
-            message = f"`{name}` should be finite, found {described(value)}"
-            found.append(Finding("out-of-range", message, (*at, name), None, name))
+    for path, value in _numbers_of(scaling):
+        if not math.isfinite(value):
+            message = f"`{path[0]}` should be finite, found {described(value)}"
+            found.append(Finding("out-of-range", message, (*at, *path), None, str(path[0])))
     return found
+
+
+def _numbers_of(scaling: LayerScaling) -> Iterator[tuple[DocumentPath, float]]:
+    """Every number of a layer scaling with its place in it."""
+    for name, value in asdict(scaling).items():
+        if isinstance(value, float):
+            yield (name,), value
+        elif isinstance(value, tuple):
+            yield from (((name, index), one) for index, one in enumerate(value))
 
 
 def zero_sum_findings(recipe: Recipe, spec: MethodSpec) -> list[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +15,9 @@ from cuvee.recipe.model import (
     Conditions,
     DocumentPath,
     Gradient,
+    Larv,
     LayerScaling,
+    Lines,
     Locate,
     ModelEntry,
     Module,
@@ -111,8 +114,16 @@ def _entries(data: Mapping[str, Any], key: str, at: DocumentPath) -> Iterator[tu
 def _layer_scaling(data: Any) -> LayerScaling | None:
     if not isinstance(data, Mapping):
         return None
-    alpha, beta = data.get("alpha"), data.get("beta")
-    return LayerScaling(data.get("policy", MISREAD), None if alpha is None else float(alpha), float(beta or 0))
+    plain: LayerScaling = Larv() if data.get("policy") == "larv" else Lines()
+    known = [field.name for field in fields(plain) if field.name != "policy" and data.get(field.name) is not None]
+    return replace(plain, **{name: _number(data[name]) for name in known})
+
+
+def _number(value: Any) -> Any:
+    """Numbers of a layer scaling are floats, its lists tuples of them, without what was told to be wrong."""
+    if isinstance(value, list | tuple):
+        return tuple(float(one) for one in value if isinstance(one, int | float))
+    return float(value) if isinstance(value, int) else value
 
 
 def read_parameters(data: Mapping[str, Any]) -> Parameters:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from cuvee.errors import Place
 from cuvee.types import ModelRef, Scalar
@@ -77,18 +77,51 @@ class Module:
 
 
 @dataclass(frozen=True, slots=True)
-class LayerScaling:
-    """How the merged delta of every layer is scaled.
+class Lines:
+    """The merged delta of layer l of L times α + β l / (L − 1), and times α what belongs to no layer.
 
     Attributes:
-        policy: `lines`: α + β l / (L − 1) for layer l of L, α for what belongs to no layer.
         alpha: the factor of the first layer; `None` where it is to be found from the models' norms.
         beta: what the last layer's factor is larger by.
     """
 
-    policy: str
-    alpha: float | None
-    beta: float
+    alpha: float | None = None
+    beta: float = 0.0
+    policy: Literal["lines"] = "lines"
+
+    @property
+    def is_known(self) -> bool:
+        """Whether every factor follows from the recipe."""
+        return self.alpha is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Larv:
+    """The merged delta of every layer times a factor that is found from the models: see `planning.scaling.larv`.
+
+    Attributes:
+        mapping: from a layer's score to its factor: by `tiers`, or `continuous`.
+        scales: the factor of each tier, those of the lowest scores first.
+        eta: exponent of the effective-rank contrast.
+        rho: exponent of the depth.
+        gamma: steepness of the continuous mapping.
+    """
+
+    mapping: Literal["tiers", "continuous"] = "tiers"
+    scales: tuple[float, ...] = (0.5, 1.0, 1.5)
+    eta: float = 1.0
+    rho: float = 0.5
+    gamma: float = 3.0
+    policy: Literal["larv"] = "larv"
+
+    @property
+    def is_known(self) -> bool:
+        """Whether every factor follows from the recipe: they never do."""
+        return False
+
+
+LayerScaling: TypeAlias = Lines | Larv
+"""How the merged delta of every layer is scaled."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+
+LINES: Final = "<lines>"
+LARV: Final = "<larv>"
+"""Tags of the policies, as in `schema`."""
 
 
 class Item(BaseModel):
@@ -13,12 +17,38 @@ class Item(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-class LayerScalingItem(Item):
+class LinesItem(Item):
     """The merged delta of every layer times a factor that grows with the layer's depth."""
 
-    policy: Annotated[Literal["lines"], Field(description="`lines`: α + β l / (L − 1) for layer l of L.")]
+    policy: Annotated[
+        Literal["lines", "larv"],  # both, because a word that is neither is refused here
+        Field(description="`lines`: α + β l / (L − 1) for layer l of L.", json_schema_extra={"enum": ["lines"]}),
+    ]
     alpha: Annotated[
         float | None,
         Field(description="Factor of the first layer and outside the layers; found from the models' norms without it."),
     ] = None
     beta: Annotated[float, Field(description="What the last layer's factor is larger by.")]
+
+
+class LarvItem(Item):
+    """The merged delta of every layer times a factor found from the weights: concentrated and harmless changes more."""
+
+    policy: Annotated[Literal["larv"], Field(description="`larv`: by the score of the layer.")]
+    mapping: Annotated[
+        Literal["tiers", "continuous"] | None,
+        Field(description="`tiers` (default): the layers in order of score, in as many equal parts as `scales`."),
+    ] = None
+    scales: Annotated[
+        list[float] | None, Field(min_length=2, description="Factor of each tier, lowest score first; 0.5, 1, 1.5.")
+    ] = None
+    eta: Annotated[float | None, Field(description="Exponent of the effective-rank contrast; 1.")] = None
+    rho: Annotated[float | None, Field(description="Exponent of the depth; 0.5.")] = None
+    gamma: Annotated[float | None, Field(description="Steepness of the continuous mapping; 3.")] = None
+
+
+def _policy(value: Any) -> str:
+    return LARV if isinstance(value, dict) and value.get("policy") == "larv" else LINES
+
+
+LayerScalingItem = Annotated[Annotated[LinesItem, Tag(LINES)] | Annotated[LarvItem, Tag(LARV)], Discriminator(_policy)]

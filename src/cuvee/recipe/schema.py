@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from cuvee.errors import nearest
 from cuvee.recipe.findings import described
 from cuvee.recipe.reference import read_reference
-from cuvee.recipe.scaling_schema import Item, LayerScalingItem
+from cuvee.recipe.scaling_schema import LARV, LINES, Item, LayerScalingItem
 
 TEMPLATES: Final = ("alpaca", "auto", "chatml", "exaone", "llama3", "mistral")
 """Chat templates that have a name."""
@@ -29,7 +29,7 @@ GRADIENT: Final = "<gradient>"
 BRANCHES: Final = "<branches>"
 MODEL_TOKEN: Final = "<model_token>"
 ZERO: Final = "<zero>"
-TAGS: Final = frozenset({TEXT, MAPPING, SCALAR, GRADIENT, BRANCHES, MODEL_TOKEN, ZERO})
+TAGS: Final = frozenset({TEXT, MAPPING, SCALAR, GRADIENT, BRANCHES, MODEL_TOKEN, ZERO, LINES, LARV})
 
 
 def fault(code: str, message: str, hint: str | None = None) -> PydanticCustomError:

@@ -101,7 +101,7 @@ def _unknown_key(path: DocumentPath, parameters: Collection[str]) -> Finding:
     elif key in parameters and "parameters" in known:
         hint = f"write it under `parameters:`, as `parameters: {{{key}: …}}`"
     else:
-        hint = nearest(key, known)
+        hint = f"another kind of {named(path[:-1])} has it" if key in known else nearest(key, known)
     message = f"{named(path[:-1])} has no key `{shortened(key)}`"
     meant = [(*path[:-1], name) for name in close]
     if key in parameters:
@@ -117,7 +117,8 @@ def _say(kind: str, error: Error) -> tuple[str, str, str | None]:
     if kind == "literal_error":
         return _wrong_word(value, re.findall(r"'([^']*)'", context["expected"]))
     if kind in ("too_short", "string_too_short"):
-        return "wrong-value", "should not be empty", None
+        least = context.get("min_length", 1)
+        return "wrong-value", "should not be empty" if least == 1 else f"should have at least {least} entries", None
     if kind in ("greater_than", "greater_than_equal"):
         return "wrong-value", f"should be at least {context.get('ge', 1)}, found {described(value)}", None
     return kind, _with_found(context.get("message") or error["msg"], value), context.get("hint")

@@ -14,6 +14,7 @@ from cuvee.recipe.model import (
     Branch,
     Conditions,
     Gradient,
+    LayerScaling,
     ModelEntry,
     Module,
     Parameters,
@@ -39,11 +40,16 @@ def to_data(recipe: Recipe) -> dict[str, Any]:
     data["base_model"] = write.reference(recipe.base_model)
     for key in ("dtype", "out_dtype", "tokenizer_source", "chat_template"):
         data[key] = getattr(recipe, key)
-    data["layer_scaling"] = None if recipe.layer_scaling is None else _trimmed(asdict(recipe.layer_scaling))
+    data["layer_scaling"] = None if recipe.layer_scaling is None else _scaling(recipe.layer_scaling)
     data["missing"] = None if recipe.missing == "refuse" else recipe.missing
     data = _trimmed(data)
     # an empty `tokenizer:` says something: vocabularies are merged, with every default
     return data if recipe.tokenizer is None else {**data, "tokenizer": copy.deepcopy(recipe.tokenizer)}
+
+
+def _scaling(scaling: LayerScaling) -> dict[str, Any]:
+    """How layers are scaled, in plain lists."""
+    return _trimmed({k: list(v) if isinstance(v, tuple) else v for k, v in asdict(scaling).items()})
 
 
 def _trimmed(data: dict[str, Any]) -> dict[str, Any]:

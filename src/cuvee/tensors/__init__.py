@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         triplets,
         triplets_beside,
     )
+    from cuvee.tensors.operators import contrast_and_conflict
     from cuvee.tensors.order import largest_magnitude, sorted_models, users_of
     from cuvee.tensors.quadratic import damp, solve, solve_diagonal, solve_own
     from cuvee.tensors.random import stream_key, uniform, uniform_like
@@ -95,6 +96,7 @@ _HOME = {
     "slerp_coefficients": "geometry",
     "slerp_unit_coefficients": "geometry",
     "square_blocks": "geometry",
+    "contrast_and_conflict": "operators",
     "largest_magnitude": "order",
     "sorted_models": "order",
     "users_of": "order",
@@ -164,6 +166,7 @@ __all__ = [
     "block_sums",
     "combine_from_base",
     "competition_scores",
+    "contrast_and_conflict",
     "cut_margin",
     "damp",
     "digit_counts",
