@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -25,6 +26,8 @@ from cuvee.tensors.rounding import round_to
 
 _BITS = {torch.bfloat16: torch.uint16, torch.float32: torch.uint32}
 COMBINE = "combine"
+MATRIX = 1 << 20
+"""Most entries of a tensor for methods that work on rows or matrices, which is square."""
 _CONSTANTS = tuple(torch.tensor(number) for number in (_GAMMA, _MIX_1, _MIX_2))
 
 
@@ -37,17 +40,19 @@ class Bed:
         rows: `[K, n]`, the base first where there is one.
         tunes: how many of the rows are the models of the recipe.
         job: the method's view of the tensor.
+        collected: what was collected of each model, for methods that ask for it.
     """
 
     method: str
     rows: Tensor
     tunes: int
     job: Job
+    collected: tuple[Tensor, ...] = ()
 
     @property
     def ranges(self) -> list[tuple[int, int]]:
         """The tiles."""
-        return tile_ranges(self.job.numel, DEFAULT_TILE)
+        return tile_ranges(self.job.numel, DEFAULT_TILE, self.job.grain)
 
     @property
     def base(self) -> Tensor | None:
@@ -60,10 +65,18 @@ class Bed:
         base = None if self.base is None else self.base[start:stop]
         return stack_of(methods.get(self.method), values, base, self.job.dtype)
 
+    def beside(self, start: int, stop: int) -> list[Tensor] | None:
+        """What was collected about a tile: of each entry, or all of it where it is a matrix."""
+        return [one[start:stop] if one.dim() == 1 else one for one in self.collected] or None
+
 
 def bed_of(method: str, entries: int, dtype: torch.dtype) -> Bed:
     """Random models as in the large benchmark: a base, and fine-tunes with noise of a tenth of its size."""
     made = torch.Generator().manual_seed(0)
+    spec = methods.get(method).spec
+    side = math.isqrt(min(entries, MATRIX))
+    shape = (entries,) if spec.scope == "element" and not spec.collected else (side, side)
+    entries = math.prod(shape)
     base = torch.randn(entries, generator=made) * 0.02
     tunes = tunes_of(method)
     rows = [base + torch.randn(entries, generator=made) * 0.002 for _ in range(tunes)]
@@ -72,9 +85,11 @@ def bed_of(method: str, entries: int, dtype: torch.dtype) -> Bed:
     shared, each = settings(method, inputs)
     given = {argument(k): v for k, v in shared.items()}
     given |= {argument(k): [one[k] for one in each] for k in each[0]}
-    bound = bind(methods.get(method).spec, given, inputs, torch.device("cpu"))
-    job = Job(bound, entries, torch.float32, mask_keys(0, "abc"[:inputs], "tensor"))
-    return Bed(method, torch.stack(rows).to(dtype), inputs, job)
+    bound = bind(spec, given, inputs, torch.device("cpu"))
+    job = Job(bound, entries, torch.float32, mask_keys(0, "abc"[:inputs], "tensor"), shape, spec.scope)
+    drawn = [torch.randn(shape, generator=made) for _ in range(inputs if spec.collected else 0)]
+    collected = tuple((one.T @ one / side) if spec.collected == "gram" else one.square().flatten() for one in drawn)
+    return Bed(method, torch.stack(rows).to(dtype), inputs, job, collected)
 
 
 Passes = dict[str, float]
@@ -105,7 +120,7 @@ def eager(bed: Bed) -> Passes:
     def combine() -> None:
         for start, stop in bed.ranges:
             base = None if bed.base is None else bed.base[start:stop]
-            merged = combine_tile(method, bed.stack(start, stop), base, start, bed.job, known)
+            merged = combine_tile(method, bed.stack(start, stop), base, start, bed.job, known, bed.beside(start, stop))
             round_to(merged, bed.rows.dtype)
 
     _, taken[COMBINE] = timed(combine)

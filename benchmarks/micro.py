@@ -20,7 +20,7 @@ from typing import Any
 import forms
 import machine
 import torch
-from recipes import methods
+from recipes import methods, specs
 from report import machine_line, put
 
 from cuvee import fused
@@ -35,7 +35,8 @@ EXPLAINED = (
     "the worker's own memory. *torch.compile* is the eager combination — stacking, arithmetic, rounding — of one tile, "
     "best of as many runs; seconds of compiling are those of this process, with whatever its cache held; *same bytes* "
     "says whether it rounds as the eager form does. Passes of the fused form may be other ones than those of the eager "
-    "form: a sample first, then what it left open."
+    "form: a sample first, then what it left open. Methods that work on rows or matrices, and those that are given "
+    "what was collected of the models, have one square tensor of 2²⁰ entries at most."
 )
 
 
@@ -55,9 +56,14 @@ class Row:
     compile_error: str | None = None
 
 
+def timed() -> tuple[str, ...]:
+    """Every method but those that look at whole models before any tensor is merged."""
+    return tuple(name for name in methods() if specs()[name].scope != "model")
+
+
 def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--methods", nargs="+", choices=methods(), default=methods())
+    parser.add_argument("--methods", nargs="+", choices=timed(), default=timed())
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=tuple(DTYPES))
     parser.add_argument("--entries", type=int, default=1 << 23, help="of each model's tensor")
     parser.add_argument("--repeats", type=int, default=5)
@@ -83,7 +89,7 @@ def steps_of(*taken: Sequence[forms.Passes]) -> list[str]:
 def rows_of(method: str, dtype: str, asked: argparse.Namespace) -> list[Row]:
     """Everything about one method and dtype."""
     bed = forms.bed_of(method, asked.entries, DTYPES[dtype])
-    count = asked.entries * len(bed.rows)
+    count = bed.rows.numel()
     has_fused = method in fused.SAVES and fused.available()
     if has_fused:
         forms.fused_form(bed)  # compiles

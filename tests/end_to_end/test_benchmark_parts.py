@@ -44,10 +44,11 @@ def test_every_method_has_a_recipe_that_holds(name: str, parts: SimpleNamespace,
 
 def test_every_method_is_in_the_catalogue_s_table_or_left_out_with_a_reason(parts: SimpleNamespace) -> None:
     trials, left = parts.catalogue_settings.TRIALS, parts.catalogue_settings.LEFT_OUT
-    assert set(methods.names()) == {*trials, *left}
+    assert set(methods.names()) == {*(name for name, trial in trials.items() if not trial.method), *left}
     assert not trials.keys() & left.keys()
     for name, trial in trials.items():
-        known = {param.name for param in methods.get(name).spec.params}
+        known = {param.name for param in methods.get(trial.method or name).spec.params}
+        known |= {"layer_scaling"} if trial.method else set()
         asked = {key for one in (trial.published, *trial.tuned) for key in one}
         assert asked <= known, f"{name} has no {asked - known}"
 
@@ -150,7 +151,8 @@ def test_the_micro_benchmark(parts: SimpleNamespace, tmp_path: Path) -> None:
     parts.micro.keep(found, asked, 0.0)
     kept = json.loads((tmp_path / "micro.json").read_text("utf-8"))
     rows = {(row["method"], row["step"]): row for row in kept["rows"]}
-    assert {method for method, _ in rows} == set(methods.names())
+    whole = {name for name in methods.names() if methods.get(name).spec.scope == "model"}
+    assert whole and {method for method, _ in rows} == set(methods.names()) - whole
     for row in rows.values():
         for form in ("eager", "fused"):
             assert row[form] is None or all(figure > 0 for figure in row[form])
