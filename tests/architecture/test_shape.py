@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -63,11 +64,13 @@ def package_of(path: Path) -> str:
     return path.relative_to(SOURCE).parts[0].removesuffix(".py")
 
 
+@cache
 def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text("utf-8"))
 
 
-def runtime_imports(tree: ast.AST) -> Iterator[tuple[str, bool]]:
+@cache
+def runtime_imports(path: Path) -> Sequence[tuple[str, bool]]:
     """Every imported module, and whether the import stands inside a function; type-checking blocks left out."""
 
     def walk(node: ast.AST, inside: bool) -> Iterator[tuple[str, bool]]:
@@ -81,7 +84,7 @@ def runtime_imports(tree: ast.AST) -> Iterator[tuple[str, bool]]:
             is_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
             yield from walk(child, inside or is_function)
 
-    yield from walk(tree, False)
+    return tuple(walk(parsed(path), False))
 
 
 def test_the_import_contract_is_kept() -> None:
@@ -96,7 +99,7 @@ def test_nobody_imports_from_a_higher_rank(path: Path) -> None:
     own = package_of(path)
     if own in {"__init__", "__main__"}:
         return
-    for module, _ in runtime_imports(parsed(path)):
+    for module, _ in runtime_imports(path):
         parts = module.split(".")
         if parts[0] != "cuvee" or len(parts) == 1 or parts[1] == own or parts[1] not in RANKS:
             continue
@@ -112,7 +115,7 @@ def test_every_package_has_a_rank() -> None:
 @pytest.mark.parametrize(("library", "home"), ADAPTERS.items())
 def test_heavy_libraries_have_one_adapter_file(library: str, home: str | tuple[str, ...] | None) -> None:
     for path in FILES:
-        for module, inside in runtime_imports(parsed(path)):
+        for module, inside in runtime_imports(path):
             if module.split(".")[0] != library:
                 continue
             homes = (home,) if isinstance(home, str) else home or ()

@@ -73,7 +73,15 @@ def test_a_stack_of_two_models_is_the_one_built_by_hand(name: str, cellar: Cella
 
 
 @pytest.mark.parametrize("way", ONE_MODEL)
-@pytest.mark.parametrize("name", ["llama", "qwen3", "gemma2", "gemma3 text", "gpt2", "bert masked"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "llama",
+        "gemma3 text",
+        "gpt2",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("qwen3", "gemma2", "bert masked")),
+    ],
+)
 def test_layers_of_one_model_are_dropped_repeated_and_moved(
     name: str, way: str, cellar: Cellar, tmp_path: Path
 ) -> None:

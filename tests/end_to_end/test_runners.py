@@ -113,7 +113,9 @@ def assert_same_files(found: dict[str, bytes], expected: dict[str, bytes]) -> No
 # --- threads and tiles
 
 
-@pytest.mark.parametrize("threads", [1, 2, 4])
+@pytest.mark.parametrize(
+    "threads", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(4, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("method", METHODS)
 def test_the_threaded_runner_writes_the_bytes_of_the_plain_one(models: Triple, method: str, threads: int) -> None:
     for tile in models.tiles[threads]:

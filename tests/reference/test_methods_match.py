@@ -144,7 +144,7 @@ def assert_match(got, want, problem, amplified=1.0):
         assert abs(found - due) <= allowed, f"entry {i} is {found!r}, due is {due!r}, allowed {allowed:.3g}"
 
 
-def over(*strategies, examples=60):
+def over(*strategies, examples=30):
     """Run a test on each dtype's problems of each kind."""
 
     def wrap(test):
@@ -201,7 +201,7 @@ def call_sparse(p, name):
     return p.call(name, lambda_=p.lambda_, **chosen)
 
 
-@over(problems, examples=100)
+@over(problems, examples=50)
 def test_ties(p):
     trimmed = [ref.trim(d, k) for d, k in zip(p.deltas(), p.densities)]
     assume(is_decided(p, [ref.rescale_l1(d, k) for d, k in zip(p.deltas(), trimmed)]))
@@ -209,7 +209,7 @@ def test_ties(p):
     assert_match(call_sparse(p, "ties"), want, p)
 
 
-@over(problems, examples=100)
+@over(problems, examples=50)
 def test_dare_ties(p):
     masks = p.masks("dare_ties")
     assume(is_decided(p, [ref.drop(d, k, q, True) for d, k, q in zip(p.deltas(), masks, p.densities)]))

@@ -52,7 +52,7 @@ def calibrate(
     from importlib.metadata import version
 
     from cuvee.api.calibration import Calibration, save
-    from cuvee.execute.probe import disk_speeds, measure_paces
+    from cuvee.execute.probe import algebra_speed, disk_speeds, measure_paces
     from cuvee.planning import Machine, default_threads
 
     refuse([*callback_faults(progress), *number_faults(seed=0, entries=entries, runs=runs)])
@@ -70,6 +70,7 @@ def calibrate(
             write=speeds.write,
             sync=speeds.sync,
             cores=default_threads(),
+            algebra=algebra_speed(runs),
             copy=paces.copy,
             plain=paces.plain,
             fused=paces.fused,

@@ -15,9 +15,9 @@ from cuvee.checkpoint.os_errors import told
 from cuvee.fused.compiler import cache_folder
 from cuvee.planning import Machine, Pace
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Number of the file's form; another one is not read."""
-_NUMBERS: Final = ("start_up", "fused_start", "tensor", "read", "write", "sync", "cores")
+_NUMBERS: Final = ("start_up", "fused_start", "tensor", "read", "write", "sync", "cores", "algebra")
 
 
 @dataclass(frozen=True, slots=True)

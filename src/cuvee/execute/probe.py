@@ -23,6 +23,8 @@ from cuvee.checkpoint.os_errors import told
 from cuvee.checkpoint.staged import allocate
 from cuvee.execute.forms import FormSoon
 from cuvee.execute.run import execute
+from cuvee.execute.single import single_threads
+from cuvee.methods.matrices import decomposed
 from cuvee.planning import Form, Pace, bind, default_threads, referenced
 from cuvee.recipe import from_data
 from cuvee.types import TensorSpec
@@ -194,3 +196,16 @@ def _per_tensor(folder: Path) -> float:
     """Seconds for a tensor of one entry, from a merge of many."""
     write_models(folder / "many", _MANY, _MANY)
     return seconds_of(recipe_for("linear", folder / "many"), folder / "out", threads=1, kernels="plain") / _MANY
+
+
+def algebra_speed(runs: int) -> float:
+    """Multiplications per second of float64 products by one worker, from decompositions: see `methods.matrices`."""
+    side = 384
+    matrix = torch.randn(side, side, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    taken: list[float] = []
+    with single_threads(1, "cuvee-algebra") as pool:
+        for _ in range(runs + 1):
+            begin = time.perf_counter()
+            pool.submit(torch.linalg.svd, matrix, full_matrices=False).result()
+            taken.append(time.perf_counter() - begin)
+    return decomposed(side, side) / median(taken[1:])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cuvee.methods.declare import merge_method
 from cuvee.methods.params import LAMBDA, SHARE
-from cuvee.methods.wudi import OWN_LAWS, merged_by_own_grams, own_factors
+from cuvee.methods.wudi import OWN_LAWS, merged_by_own_grams, own_factors, own_operations
 from cuvee.types import Cite
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     params=(SHARE, LAMBDA),
     divides_by="weight",
     factors=own_factors,
+    operations=own_operations,
     laws=(*OWN_LAWS, "finite"),
     cite=(Cite("ACTMat 2026, data-free model merging by activation matching", arxiv="2604.01329"),),
     differs=("As WUDI without the division by the squared length: a longer delta counts for more.",),

@@ -48,6 +48,8 @@ class Method:
         survey: says which pass over all tensors comes next, before any of them is merged.
         wants: names of the arguments `combine` takes.
         factors: `(rows, width, tensors read) -> bytes` that the arithmetic on a whole matrix holds besides its tiles.
+        operations: `(rows, width, tensors read) -> multiplications` of the arithmetic on a whole matrix, in float64;
+            what is harder than a product counts for as many as would take its time.
         holds: `(elements, tensors read, tile) -> bytes` that the passes hold of one tensor, at most.
     """
 
@@ -58,6 +60,7 @@ class Method:
     holds: Holds = field(default=holds_nothing, repr=False)
     survey: Surveys = field(default=nothing_first, repr=False)
     factors: Factors = field(default=no_factors, repr=False)
+    operations: Factors = field(default=no_factors, repr=False)
 
     @property
     def name(self) -> str:
@@ -91,6 +94,7 @@ def merge_method(
     survey: Surveys = nothing_first,
     holds: Holds = holds_nothing,
     factors: Factors = no_factors,
+    operations: Factors = no_factors,
     divides_by: str | None = None,
     divides_when: str = "normalize",
     divides_if: Mapping[str, Scalar] | None = None,
@@ -139,6 +143,6 @@ def merge_method(
             family=family,
             cost=cost,
         )
-        return METHODS.register(spec.name, Method(spec, function, measure, wants, holds, survey, factors))
+        return METHODS.register(spec.name, Method(spec, function, measure, wants, holds, survey, factors, operations))
 
     return declare

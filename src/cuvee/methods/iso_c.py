@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cuvee import tensors
 from cuvee.methods.declare import merge_method
-from cuvee.methods.matrices import NULL, SPECTRAL_LAWS, VECTORS, held, scale_of_merged
+from cuvee.methods.matrices import NULL, SPECTRAL_LAWS, VECTORS, decompositions, held, scale_of_merged
 from cuvee.types import Cite
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ SEARCHED = scale_of_merged("the paper searches it on a validation set, from 0 to
     formula="Σ δᵢ = U S Vᵀ with r singular values;   σ̄ = Σ sⱼ / r\ny = b + λ σ̄ U Vᵀ;   vectors: y = b + λ Σ δᵢ/N",
     params=(SEARCHED,),
     holds=held(5),
+    operations=decompositions(1, 0),
     laws=("permutation", "lambda-zero", "rotation-of-inputs", *SPECTRAL_LAWS),
     cite=(ISO,),
     differs=(

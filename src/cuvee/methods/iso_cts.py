@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cuvee import tensors
 from cuvee.methods.declare import merge_method
 from cuvee.methods.iso_c import ISO, SEARCHED
-from cuvee.methods.matrices import NULL, SPECTRAL_LAWS, VECTORS, held
+from cuvee.methods.matrices import NULL, SPECTRAL_LAWS, VECTORS, decompositions, held
 from cuvee.types import Param
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ COMMON = Param(
     "y = b + λ σ̄ Û⊥ V̂⊥ᵀ,   X⊥ = P Qᵀ of the SVD P D Qᵀ of X;   vectors: y = b + λ Σ δᵢ/N",
     params=(COMMON, SEARCHED),
     holds=held(12),
+    operations=decompositions(2, 1),
     laws=("permutation", "lambda-zero", "rotation-of-inputs", *SPECTRAL_LAWS),
     cite=(ISO,),
     differs=(

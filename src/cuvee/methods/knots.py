@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import cuvee.methods.params as common
 from cuvee import tensors
 from cuvee.methods.declare import merge_method
-from cuvee.methods.matrices import SPECTRAL_LAWS, held_joined, scale_of_merged
+from cuvee.methods.matrices import SPECTRAL_LAWS, decomposed, held_joined, scale_of_merged
 from cuvee.methods.ties import TIES, average_agreeing
 from cuvee.types import Cite, Param
 
@@ -48,6 +48,7 @@ ALIGNED = Param(
     ),
     divides_by="weight",
     holds=held_joined(10),
+    operations=lambda rows, width, read: decomposed(rows, width * (read - 1)),
     laws=("identity", "copies", "permutation", "zero-weight", "density-one", "lambda-zero", *SPECTRAL_LAWS),
     cite=(KNOTS, TIES),
     differs=(

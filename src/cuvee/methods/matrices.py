@@ -54,6 +54,29 @@ def held_joined(per_model: int) -> Callable[[int, int, int], int]:
     return bytes_held
 
 
+_DECOMPOSED: Final = 11
+"""Multiplications of a product that take as long as a singular value decomposition, per min(m, n)²·max(m, n)."""
+
+
+def decomposed(rows: int, width: int, times: float = 1.0) -> int:
+    """Multiplications that so many singular value decompositions of a matrix count for."""
+    return int(_DECOMPOSED * times * rows * width * min(rows, width))
+
+
+def decompositions(fixed: int, per_model: int) -> Callable[[int, int, int], int]:
+    """What a method multiplies that decomposes matrices as large as the tensor.
+
+    Args:
+        fixed: how many, for any number of models.
+        per_model: how many more for each model.
+    """
+
+    def operations(rows: int, width: int, read: int) -> int:
+        return decomposed(rows, width, fixed + per_model * (read - 1))
+
+    return operations
+
+
 def scale_of_merged(told: str) -> Param:
     """λ, and what the paper does about it."""
     return replace(LAMBDA, doc=f"{LAMBDA.doc}; {told}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cuvee import tensors
 from cuvee.methods.declare import merge_method
-from cuvee.methods.matrices import NULL, SPECTRAL_LAWS, VECTORS, held
+from cuvee.methods.matrices import NULL, SPECTRAL_LAWS, VECTORS, decompositions, held
 from cuvee.types import Cite, Param
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class Before:
     params=(ALPHA, MERGED_BEFORE, MERGED_SCALE),
     rule=scale_rule,
     holds=held(7),
+    operations=decompositions(-1, 1),
     laws=("identity", "copies", "rotation-of-inputs", *SPECTRAL_LAWS),
     cite=(OPCM,),
     differs=(

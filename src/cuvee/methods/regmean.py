@@ -33,6 +33,11 @@ def factors(rows: int, width: int, models: int) -> int:
     return MOST_PER_ENTRY * 2 * rows * width * (models + 2)
 
 
+def operations(rows: int, width: int, models: int) -> int:
+    """A product for each model, with what comes before it, and a solution: so it was measured."""
+    return 2 * width * width * (rows * models + width)
+
+
 @merge_method(
     space="weight",
     scope="matrix",
@@ -46,6 +51,7 @@ def factors(rows: int, width: int, models: int) -> int:
     divides_by="weight",
     collected="gram",
     factors=factors,
+    operations=operations,
     laws=("identity", "copies", "permutation", "tiles", "scale-equivariance", "seed", "finite"),
     cite=(REGMEAN, Cite("Nguyen et al. 2025, RegMean++ (statistics with --through-merged)", arxiv="2508.03121")),
     differs=(

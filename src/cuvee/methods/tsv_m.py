@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cuvee import tensors
 from cuvee.methods.declare import merge_method
-from cuvee.methods.matrices import NULL, SPECTRAL_LAWS, VECTORS, held, scale_of_merged
+from cuvee.methods.matrices import NULL, SPECTRAL_LAWS, VECTORS, decompositions, held, scale_of_merged
 from cuvee.types import Cite
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ TSV = Cite("Gargiulo et al. 2025, Task singular vectors: reducing task interfere
     "y = b + λ Û⊥ Σ̂ V̂⊥ᵀ,   X⊥ = P Qᵀ of the SVD P D Qᵀ of X;   vectors: y = b + λ Σ δᵢ/N",
     params=(scale_of_merged("1 in the paper"),),
     holds=held(8, per_model=5),
+    operations=decompositions(2, 1),
     laws=("identity", "permutation", "lambda-zero", "rotation-of-inputs", *SPECTRAL_LAWS),
     cite=(TSV,),
     differs=(

@@ -21,6 +21,13 @@ def own_factors(rows: int, width: int, models: int) -> int:
     return 8 * (2 * rows * width * (models + 3) + min(rows, width) ** 2 + 4 * width * width)
 
 
+def own_operations(rows: int, width: int, models: int) -> int:
+    """Products of the shorter side for each delta, and solving by rows where they are fewer: so it was measured."""
+    joined = rows * (models - 1)
+    solving = 3 * joined**2 * width if joined <= width else (rows + width) * width**2
+    return 3 * (models - 1) * rows * width * min(rows, width) + solving
+
+
 @merge_method(
     space="delta",
     scope="matrix",
@@ -32,6 +39,7 @@ def own_factors(rows: int, width: int, models: int) -> int:
     params=(SHARE, LAMBDA),
     divides_by="weight",
     factors=own_factors,
+    operations=own_operations,
     laws=(*OWN_LAWS, "finite"),
     cite=(Cite("Cheng et al. 2025, Whoever started the interference should end it (WUDI)", arxiv="2503.08099"),),
     differs=(

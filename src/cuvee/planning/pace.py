@@ -8,8 +8,11 @@ from statistics import median
 from typing import Final, Literal
 
 from cuvee.checkpoint.syncing import STEP
+from cuvee.methods import METHODS
 from cuvee.planning.model import Plan, Step
 from cuvee.planning.room import Workers
+from cuvee.planning.scaling import layer_operations, matrices_of_layers
+from cuvee.types import rows_of
 
 Form = Literal["plain", "fused"]
 _BYTES: Final = 2
@@ -48,6 +51,7 @@ class Machine:
         write: bytes per second that one worker writes.
         sync: bytes per second that become durable.
         cores: what `Pace.all` was measured with.
+        algebra: multiplications per second of products of large matrices in float64, by one worker.
         copy: pace of tensors that are copied, per entry.
         plain: pace of every method in its plain form.
         fused: pace of the methods that have a fused form.
@@ -60,6 +64,7 @@ class Machine:
     write: float
     sync: float
     cores: int
+    algebra: float
     copy: Pace
     plain: Mapping[str, Pace] = field(default_factory=dict)
     fused: Mapping[str, Pace] = field(default_factory=dict)
@@ -81,6 +86,7 @@ DEFAULT: Final = Machine(
     write=1.5e9,
     sync=1.5e9,
     cores=2,
+    algebra=1.5e10,
     copy=Pace(1.2, 0.7),
     plain={
         "linear": Pace(1.8, 1.0),
@@ -130,6 +136,7 @@ def predict(plan: Plan, workers: Workers, machine: Machine, form: Form, *, compi
 
         start + merging + durable
         merging = Σ entries · models · pace + tensors · overhead + bytes beyond two per entry ÷ speed
+                + multiplications of matrices ÷ speed
         durable = the larger of bytes ÷ sync - merging and min(bytes, 64 MiB) ÷ sync
 
     Args:
@@ -145,9 +152,20 @@ def predict(plan: Plan, workers: Workers, machine: Machine, form: Form, *, compi
     nanoseconds = sum(entries[s.out.name] * (pace if s.action == "merge" else copying) for s in plan.steps)
     written = sum(step.out.nbytes for step in plan.steps)
     merging = nanoseconds * 1e-9 + len(plan.steps) * machine.tensor + _wide(plan, entries, written, workers, machine)
+    merging += _algebra(plan, min(workers.threads, machine.cores)) / machine.algebra
     start = machine.start_up + (machine.fused_start + compiling if form == "fused" else 0.0)
     durable = max(written / machine.sync - merging, min(written, _LAST) / machine.sync)
     return Prediction(start, merging, durable, form)
+
+
+def _algebra(plan: Plan, workers: int) -> float:
+    """Multiplications that the worker with the most of them does: all shared out, but no matrix by more than one."""
+    each = [layer_operations(plan, step) for step in matrices_of_layers(plan)]
+    if plan.recipe.method in METHODS:
+        count = METHODS.get(plan.recipe.method).operations
+        merged = (step for step in plan.steps if step.action == "merge" and step.scope == "matrix")
+        each += [count(*rows_of(step.out.shape), len(step.pieces)) for step in merged if len(step.out.shape) > 1]
+    return max(sum(each) / workers, max(each, default=0))
 
 
 def _wide(plan: Plan, entries: Mapping[str, int], written: int, workers: Workers, machine: Machine) -> float:

@@ -21,6 +21,12 @@ _LAMBDA = "lambda_"
 _LARGEST: Final = 700.0
 """What `exp` takes."""
 
+_ALIKE: Final = 1e-7
+"""Conflicts that differ by less are rounded differently: where two matrices commute, c is 0 to within 1e-8."""
+
+_EIGENVALUES: Final = 4
+"""Multiplications of a product that take as long as the eigenvalues of a square matrix, per n³."""
+
 PRODUCTS: Final = 6
 """Square matrices of float64 that are there at a time while a weight is looked at: its products, and eigenvalues'."""
 WIDENED: Final = 1 << 26
@@ -136,7 +142,7 @@ def _scores(means: Mapping[Layer, tuple[float, float]], height: int, scaling: La
     middle, deviation = (fmean(conflicts), pstdev(conflicts)) if conflicts else (0.0, 0.0)
     scores = {}
     for layer, (contrast, conflict) in means.items():
-        apart = (conflict - middle) / deviation if deviation > 0 else 0.0
+        apart = (conflict - middle) / deviation if deviation > _ALIKE else 0.0
         damped = 1.0 + max(apart, 0.0) + math.log1p(math.exp(-abs(apart)))
         power = scaling.eta * math.log(contrast) + scaling.rho * math.log((layer[1] + 1) / height)
         scores[layer] = math.exp(min(power, _LARGEST)) / damped
@@ -151,6 +157,15 @@ def _factors(scores: Mapping[Layer, float], scaling: Larv) -> dict[Layer, float]
     tiers = len(scaling.scales)
     below = {layer: sum(other < score for other in scores.values()) for layer, score in scores.items()}
     return {layer: scaling.scales[count * tiers // len(scores)] for layer, count in below.items()}
+
+
+def layer_operations(plan: Plan, step: Step) -> int:
+    """Multiplications while a matrix of a layer is looked at: products and eigenvalues, of the base and each model."""
+    if not isinstance(plan.recipe.layer_scaling, Larv):
+        return 0
+    rows, width = rows_of(step.out.shape)
+    short = min(rows, width)
+    return (2 * len(step.inputs) + 1) * rows * width * short + _EIGENVALUES * (len(step.inputs) + 1) * short**3
 
 
 def settling_memory(plan: Plan, threads: int) -> int:

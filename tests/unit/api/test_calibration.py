@@ -50,7 +50,7 @@ def test_what_is_kept_is_read_again(known: Calibration, cache: Path) -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda data: data.update(format=2),
+        lambda data: data.update(format=1),
         lambda data: data.pop("device"),
         lambda data: data["machine"].pop("sync"),
         lambda data: data["machine"].update(read=0),
@@ -115,7 +115,7 @@ def test_a_machine_is_measured_and_nothing_is_left_behind(tmp_path: Path, monkey
     machine = asdict(found.machine)
     assert machine["plain"].keys() == {"linear", "slerp"}
     assert machine["fused"].keys() == ({"linear"} if available() else set())
-    numbers = [machine[k] for k in ("start_up", "fused_start", "tensor", "read", "write", "sync")]
+    numbers = [machine[k] for k in ("start_up", "fused_start", "tensor", "read", "write", "sync", "algebra")]
     assert all(number > 0 for number in numbers)
     assert (found.folder, found.device) == (str(tmp_path), tmp_path.stat().st_dev)
     assert [done for done, _, _ in steps] == list(range(len(steps)))

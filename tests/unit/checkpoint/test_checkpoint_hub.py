@@ -176,7 +176,9 @@ def test_a_local_folder_wins_over_the_hub(tmp_path, ask):
     assert list(ask(env=OFFLINE)["specs"]) == ["local"]
 
 
-@pytest.mark.parametrize("path", ["hf://org/name", "hf://org/name/", "HF://org/name"])
+@pytest.mark.parametrize(
+    "path", ["hf://org/name", pytest.param("hf://org/name/", marks=pytest.mark.slow), "HF://org/name"]
+)
 def test_a_hub_url_is_the_hub_whatever_folders_there_are(tmp_path, ask, path):
     cached(tmp_path / "home", MODEL)
     (tmp_path / "root" / "org" / "name").mkdir(parents=True)
@@ -279,7 +281,7 @@ def test_the_token_is_sent(ask):
         assert {token for *_, token in hub.requests} == {"Bearer hf_secret"}
 
 
-@pytest.mark.parametrize("revision", ["v2", "2" * 40])
+@pytest.mark.parametrize("revision", ["v2", pytest.param("2" * 40, marks=pytest.mark.slow)])
 def test_a_revision_is_asked_for_by_name(ask, revision):
     old = FakeModel({**MODEL, "model.safetensors": weights(old=1)})
     new = FakeModel({**MODEL, "model.safetensors": weights(new=1)}, commit="2" * 40, revisions=("v2",))
@@ -358,7 +360,7 @@ def test_a_cache_without_room_is_a_full_disk_not_a_missing_hub(tmp_path, ask):
         ({"model.safetensors.index.json": b'{"weight_map": {"a": "../x.safetensors"}}'}, "bad-index"),
     ],
 )
-@pytest.mark.parametrize("download", [True, False])
+@pytest.mark.parametrize("download", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_what_is_no_model_is_refused_before_its_weights_are_downloaded(ask, files, code, download):
     with running({"org/name": FakeModel(files)}) as hub:
         assert ask(env={"HF_ENDPOINT": hub.url}, download=download)["codes"] == [code]

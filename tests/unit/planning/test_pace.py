@@ -22,6 +22,7 @@ MACHINE = Machine(
     write=1e9,
     sync=1e6,
     cores=2,
+    algebra=1e6,
     copy=Pace(1e6, 1e6),
     plain={"linear": Pace(4e6, 2e6)},
     fused={"linear": Pace(1e6, 0.5e6)},
@@ -104,3 +105,49 @@ def test_the_usual_machine_knows_the_methods_and_is_faster_fused() -> None:
     for name, fused in DEFAULT.fused.items():
         assert fused.one < DEFAULT.plain[name].one
         assert fused.all < fused.one
+
+
+def of_matrices(method: str, *shapes: tuple[int, ...], models: str = "abc", **more: object):
+    held = {f"model.layers.{i}.w": torch.zeros(shape, dtype=torch.bfloat16) for i, shape in enumerate(shapes)}
+    own = {"weight": 1} if method == "task_arithmetic" else {}
+    asked = recipe(method, *(entry(m, **own) for m in models), base_model="base", **more)
+    return plan_of(asked, dict.fromkeys((*models, "base"), held))
+
+
+def algebra(plan, workers: Workers = ONE) -> float:
+    """Seconds that go away on a machine that multiplies at once."""
+    fast = replace(MACHINE, algebra=1e30)
+    return predict(plan, workers, MACHINE, "plain").merging - predict(plan, workers, fast, "plain").merging
+
+
+def test_matrices_take_what_their_multiplications_take() -> None:
+    one = 11 * 30 * 20 * 20 / 1e6
+    assert algebra(of_matrices("iso_c", (30, 20))) == pytest.approx(one)
+    assert algebra(of_matrices("tsv_m", (20, 30))) == pytest.approx(5 * one)
+    assert algebra(of_matrices("opcm", (30, 20))) == pytest.approx(2 * one)
+    assert algebra(of_matrices("knots", (30, 20))) == pytest.approx(11 * 30 * 30 * 60 / 1e6)
+    assert algebra(of_matrices("iso_c", (30,))) == 0.0
+    assert algebra(of_matrices("task_arithmetic", (30, 20))) == 0.0
+
+
+def test_matrices_are_shared_out_but_none_is_divided() -> None:
+    one = 11 * 30 * 20 * 20 / 1e6
+    assert algebra(of_matrices("iso_c", (30, 20), (30, 20)), TWO) == pytest.approx(one)
+    assert algebra(of_matrices("iso_c", (30, 20)), TWO) == pytest.approx(one)
+    assert algebra(of_matrices("iso_c", *[(30, 20)] * 6), Workers(64, 1024)) == pytest.approx(3 * one)
+
+
+def test_looking_at_layers_takes_its_time() -> None:
+    plain = of_matrices("task_arithmetic", (30, 20), layer_scaling={"policy": "lines", "beta": 0.5, "alpha": 1.0})
+    looked = of_matrices("task_arithmetic", (30, 20), layer_scaling={"policy": "larv"})
+    assert algebra(plain) == 0.0
+    assert algebra(looked) == pytest.approx((7 * 30 * 20 * 20 + 4 * 4 * 20**3) / 1e6)
+
+
+def test_every_method_of_matrices_says_what_it_multiplies() -> None:
+    for name in methods.names():
+        method = methods.get(name)
+        count = method.operations(64, 48, 4)
+        assert (count > 0) == (method.spec.scope == "matrix"), name
+        assert count == 0 or method.operations(128, 96, 4) >= 4 * count, name
+        assert count == 0 or count <= method.operations(64, 48, 9), name
