@@ -193,6 +193,15 @@ def test_what_was_collected_is_merged_with(tmp_path: Path) -> None:
         assert torch.equal(found[key], want)
         mean = (models[0][key] + models[1][key]) / 2
         assert not torch.allclose(found[key], mean, atol=1e-4)
+    for order in ("01", "10"):
+        entries = [
+            {"model": str(tmp_path / str(i)), "statistics": str(tmp_path / f"{number}.gram.safetensors")}
+            for i, number in enumerate(order)
+        ]
+        made = cuvee.merge({"merge_method": "regmean", "models": entries}, tmp_path / order)
+        told = [note for note in made.notes if "was collected of other weights than those of" in note]
+        assert [Path(note.split()[-1]).name for note in told] == ([] if order == "01" else ["0", "1"])
+        assert made.record["notes"] == list(made.notes)
     entries = [{"model": str(tmp_path / "0"), "statistics": str(tmp_path / "0.fisher.safetensors")}]
     assert set(codes_of({"merge_method": "regmean", "models": entries}, tmp_path / "x")) == {"bad-statistics"}
     as_model = {"merge_method": "linear", "models": [{"model": str(tmp_path / "0.gram.safetensors")}]}

@@ -235,7 +235,7 @@ def _merge_here(
             record = add_everything_else(plan, readers, writer, layout, digests, spec, **told, progress=way.progress)
             writer.publish()
     made_now = _result(out, plan, layout, record, digests)
-    notes = (*plan.notes, *form.notes)
+    notes = (*made_now.notes, *form.notes)
     return replace(made_now, notes=notes, device=choice.name, device_why=choice.why)
 
 
@@ -251,7 +251,7 @@ def _result(
         left_out=plan.left_out,
         nbytes=layout.nbytes,
         record=record,
-        notes=plan.notes,
+        notes=tuple(record["notes"]),
         resumed_ranges=digests.resumed_ranges,
         resumed_bytes=digests.resumed_bytes,
         was_complete=was_complete,

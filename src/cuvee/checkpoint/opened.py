@@ -87,6 +87,11 @@ class Checkpoint:
         return getattr(self._weights, "kind", None)
 
     @property
+    def collected_of(self) -> str:
+        """Fingerprint of the model that statistics were collected of; empty where there are none, or none is told."""
+        return getattr(self._weights, "content", "")
+
+    @property
     def held(self) -> int:
         """Bytes that its weights hold in memory."""
         return self._weights.held

@@ -80,12 +80,14 @@ class StatisticsFile(SafetensorsFile):
 
     Attributes:
         kind: what it holds.
+        content: fingerprint of the weights of the model that it was collected of; empty where it does not say.
     """
 
     def __init__(self, path: Path) -> None:
         said = read_statistics(path)
         super().__init__(path)
         self.kind: Kind = said.kind
+        self.content = said.metadata.get("model_content", "")
         self._turned = said.transposed
 
     @property

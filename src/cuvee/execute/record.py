@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import platform
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -75,7 +76,7 @@ def record_of(
             {"text": c.text, **({"arxiv": c.arxiv} if c.arxiv else {}), **({"url": c.url} if c.url else {})}
             for c in dict.fromkeys([*spec.cite, *_cited_inside(plan)])
         ],
-        "notes": list(plan.notes),
+        "notes": [*plan.notes, *_of_other_weights(plan, readers, digests.inputs)],
         "versions": {
             "cuvee": version("cuvee"),
             "torch": torch.__version__,
@@ -119,6 +120,18 @@ def _inner(reader: Reader, read: Sequence[str]) -> dict[str, Any]:
 def content_read(reader: Reader, inputs: Mapping[Piece, str], i: int) -> str:
     """One fingerprint of all that was read of input `i`."""
     return content_hash({p.tensor: (reader.specs[p.tensor], digest) for p, digest in inputs.items() if p.model == i})
+
+
+def _of_other_weights(plan: Plan, readers: Sequence[Reader], inputs: Mapping[Piece, str]) -> Iterator[str]:
+    """That statistics are of other weights than those of the model that they stand under, where all of it was read."""
+    pairs = {(own.model, of.model) for step in plan.steps for own, of in zip(step.inputs, step.collected, strict=False)}
+    read = Counter(piece.model for piece in inputs)
+    for model, number in sorted(pairs):
+        collected_of = getattr(readers[number], "collected_of", "")
+        if not collected_of or read[model] < plan.models[model].tensors:
+            continue
+        if collected_of != content_read(readers[model], inputs, model):
+            yield f"{readers[number].label} was collected of other weights than those of {plan.models[model].label}"
 
 
 def hub_sums(folder: Path | None) -> dict[str, str]:
