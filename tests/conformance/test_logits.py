@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 import cuvee
+from tests.support.lanes import every_other
 from tests.support.zoo import ZOO, Cellar, stored, write_by_hand
 
 MODELS = ["llama", "qwen2", "gpt2", "bert", "bert masked", "vit", "clip"]
@@ -135,7 +136,7 @@ def answers(name: str, folder: Path) -> tuple[Tensor, ...]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", every_other(MODELS))
 def test_logits_are_those_of_a_merge_by_hand(name: str, case: Case, cellar: Cellar, tmp_path: Path) -> None:
     base, a, b = (cellar.model(name, seed) for seed in (0, 1, 2))
     tensors: list[Tensors] = [stored(path) for path in (base, a, b)]

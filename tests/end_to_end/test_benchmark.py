@@ -26,6 +26,7 @@ def done(room: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, str(SCRIPT), *options], capture_output=True, text=True, env=alone)
 
 
+@pytest.mark.slow
 def test_a_tiny_run(done: subprocess.CompletedProcess[str], room: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "net ÷ floor" in done.stdout
@@ -49,6 +50,7 @@ def test_a_tiny_run(done: subprocess.CompletedProcess[str], room: Path) -> None:
     assert list((room / "models").iterdir()) == [], "the models are taken away again"
 
 
+@pytest.mark.slow
 def test_results_tell_no_names_and_no_paths(done: subprocess.CompletedProcess[str], room: Path) -> None:
     for name in ("tiny.json", "tiny.md"):
         text = (room / "results" / name).read_text("utf-8")

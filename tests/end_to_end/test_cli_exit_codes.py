@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import LINEAR, command, environment, spawn, write_models, write_recipe
+from tests.support.lanes import rarely
 
 FAULTY = """\
 merge_method: linear
@@ -83,7 +84,9 @@ def test_3_what_cannot_be_done_yet(folder: Path) -> None:
     assert "not carried out yet" in ran.err
 
 
-@pytest.mark.parametrize("words", [("plan", "missing.yml"), ("merge", "missing.yml", "-o", "x"), ("inspect", "./no")])
+@pytest.mark.parametrize(
+    "words", [("merge", "missing.yml", "-o", "x"), *rarely(("plan", "missing.yml"), ("inspect", "./no"))]
+)
 def test_4_a_model_that_is_not_there(folder: Path, words: tuple[str, ...]) -> None:
     ran = spawn(*words, cwd=folder)
     assert (ran.code, ran.out) == (4, "")

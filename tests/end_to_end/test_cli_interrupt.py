@@ -15,6 +15,7 @@ import torch
 
 from tests.support.checkpoints import write_model
 from tests.support.command_line import command, environment, write_recipe
+from tests.support.lanes import rarely
 
 TIES = """\
 merge_method: ties
@@ -65,7 +66,7 @@ def start(slow: Path, *more: str, before: Callable[[], object] | None = None) ->
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-@pytest.mark.parametrize("more", [(), ("--json",), ("--plain",)], ids=["threads", "json", "plain"])
+@pytest.mark.parametrize("more", [(), *rarely(("--json",), ("--plain",))], ids=["threads", "json", "plain"])
 def test_an_interrupted_merge_leaves_nothing_behind(slow: Path, more: tuple[str, ...]) -> None:
     before = sorted(slow.rglob("*"))
     process = start(slow, *more)

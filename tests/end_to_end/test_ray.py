@@ -171,6 +171,7 @@ class Killer(threading.Thread):
             self.killed = writer
 
 
+@pytest.mark.slow
 def test_a_worker_is_killed(cluster: str, room: Yard, built: Path) -> None:
     killer = Killer(room.root)
     killer.start()
