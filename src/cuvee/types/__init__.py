@@ -20,6 +20,7 @@ from cuvee.types.declarations import (
     vanishes,
 )
 from cuvee.types.references import STORES, ModelRef, scheme_of, url_fault
+from cuvee.types.scores import Direction, Score, Scorer
 from cuvee.types.tensors import DTYPE_BY_CODE, DTYPES, DType, DTypeKind, TensorSpec
 
 __all__ = [
@@ -32,12 +33,15 @@ __all__ = [
     "Collected",
     "DType",
     "DTypeKind",
+    "Direction",
     "Family",
     "MethodSpec",
     "ModelRef",
     "Param",
     "Scalar",
     "Scope",
+    "Score",
+    "Scorer",
     "Space",
     "TensorSpec",
     "argument",

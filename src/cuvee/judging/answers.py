@@ -1,0 +1,50 @@
+"""What a model answered on the rows of a task: the numbers that every metric is a function of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+Kind = Literal["classification", "regression", "match", "likelihood", "retrieval"]
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """The answers of one model, row by row; every array has the rows as its first dimension.
+
+    Attributes:
+        kind: which columns there are:
+            `classification`: `truth` `[n]`, numbers of classes, and `probabilities` `[n, C]`, rows that sum to one;
+            `regression`: `truth` and `predicted`, `[n]`;
+            `match`: `correct` `[n]`, 0 or 1, of texts compared or choices made; `parsed` `[n]`, 0 or 1, where the
+            form of an answer is asked for;
+            `likelihood`: `nats` `[n]`, negative log-likelihood of each row, `tokens` and `bytes` `[n]`;
+            `retrieval`: `rank` `[n]`, place of the nearest right item, from 1.
+        columns: the arrays by name.
+        ids: a name for each row, the same for every model that was asked.
+        classes: names of the classes, in the order of `probabilities`.
+        groups: a named column of the data → the group of each row.
+    """
+
+    kind: Kind
+    columns: Mapping[str, np.ndarray[Any, Any]]
+    ids: tuple[str, ...]
+    classes: tuple[str, ...] = ()
+    groups: Mapping[str, tuple[str, ...]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: Sequence[int] | np.ndarray[Any, Any]) -> Answers:
+        """The answers on some rows, which may repeat: what a bootstrap draws.
+
+        Args:
+            rows: numbers of rows, from 0.
+        """
+        where = np.asarray(rows, dtype=np.int64)
+        groups = None if self.groups is None else {k: tuple(v[i] for i in where) for k, v in self.groups.items()}
+        columns = {name: column[where] for name, column in self.columns.items()}
+        return Answers(self.kind, columns, tuple(self.ids[i] for i in where), self.classes, groups)
