@@ -29,7 +29,7 @@ SEARCHED = scale_of_merged("the paper searches it on a validation set, from 0 to
     models=(1, None),
     formula="Σ δᵢ = U S Vᵀ with r singular values;   σ̄ = Σ sⱼ / r\ny = b + λ σ̄ U Vᵀ;   vectors: y = b + λ Σ δᵢ/N",
     params=(SEARCHED,),
-    holds=held(5),
+    holds=held(0),
     operations=decompositions(1, 0),
     laws=("permutation", "lambda-zero", "rotation-of-inputs", *SPECTRAL_LAWS),
     cite=(ISO,),

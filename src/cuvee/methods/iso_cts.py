@@ -37,7 +37,7 @@ COMMON = Param(
     "Û, V̂ = all of them side by side;   σ̄ = the mean of all S\n"
     "y = b + λ σ̄ Û⊥ V̂⊥ᵀ,   X⊥ = P Qᵀ of the SVD P D Qᵀ of X;   vectors: y = b + λ Σ δᵢ/N",
     params=(COMMON, SEARCHED),
-    holds=held(12),
+    holds=held(5),
     operations=decompositions(2, 1),
     laws=("permutation", "lambda-zero", "rotation-of-inputs", *SPECTRAL_LAWS),
     cite=(ISO,),

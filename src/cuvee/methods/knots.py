@@ -47,7 +47,7 @@ ALIGNED = Param(
         ALIGNED,
     ),
     divides_by="weight",
-    holds=held_joined(10),
+    holds=held_joined,
     operations=lambda rows, width, read: decomposed(rows, width * (read - 1)),
     laws=("identity", "copies", "permutation", "zero-weight", "density-one", "lambda-zero", *SPECTRAL_LAWS),
     cite=(KNOTS, TIES),

@@ -76,7 +76,7 @@ class Before:
     "y = b + S_N · (Σ ‖δₜ‖/N) / ‖S_N‖;   vectors: y = b + Σ δₜ/N",
     params=(ALPHA, MERGED_BEFORE, MERGED_SCALE),
     rule=scale_rule,
-    holds=held(7),
+    holds=held(2),
     operations=decompositions(-1, 1),
     laws=("identity", "copies", "rotation-of-inputs", *SPECTRAL_LAWS),
     cite=(OPCM,),

@@ -25,12 +25,14 @@ RIDGE = Param(
     "ridge", "float", "added to the diagonal of every Gram matrix, as a share of its mean", default=0.0, low=0.0
 )
 REGMEAN = Cite("Jin et al. 2023, Dataless knowledge fusion by merging weights of language models", arxiv="2212.09849")
-MOST_PER_ENTRY = 8
 
 
 def factors(rows: int, width: int, models: int) -> int:
-    """The models and the products in float64; the Gram matrices are counted where they are read."""
-    return MOST_PER_ENTRY * 2 * rows * width * (models + 2)
+    """The models and the products in float64, and the sum of Gram matrices with its eigenvectors.
+
+    The Gram matrices themselves are counted where they are read.
+    """
+    return 8 * (rows * width * (models + 3) + 5 * width * width)
 
 
 def operations(rows: int, width: int, models: int) -> int:

@@ -27,7 +27,7 @@ TSV = Cite("Gargiulo et al. 2025, Task singular vectors: reducing task interfere
     "Û = [U₁ … U_N], Σ̂ = diag(Σ₁ … Σ_N), V̂ = [V₁ … V_N]\n"
     "y = b + λ Û⊥ Σ̂ V̂⊥ᵀ,   X⊥ = P Qᵀ of the SVD P D Qᵀ of X;   vectors: y = b + λ Σ δᵢ/N",
     params=(scale_of_merged("1 in the paper"),),
-    holds=held(8, per_model=5),
+    holds=held(5),
     operations=decompositions(2, 1),
     laws=("identity", "permutation", "lambda-zero", "rotation-of-inputs", *SPECTRAL_LAWS),
     cite=(TSV,),

@@ -18,7 +18,7 @@ OWN_LAWS = ("permutation", "zero-weight", "lambda-zero", "tiles", "scale-equivar
 
 def own_factors(rows: int, width: int, models: int) -> int:
     """All deltas and their products in float64, and the sum of Gram matrices with its factors."""
-    return 8 * (2 * rows * width * (models + 3) + min(rows, width) ** 2 + 4 * width * width)
+    return 8 * (rows * width * (models + 3) + min(rows, width) ** 2 + 4 * width * width)
 
 
 def own_operations(rows: int, width: int, models: int) -> int:

@@ -32,6 +32,8 @@ _PER_ENTRY_OF_DELTAS: Final = 12
 _PER_ENTRY_DRAWN: Final = 14
 """Bytes of buffers per entry and input (and output) of a tile, in float32: of every method in its plain form; more
 for those that work on deltas, and those that draw random numbers. 13, 24 and 31 in all measured."""
+_PER_ENTRY_OF_MATRIX: Final = 8
+"""The same where a tile is a whole matrix: as it is read, and stacked; what is worked out of it the method counts."""
 _PER_BYTE_BESIDE: Final = 5
 """Bytes per byte of a matrix that was collected: read, widened to float64, and solved with."""
 _KEPT_BYTES: Final = 32 * _MIB
@@ -82,16 +84,18 @@ def host_memory(plan: Plan) -> int:
 
 def _buffers(plan: Plan, workers: Workers) -> int:
     """What the tiles take that are worked on at a time: one per worker."""
-    merged = [step for step in plan.steps if step.action == "merge"]
-    widest = max((len(step.pieces) + len(step.collected) for step in merged), default=1)
-    largest = max((min(_unit(step, workers.tile), step.out.numel) for step in plan.steps), default=0)
-    each = _PER_ENTRY
-    if merged and plan.recipe.method in METHODS:
+    by_entry = _PER_ENTRY
+    if plan.recipe.method in METHODS:
         method = METHODS.get(plan.recipe.method)
-        each += _PER_ENTRY_OF_DELTAS if method.spec.space == "delta" else 0
-        each += _PER_ENTRY_DRAWN if "draws" in method.wants else 0
-    wide = any("float64" in (step.work, step.out.dtype) for step in plan.steps)
-    return workers.threads * largest * each * (widest + 1) * (2 if wide else 1)
+        by_entry += _PER_ENTRY_OF_DELTAS if method.spec.space == "delta" else 0
+        by_entry += _PER_ENTRY_DRAWN if "draws" in method.wants else 0
+    most = 0
+    for step in plan.steps:
+        each = _PER_ENTRY_OF_MATRIX if step.scope == "matrix" and step.action == "merge" else by_entry
+        tensors = len(step.pieces) + len(step.collected) if step.action == "merge" else 1
+        wide = "float64" in (step.work, step.out.dtype)
+        most = max(most, min(_unit(step, workers.tile), step.out.numel) * each * (tensors + 1) * (2 if wide else 1))
+    return workers.threads * most
 
 
 def _unit(step: Step, tile: int) -> int:
