@@ -158,7 +158,7 @@ def test_the_memory_bound_knows_whole_matrices(statistics: Path) -> None:
     from cuvee.planning.room import peak_memory
 
     small, large = Workers(1, 1 << 13), Workers(2, 1 << 13)
-    by_rows, by_matrix = (cuvee.plan(recipe(name, statistics)) for name in ("della", "wudi"))
+    by_rows, by_matrix = (cuvee.plan(recipe(name, statistics)) for name in ("median", "wudi"))
     assert peak_memory(by_matrix, small) > peak_memory(by_rows, small)
     assert peak_memory(by_matrix, large) > peak_memory(by_matrix, small)
 
