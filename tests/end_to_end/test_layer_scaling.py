@@ -116,6 +116,21 @@ def test_of_a_recipe_inside_another_it_is_found_too(tmp_path: Path) -> None:
     assert all(torch.equal(found[name], by_hand[name]) for name in by_hand)
 
 
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_what_is_no_number_has_no_say_in_the_first_factor(wrong: float, tmp_path: Path) -> None:
+    shutil.copytree(GOLDEN / "a", tmp_path / "a")
+    weights = load_file(tmp_path / "a" / "model.safetensors")
+    name = "model.layers.1.mlp.up_proj.weight"
+    weights[name][0, 0] = wrong
+    save_file(weights, tmp_path / "a" / "model.safetensors", {"format": "pt"})
+    asked = recipe(models="b", layer_scaling={"policy": "lines", "beta": 0.5})
+    asked["models"] = [*asked["models"], {"model": str(tmp_path / "a"), "parameters": {"weight": 1.0}}]  # type: ignore[misc]
+    result = cuvee.merge(cuvee.recipe_from(asked), tmp_path / "out", allow_nonfinite=True)
+    assert any("alpha was found to be 0.5" in note for note in result.notes)
+    found = load_file(tmp_path / "out" / "model.safetensors")
+    assert [one for one, tensor in found.items() if not tensor.isfinite().all()] == [name]
+
+
 @cache
 def larv_pairs(models: str) -> tuple[list[float], list[float]]:
     """e and c of every layer of the golden models by the slow formulas: the means over its matrices."""

@@ -48,7 +48,7 @@ def settle(
         method: the recipe's method.
         seed: seed of random masks.
         workers: how many, and their tiles; they change no bit of what is found.
-        allow_nonfinite: let NaN and infinity pass: what LARV looks at then says nothing of its layer.
+        allow_nonfinite: let NaN and infinity pass: tensors that hold one then have no say in the factors.
 
     Raises:
         InputError: `non-finite`: LARV looks at a matrix that holds NaN or infinity.
@@ -113,8 +113,9 @@ def _alpha(bench: Bench, workers: Workers) -> float:
     steps = merged_steps(bench.plan.steps)
     with single_threads(workers.threads, "cuvee-settle") as pool:
         found = list(pool.map(lambda step: _norms(bench, step, workers.tile), steps))
-    mean = math.fsum(summed / len(step.inputs) for step, (summed, _) in zip(steps, found, strict=True))
-    merged = math.fsum(changed for _, changed in found)
+    known = [(of, len(step.inputs)) for step, of in zip(steps, found, strict=True) if all(map(math.isfinite, of))]
+    mean = math.fsum(summed / models for (summed, _), models in known)
+    merged = math.fsum(changed for (_, changed), _ in known)
     return mean / merged if merged > 0 else 1.0
 
 

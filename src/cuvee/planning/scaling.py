@@ -29,6 +29,8 @@ _EIGENVALUES: Final = 4
 
 PRODUCTS: Final = 6
 """Square matrices of float64 that are there at a time while a weight is looked at: its products, and eigenvalues'."""
+HELD: Final = 4
+"""Tensors in the arithmetic's dtype, at most: base, one model's and their difference, and the base as it is on disk."""
 WIDENED: Final = 1 << 26
 """Bytes of what is widened at a time: see `tensors.operators`."""
 
@@ -180,5 +182,5 @@ def settling_memory(plan: Plan, threads: int) -> int:
     most = 0
     for step in matrices_of_layers(plan):
         entry, short = 8 if step.work == "float64" else 4, min(rows_of(step.out.shape))
-        most = max(most, 3 * entry * step.out.numel + PRODUCTS * 8 * short * short + WIDENED)
+        most = max(most, HELD * entry * step.out.numel + PRODUCTS * 8 * short * short + WIDENED)
     return threads * most

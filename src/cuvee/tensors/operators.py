@@ -44,19 +44,30 @@ def contrast_and_conflict(base: Tensor, deltas: Iterable[Tensor]) -> Iterator[tu
         of_delta = _product(delta, delta)
         contrast = rank / _effective_rank(of_delta)
         yield (contrast, math.nan if math.isnan(contrast) else _conflict(own, of_delta, _product(base, delta)))
+        del delta  # or it would be held while the next is made
 
 
 def _product(left: Tensor, right: Tensor) -> Tensor:
-    """`leftᵀ right` where that is the shorter side, else `left rightᵀ`; float64, by parts of the longer side."""
+    """`leftᵀ right` where that is the shorter side, else `left rightᵀ`; float64, by parts of the longer side.
+
+    Of matrices that are brought near 1 first: squares of squares would leave what float64 holds.
+    """
     if left.shape[0] < left.shape[1]:
         left, right = left.T, right.T  # e and c are those of the transposes too
     width = left.shape[1]
     total = torch.zeros(width, width, dtype=torch.float64)
     part = max(1, AT_A_TIME // width)
+    sized = [(matrix, _size(matrix)) for matrix in (left, right)]
     for start in range(0, len(left), part):
-        first, second = (matrix[start : start + part].double() for matrix in (left, right))
+        first, second = (matrix[start : start + part].to(torch.float64, copy=True).div_(size) for matrix, size in sized)
         total.addmm_(first.T, second)
     return total
+
+
+def _size(matrix: Tensor) -> float:
+    """The power of two at the largest magnitude, by which one divides exactly; NaN without a finite one above 0."""
+    largest = max(abs(float(end)) for end in torch.aminmax(matrix))
+    return math.ldexp(1.0, max(math.frexp(largest)[1] - 1, -1022)) if 0 < largest < math.inf else math.nan
 
 
 def _effective_rank(gram: Tensor) -> float:

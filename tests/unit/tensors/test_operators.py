@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import weakref
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -63,3 +65,23 @@ def test_of_nothing_and_of_what_is_no_number_nothing_is_said(wrong) -> None:
 def test_one_direction_has_rank_one_and_all_alike_have_full_rank() -> None:
     line = torch.outer(torch.arange(1.0, 6.0), torch.arange(1.0, 4.0))
     assert of(torch.eye(5, 3), line)[0] == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize("length", [1e-300, 1e-90, 1e-80, 1e90, 1e300])
+def test_lengths_near_the_ends_of_float64_say_nothing_either(length) -> None:
+    base, delta = drawn((6, 4), 9), drawn((6, 4), 10)
+    assert of(base * length, delta * length) == pytest.approx(of(base, delta), rel=1e-9)
+
+
+def test_one_change_is_held_at_a_time() -> None:
+    held: list[weakref.ref[torch.Tensor]] = []
+
+    def changes() -> Iterator[torch.Tensor]:
+        for seed in (2, 3, 4):
+            assert all(one() is None for one in held)
+            delta = drawn((4, 3), seed)
+            held.append(weakref.ref(delta))
+            yield delta
+            del delta
+
+    assert len(list(contrast_and_conflict(drawn((4, 3), 1), changes()))) == 3
