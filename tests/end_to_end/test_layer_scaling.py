@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import cuvee
+from cuvee.execute import Progress
 from cuvee.recipe import to_data
 from tests.reference import larv_formulas
 from tests.reference.robust_formulas import lines_alpha, lines_factors
@@ -210,6 +211,10 @@ def test_larv_of_a_recipe_inside_another_and_of_a_pack_and_in_memory(tmp_path: P
         ({"policy": "larv", "beta": 0.5}, {"unknown-key"}),
         ({"policy": "lines", "beta": 0.5, "gamma": 2}, {"unknown-key"}),
         ({"policy": "lines"}, {"missing-key"}),
+        ({"policy": "larv", "gamma": 2.0}, {"ill-placed-parameter"}),
+        ({"policy": "larv", "mapping": "continuous", "scales": [0.5, 1.5]}, {"ill-placed-parameter"}),
+        ({"policy": "lrav", "eta": 2}, {"wrong-value"}),
+        ({"polcy": "larv", "rho": 2}, {"unknown-key"}),
     ],
     ids=str,
 )
@@ -241,6 +246,35 @@ def test_larv_refuses_what_is_no_number_and_lets_it_pass_where_it_may(tmp_path: 
 
 
 def test_larv_reads_back_as_it_was_written() -> None:
-    for scaling in ({"policy": "larv"}, {"policy": "larv", "mapping": "continuous", "scales": [0.25, 2.0], "gamma": 1}):
+    for scaling in (
+        {"policy": "larv"},
+        {"policy": "larv", "mapping": "continuous", "gamma": 1},
+        {"policy": "larv", "scales": [0.25, 2.0], "rho": 0},
+    ):
         asked = cuvee.recipe_from(recipe(layer_scaling=scaling))
         assert cuvee.recipe_from(to_data(asked)) == asked
+
+
+@pytest.mark.parametrize(
+    ("scaling", "paper"), [({"policy": "larv"}, "2602.09413"), ({"policy": "lines", "beta": 1}, "2410.17146")]
+)
+def test_the_record_names_whose_idea_it_was(scaling: dict[str, object], paper: str, tmp_path: Path) -> None:
+    record = cuvee.merge(cuvee.recipe_from(recipe(layer_scaling=scaling)), tmp_path / "out").record
+    assert [one.get("arxiv") for one in record["citations"]] == ["2212.04089", paper]
+    plain = cuvee.merge(cuvee.recipe_from(recipe()), tmp_path / "plain").record
+    assert [one.get("arxiv") for one in plain["citations"]] == ["2212.04089"]
+
+
+def test_what_is_looked_at_is_shown_and_an_interrupt_begins_nothing_more(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def stop(news: Progress) -> None:
+        seen.append(news.tensor)
+        raise KeyboardInterrupt
+
+    asked = cuvee.recipe_from(recipe(layer_scaling={"policy": "larv"}))
+    with pytest.raises(KeyboardInterrupt):
+        cuvee.merge(asked, tmp_path / "out", threads=1, progress=stop)
+    assert len(seen) < 4
+    assert all(name.startswith("its layer's factor: model.layers.") for name in seen)
+    assert not (tmp_path / "out").exists()

@@ -219,7 +219,7 @@ def _merge_here(
             check_plan(plan, readers)
         limits = {"limit": way.limit, "threads": way.threads, "tile": way.tile}
         choice = choose(asked, plan, **limits, runner=way.runner, kernels=way.kernels)
-        rest: dict[str, Any] = {"seed": way.seed, "allow_nonfinite": way.allow_nonfinite}
+        rest: dict[str, Any] = {"seed": way.seed, "allow_nonfinite": way.allow_nonfinite, "progress": way.progress}
         plan = settle(plan, readers, methods.get(recipe.method), workers=choice.workers, **rest)
         layout = plan_layout([step.out for step in plan.steps], way.shard_bytes)
         told: dict[str, Any] = {"seed": way.seed, "sha256": way.sha256, "recalibration": way.recalibration}

@@ -110,6 +110,12 @@ class Ledger:
             values = values.contiguous()  # named, because its bytes are looked at and not kept alive by that
             _room_for(self._read, piece, numel).add(start, tensor_bytes(values), values.element_size())
 
+    def looking_at(self, what: str) -> None:
+        """Something is looked at before anything is written."""
+        if self._progress:
+            with self._lock:
+                self._progress(Progress(self._done, self._total, what))
+
     def written(self, step: Step, start: int, values: Tensor) -> None:
         """A tile of an output, as it was written."""
         if self._hashes:

@@ -23,6 +23,7 @@ from cuvee.execute.virtual import VirtualReader
 from cuvee.methods import METHODS
 from cuvee.planning.counts import counts_of
 from cuvee.planning.model import Piece, Plan
+from cuvee.planning.scaling import cited
 from cuvee.recipe import recipe_hash, to_data
 from cuvee.types import Cite, MethodSpec
 
@@ -74,7 +75,7 @@ def record_of(
         },
         "citations": [
             {"text": c.text, **({"arxiv": c.arxiv} if c.arxiv else {}), **({"url": c.url} if c.url else {})}
-            for c in dict.fromkeys([*spec.cite, *_cited_inside(plan)])
+            for c in dict.fromkeys([*spec.cite, *cited(plan.recipe), *_cited_inside(plan)])
         ],
         "notes": [*plan.notes, *_of_other_weights(plan, readers, digests.inputs)],
         "versions": {
@@ -106,6 +107,7 @@ def _cited_inside(plan: Plan) -> Iterator[Cite]:
     for facts in plan.models:
         if facts.plan is not None:
             yield from METHODS.get(facts.plan.recipe.method).spec.cite
+            yield from cited(facts.plan.recipe)
             yield from _cited_inside(facts.plan)
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from cuvee import tensors
 from cuvee.checkpoint.protocol import Reader
-from cuvee.execute.ledger import Ledger
+from cuvee.execute.ledger import Ledger, Progress
 from cuvee.execute.single import single_threads
 from cuvee.execute.surveying import survey
 from cuvee.execute.work import Bench, read_tile, read_whole, seen_by
@@ -25,6 +26,9 @@ from cuvee.planning.whole import merged_steps
 from cuvee.recipe.model import Larv
 from cuvee.types import rows_of
 
+Look: TypeAlias = Callable[[Step], tuple[float, float]]
+"""What is seen of one tensor."""
+
 
 def settle(
     plan: Plan,
@@ -34,6 +38,7 @@ def settle(
     seed: int,
     workers: Workers,
     allow_nonfinite: bool = False,
+    progress: Callable[[Progress], None] | None = None,
 ) -> Plan:
     """The plan with every factor of its layer scaling known.
 
@@ -50,13 +55,16 @@ def settle(
         workers: how many, and their tiles; they change no bit of what is found.
         allow_nonfinite: let NaN and infinity pass: tensors that hold one then have no say in the factors.
 
+        progress: called with every tensor that is looked at, from any thread.
+
     Raises:
         InputError: `non-finite`: LARV looks at a matrix that holds NaN or infinity.
     """
     scaling = plan.recipe.layer_scaling
     if scaling is None or is_settled(plan):
         return plan
-    bench = Bench(plan, readers, _NoWriter(), method, Ledger(plan, hashes=False, progress=None), seed, allow_nonfinite)
+    ledger = Ledger(plan, hashes=False, progress=progress)
+    bench = Bench(plan, readers, _NoWriter(), method, ledger, seed, allow_nonfinite)
     if isinstance(scaling, Larv):
         factors = larv(plan, _contrasts(bench, workers), scaling)
         return _told(plan, by_layer(plan.steps, factors), "factors were found: " + _listed(factors))
@@ -82,14 +90,23 @@ def _listed(factors: Mapping[Layer, float]) -> str:
 
 def _contrasts(bench: Bench, workers: Workers) -> list[tuple[float, float]]:
     """Contrast and conflict of every matrix of a layer, each the mean over the models that changed it."""
+    return _of_each(matrices_of_layers(bench.plan), lambda step: _contrast(bench, step), bench, workers)
+
+
+def _of_each(steps: Sequence[Step], look: Look, bench: Bench, workers: Workers) -> list[tuple[float, float]]:
+    """What is seen of every tensor, each by one worker; nothing more is begun after an interrupt."""
+
+    def told(step: Step) -> tuple[float, float]:
+        bench.ledger.looking_at(f"its layer's factor: {step.out.name}")
+        return look(step)
+
     with single_threads(workers.threads, "cuvee-settle") as pool:
-        return list(pool.map(lambda step: _contrast(bench, step), matrices_of_layers(bench.plan)))
+        return list(pool.map(told, steps))
 
 
 @torch.no_grad()
 def _contrast(bench: Bench, step: Step) -> tuple[float, float]:
-    if step.base is None:
-        raise AssertionError(f"{step.out.name}: a delta without a base")
+    assert step.base is not None, "a method with a lambda has a base"
     rows, work = rows_of(step.out.shape), getattr(torch, step.work)
     base = read_whole(bench, step.base).view(rows)
     deltas = (read_whole(bench, piece).view(rows).to(work) - base.to(work) for piece in step.inputs)
@@ -111,8 +128,7 @@ class _NoWriter:
 
 def _alpha(bench: Bench, workers: Workers) -> float:
     steps = merged_steps(bench.plan.steps)
-    with single_threads(workers.threads, "cuvee-settle") as pool:
-        found = list(pool.map(lambda step: _norms(bench, step, workers.tile), steps))
+    found = _of_each(steps, lambda step: _norms(bench, step, workers.tile), bench, workers)
     known = [(of, len(step.inputs)) for step, of in zip(steps, found, strict=True) if all(map(math.isfinite, of))]
     mean = math.fsum(summed / models for (summed, _), models in known)
     merged = math.fsum(changed for (_, changed), _ in known)

@@ -49,6 +49,10 @@ def single_threads(workers: int, name: str) -> Iterator[ThreadPoolExecutor]:
     SINGLE.enter()
     try:
         with ThreadPoolExecutor(workers, name, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield pool
+            try:
+                yield pool
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)  # leaving the block waits for what is under way
+                raise
     finally:
         SINGLE.leave()

@@ -66,7 +66,7 @@ def decompositions(fixed: int, per_model: int) -> Callable[[int, int, int], int]
     """
 
     def operations(rows: int, width: int, read: int) -> int:
-        return decomposed(rows, width, fixed + per_model * (read - 1))
+        return decomposed(rows, width, max(0, fixed + per_model * (read - 1)))
 
     return operations
 

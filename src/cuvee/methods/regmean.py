@@ -27,17 +27,17 @@ RIDGE = Param(
 REGMEAN = Cite("Jin et al. 2023, Dataless knowledge fusion by merging weights of language models", arxiv="2212.09849")
 
 
-def factors(rows: int, width: int, models: int) -> int:
+def factors(rows: int, width: int, read: int) -> int:
     """The models and the products in float64, and the sum of Gram matrices with its eigenvectors.
 
     The Gram matrices themselves are counted where they are read.
     """
-    return 8 * (rows * width * (models + 3) + 5 * width * width)
+    return 8 * (rows * width * (read + 3) + 5 * width * width)
 
 
-def operations(rows: int, width: int, models: int) -> int:
+def operations(rows: int, width: int, read: int) -> int:
     """A product for each model, with what comes before it, and a solution: so it was measured."""
-    return 2 * width * width * (rows * models + width)
+    return 2 * width * width * (rows * read + width)
 
 
 @merge_method(

@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 OWN_LAWS = ("permutation", "zero-weight", "lambda-zero", "tiles", "scale-equivariance", "seed")
 
 
-def own_factors(rows: int, width: int, models: int) -> int:
+def own_factors(rows: int, width: int, read: int) -> int:
     """All deltas and their products in float64, and the sum of Gram matrices with its factors."""
-    return 8 * (rows * width * (models + 3) + min(rows, width) ** 2 + 4 * width * width)
+    return 8 * (rows * width * (read + 3) + min(rows, width) ** 2 + 4 * width * width)
 
 
-def own_operations(rows: int, width: int, models: int) -> int:
+def own_operations(rows: int, width: int, read: int) -> int:
     """Products of the shorter side for each delta, and solving by rows where they are fewer: so it was measured."""
-    joined = rows * (models - 1)
+    joined = rows * (read - 1)
     solving = 3 * joined**2 * width if joined <= width else (rows + width) * width**2
-    return 3 * (models - 1) * rows * width * min(rows, width) + solving
+    return 3 * (read - 1) * rows * width * min(rows, width) + solving
 
 
 @merge_method(

@@ -86,7 +86,7 @@ def make_pack(
     """
     if faults := list(plan_faults(plan, readers)):
         raise RecipeError(faults)
-    plan = settle(plan, readers, method, seed=seed, workers=workers)
+    plan = settle(plan, readers, method, seed=seed, workers=workers, progress=progress)
     steps = [_as_delta(step, dtype) for step in changed_steps(plan)]
     models = models_of(steps[0])
     tasks = task_names([plan.models[i].ref for i in models])

@@ -112,7 +112,8 @@ def evaluating(plan: Plan, threads: int) -> int:
         own = Workers(threads, PASS_TILE)
         if not all_by_element([one]):
             own = Workers(1, max((step.out.numel for step in one.steps), default=1))  # whole tensors, one at a time
-        most = max(most, _buffers(one, own) + held_by_passes(one, own) + _beside(one, own) + evaluating(one, threads))
+        tiles = _buffers(one, own) + held_by_passes(one, own) + _beside(one, own) + evaluating(one, threads)
+        most = max(most, tiles, settling_memory(one, 1))
         fixed += (sum(facts.tensors for facts in one.models) + len(one.steps)) * _PER_TENSOR
     return (most if all_by_element(inner) else most * len(inner)) + fixed
 

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 from cuvee.planning.model import Plan, Step
 from cuvee.planning.whole import merged_steps
 from cuvee.recipe.model import Larv, Lines, Recipe
-from cuvee.types import rows_of
+from cuvee.types import Cite, rows_of
 
 Layer: TypeAlias = tuple[str, int]
 """The stack that a layer is in, and its number."""
@@ -33,6 +33,24 @@ HELD: Final = 4
 """Tensors in the arithmetic's dtype, at most: base, one model's and their difference, and the base as it is on disk."""
 WIDENED: Final = 1 << 26
 """Bytes of what is widened at a time: see `tensors.operators`."""
+
+
+CITED: Final = {
+    Lines: Cite(
+        "Wang et al. 2024, LiNeS: post-training layer scaling prevents forgetting and enhances model merging",
+        arxiv="2410.17146",
+    ),
+    Larv: Cite(
+        "Wang et al. 2026, LARV: data-free layer-wise adaptive rescaling veneer for model merging", arxiv="2602.09413"
+    ),
+}
+"""Whose idea a scaling is."""
+
+
+def cited(recipe: Recipe) -> Iterator[Cite]:
+    """The source of a recipe's layer scaling, if it has one."""
+    if recipe.layer_scaling is not None:
+        yield CITED[type(recipe.layer_scaling)]
 
 
 def is_settled(plan: Plan) -> bool:

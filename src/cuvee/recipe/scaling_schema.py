@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
 
 LINES: Final = "<lines>"
 LARV: Final = "<larv>"
 """Tags of the policies, as in `schema`."""
+
+
+def fault(code: str, message: str, hint: str | None = None) -> PydanticCustomError:
+    """An error with our own reason code; the message completes "`key` …"."""
+    return PydanticCustomError(code, "{message}", {"message": message, "hint": hint})
 
 
 class Item(BaseModel):
@@ -34,7 +40,10 @@ class LinesItem(Item):
 class LarvItem(Item):
     """The merged delta of every layer times a factor found from the weights: concentrated and harmless changes more."""
 
-    policy: Annotated[Literal["larv"], Field(description="`larv`: by the score of the layer.")]
+    policy: Annotated[
+        Literal["lines", "larv"],  # both, as above
+        Field(description="`larv`: by the score of the layer.", json_schema_extra={"enum": ["larv"]}),
+    ]
     mapping: Annotated[
         Literal["tiers", "continuous"] | None,
         Field(description="`tiers` (default): the layers in order of score, in as many equal parts as `scales`."),
@@ -46,9 +55,22 @@ class LarvItem(Item):
     rho: Annotated[float | None, Field(description="Exponent of the depth; 0.5.")] = None
     gamma: Annotated[float | None, Field(description="Steepness of the continuous mapping; 3.")] = None
 
+    @model_validator(mode="after")
+    def _goes_together(self) -> LarvItem:
+        """Every key has an effect."""
+        idle = "gamma" if (self.mapping or "tiers") == "tiers" else "scales"
+        if getattr(self, idle) is not None:
+            message = f"should have no `{idle}` with `mapping: {self.mapping or 'tiers'}`, which does not use it"
+            raise fault("ill-placed-parameter", message, f"take `{idle}` out, or choose the other mapping")
+        return self
+
 
 def _policy(value: Any) -> str:
-    return LARV if isinstance(value, dict) and value.get("policy") == "larv" else LINES
+    """Which of the two is meant; where the policy is none of them, its keys say more."""
+    given = value if isinstance(value, dict) else {}
+    if given.get("policy") in ("lines", "larv"):
+        return LARV if given["policy"] == "larv" else LINES
+    return LARV if given.keys() & (LarvItem.model_fields.keys() - LinesItem.model_fields.keys()) else LINES
 
 
 LayerScalingItem = Annotated[Annotated[LinesItem, Tag(LINES)] | Annotated[LarvItem, Tag(LARV)], Discriminator(_policy)]

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, WithJsonSchema
-from pydantic_core import PydanticCustomError
 
 from cuvee.errors import nearest
 from cuvee.recipe.findings import described
 from cuvee.recipe.reference import read_reference
-from cuvee.recipe.scaling_schema import LARV, LINES, Item, LayerScalingItem
+from cuvee.recipe.scaling_schema import LARV, LINES, Item, LayerScalingItem, fault
 
 TEMPLATES: Final = ("alpaca", "auto", "chatml", "exaone", "llama3", "mistral")
 """Chat templates that have a name."""
@@ -30,11 +29,6 @@ BRANCHES: Final = "<branches>"
 MODEL_TOKEN: Final = "<model_token>"
 ZERO: Final = "<zero>"
 TAGS: Final = frozenset({TEXT, MAPPING, SCALAR, GRADIENT, BRANCHES, MODEL_TOKEN, ZERO, LINES, LARV})
-
-
-def fault(code: str, message: str, hint: str | None = None) -> PydanticCustomError:
-    """An error with our own reason code; the message completes "`key` …"."""
-    return PydanticCustomError(code, "{message}", {"message": message, "hint": hint})
 
 
 def kind_of_model(value: Any) -> str | None:

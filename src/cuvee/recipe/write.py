@@ -14,6 +14,7 @@ from cuvee.recipe.model import (
     Branch,
     Conditions,
     Gradient,
+    Larv,
     LayerScaling,
     ModelEntry,
     Module,
@@ -48,8 +49,10 @@ def to_data(recipe: Recipe) -> dict[str, Any]:
 
 
 def _scaling(scaling: LayerScaling) -> dict[str, Any]:
-    """How layers are scaled, in plain lists."""
-    return _trimmed({k: list(v) if isinstance(v, tuple) else v for k, v in asdict(scaling).items()})
+    """How layers are scaled, in plain lists, without what has no effect."""
+    idle = ("gamma" if scaling.mapping == "tiers" else "scales") if isinstance(scaling, Larv) else None
+    told = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(scaling).items() if k != idle}
+    return _trimmed(told)
 
 
 def _trimmed(data: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from statistics import pstdev
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cuvee.planning.model import ModelFacts, Piece, Plan, Step
+from cuvee.planning.room import evaluating
 from cuvee.planning.scaling import by_layer, larv, matrices_of_layers, settling_memory
 from cuvee.recipe.model import Larv, Lines, Recipe
 from cuvee.types import ModelRef, TensorSpec
@@ -120,3 +122,10 @@ def test_memory_is_asked_for_where_matrices_are_looked_at_whole() -> None:
     )
     wide = step("layers.0.w", ("layers", 0), (4096, 1024), work="float64")
     assert settling_memory(plan(wide, scaling=Larv()), 1) > settling_memory(plan(big, scaling=Larv()), 1)
+
+
+def test_a_recipe_inside_another_counts_what_its_layers_are_looked_at_with() -> None:
+    inner = plan(step("layers.0.w", ("layers", 0), (4096, 1024)), scaling=Larv())
+    outer = plan(step("layers.0.w", ("layers", 0), (4096, 1024)))
+    holding = replace(outer, models=(replace(outer.models[0], plan=inner), *outer.models[1:]))
+    assert evaluating(holding, 2) >= settling_memory(inner, 1)
