@@ -18,16 +18,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from cuvee.judging.scoring import scorer
-    from cuvee.judging.tasks import Task, read_task, read_tasks
+    from cuvee.judging.tasks import Task, read_task
 
 _HOME: Final = {
     "Task": "tasks",
     "read_task": "tasks",
-    "read_tasks": "tasks",
     "scorer": "scoring",
 }
 
-__all__ = ["Task", "read_task", "read_tasks", "scorer"]
+__all__ = ["Task", "read_task", "scorer"]
 
 
 def __getattr__(name: str) -> Any:

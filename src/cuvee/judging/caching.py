@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,7 +64,7 @@ def digest_of_task(task: Task) -> str:
     options = asdict(task.options)
     if isinstance(task.options, LmEvalOptions):
         options["include"] = digest_of_tree(task.options.include)
-        options["lm_eval"] = version("lm_eval")
+        options["lm_eval"] = _version("lm_eval")
     rows, documents = _rows(task.rows), _rows(task.documents)
     return _digest([task.kind, options, rows, documents, task.groups])
 
@@ -92,8 +92,14 @@ def is_cached(task: Task) -> bool:
     return task.kind != "function"
 
 
-def store(name: str, found: Answers | Sequence[Score]) -> None:
-    """Keep answers, or the scores of a task that gives no more; where that cannot be done, they are not kept."""
+def store(name: str, found: Answers | Sequence[Score], notes: Sequence[str] = ()) -> None:
+    """Keep answers, or the scores of a task that gives no more; where that cannot be done, they are not kept.
+
+    Args:
+        name: of the entry.
+        found: what was found.
+        notes: what should be known of it.
+    """
     folder = store_folder()
     if folder is None:
         return
@@ -102,35 +108,39 @@ def store(name: str, found: Answers | Sequence[Score]) -> None:
         handle, beside = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
         try:
             with os.fdopen(handle, "wb") as file:
-                _write(file, found)
+                _write(file, found, list(notes))
             Path(beside).replace(folder / f"{name}.npz")
         finally:
             Path(beside).unlink(missing_ok=True)
 
 
-def load(name: str) -> Answers | tuple[Score, ...] | None:
-    """What is kept under a name; `None` where nothing is, or where it is damaged."""
+def load(name: str) -> tuple[Answers | tuple[Score, ...], tuple[str, ...]] | None:
+    """What is kept under a name, and its notes; `None` where nothing is, or where it is damaged."""
     folder = store_folder()
     if folder is None:
         return None
     try:
         with np.load(folder / f"{name}.npz", allow_pickle=False) as arrays:
             about = json.loads(bytes(arrays["about"]).decode("utf-8"))
+            notes = tuple(about["notes"])
             if about["form"] == "scores":
-                return tuple(Score(**{**one, "rows": one["rows"] and tuple(one["rows"])}) for one in about["scores"])
+                scores = (Score(**{**one, "rows": one["rows"] and tuple(one["rows"])}) for one in about["scores"])
+                return tuple(scores), notes
             columns = {column: arrays[f"column {column}"] for column in about["columns"]}
     except _DAMAGE:
         return None
-    return _answers(about, columns)
+    found = _answers(about, columns)
+    return None if found is None else (found, notes)
 
 
-def _write(file: Any, found: Answers | Sequence[Score]) -> None:
+def _write(file: Any, found: Answers | Sequence[Score], notes: list[str]) -> None:
     if not isinstance(found, Answers):
-        np.savez(file, about=_text({"form": "scores", "scores": [asdict(score) for score in found]}))
+        scores = [asdict(score) for score in found]
+        np.savez(file, about=_text({"form": "scores", "notes": notes, "scores": scores}))
         return
     groups = None if found.groups is None else {name: list(of) for name, of in found.groups.items()}
     about = {"form": "answers", "kind": found.kind, "ids": list(found.ids), "classes": list(found.classes)}
-    told = _text({**about, "groups": groups, "columns": list(found.columns)})
+    told = _text({**about, "notes": notes, "groups": groups, "columns": list(found.columns)})
     columns: dict[str, Any] = {f"column {name}": values for name, values in found.columns.items()}
     np.savez(file, about=told, **columns)
 
@@ -145,6 +155,13 @@ def _answers(about: Mapping[str, Any], columns: Mapping[str, Any]) -> Answers | 
     except _DAMAGE:
         return None
     return made if fits else None
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def _rows(rows: Sequence[TaskRow]) -> list[Any]:

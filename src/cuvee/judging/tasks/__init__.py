@@ -12,6 +12,6 @@ reading     a task of a file, or of a function's name
 from __future__ import annotations
 
 from cuvee.judging.tasks.model import Task, TaskRow
-from cuvee.judging.tasks.reading import read_task, read_tasks
+from cuvee.judging.tasks.reading import read_task
 
-__all__ = ["Task", "TaskRow", "read_task", "read_tasks"]
+__all__ = ["Task", "TaskRow", "read_task"]

@@ -115,11 +115,12 @@ class FunctionOptions:
 
 @dataclass(frozen=True, slots=True)
 class LmEvalOptions:
-    """Tasks of lm-eval: their names, the folder of their files, and how many examples stand before each question."""
+    """Tasks of lm-eval: names, the folder of their files, examples before each question, and most rows of each."""
 
     tasks: tuple[str, ...]
     include: Path
     shots: int = 0
+    limit: int | None = None
 
 
 Options = (

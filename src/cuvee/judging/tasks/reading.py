@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Final
 
-from cuvee.errors import Fault, InputError, UsageError, attempt
 from cuvee.judging.tasks.model import (
     ChoiceOptions,
     FunctionOptions,
@@ -59,26 +58,6 @@ def read_task(given: str | os.PathLike[str], *, limit: int | None = None, seed: 
     return task_of(item, path)
 
 
-def read_tasks(
-    given: Sequence[str | os.PathLike[str]], *, limit: int | None = None, seed: int | None = None
-) -> tuple[Task, ...]:
-    """Several tasks, whose names must differ.
-
-    Raises:
-        InputError, UsageError: as `read_task`, with the faults of all.
-    """
-    faults: list[Fault] = []
-    tasks = [attempt(lambda one=one: read_task(one, limit=limit, seed=seed), faults) for one in given]  # type: ignore[misc]
-    if faults:
-        raise InputError(faults)
-    made = tuple(task for task in tasks if task is not None)
-    names = [task.name for task in made]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        message = f"tasks should have names of their own; several are called `{twice[0]}`"
-        raise UsageError(Fault("bad-argument", message, subject="tasks", hint="give them a `name`"))
-    return made
-
-
 def task_of(item: AnyTask, path: Path) -> Task:
     """The task that a structure describes.
 
@@ -90,7 +69,10 @@ def task_of(item: AnyTask, path: Path) -> Task:
     name, metrics = item.name or path.stem, tuple(item.metric or ())
     if isinstance(item, LmEvalTask):
         return Task(
-            name, "lm-eval", LmEvalOptions(tuple(item.tasks), folder / item.include, item.shots), metrics=metrics
+            name,
+            "lm-eval",
+            LmEvalOptions(tuple(item.tasks), folder / item.include, item.shots, item.limit),
+            metrics=metrics,
         )
     made = Task(name, item.kind, _options(item, folder), metrics=metrics)  # type: ignore[arg-type]
     if getattr(item, "data", None) is None:
