@@ -32,10 +32,14 @@ class Evaluation:
     """Every model on every task.
 
     Attributes:
-        judged: what there is, models in the order they were given, and for each the tasks in theirs.
+        models: names of the models, in the order they were given.
+        tasks: names of the tasks, likewise.
+        judged: what there is, model by model.
         failures: what there is not, and why.
     """
 
+    models: tuple[str, ...]
+    tasks: tuple[str, ...]
     judged: tuple[Judged, ...]
     failures: tuple[Failure, ...] = ()
 
@@ -139,7 +143,7 @@ def evaluate(
                 except CuveeError as error:
                     failures.append(Failure(candidate.label, task.name, error))
     meter.end()
-    return Evaluation(tuple(judged), tuple(failures))
+    return Evaluation(tuple(given), tuple(task.name for task in read), tuple(judged), tuple(failures))
 
 
 def _judge(label: str, task: Task, ready: Ready, cache: bool, how: Mapping[str, Any], follow: Any) -> Judged:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from rich.console import RenderableType
-from rich.text import Text
 
 from cuvee.cli.answer import Answer, deliver
 from cuvee.cli.failures import failure_of, report
@@ -114,17 +113,23 @@ def _data(made: Evaluation) -> dict[str, Any]:
 
 
 def _text(made: Evaluation) -> Iterator[RenderableType]:
-    """A line for every score, and for every one that there is not."""
+    """A line for every score, and for every one that there is not: by task, then by metric, then by model."""
     columns = [Column("task"), Column("metric"), Column("model"), Column("value", True), Column("n", True)]
-    rows: list[tuple[str, list[str | Text]]] = []
+    rows = list(_rows(made))
+    metrics = list(dict.fromkeys(metric for (_, metric, _), _ in rows))
+    rows.sort(key=lambda row: (made.tasks.index(row[0][0]), metrics.index(row[0][1]), made.models.index(row[0][2])))
+    gaps = {i for i in range(1, len(rows)) if rows[i][0][:2] != rows[i - 1][0][:2]}
+    yield table([*columns, Column("time", True)], ([*names, *cells] for names, cells in rows), gaps)
+
+
+def _rows(made: Evaluation) -> Iterator[tuple[tuple[str, str, str], list[str]]]:
+    """Task, metric and model of every line, and what stands behind them."""
     for one in made.judged:
         took = "kept" if one.cached else duration(one.seconds)
-        rows += [(one.task, [one.task, s.metric, one.model, shown(s), f"{s.n:,}", took]) for s in one.scores]
-    rows += [(one.task, [one.task, "–", one.model, "failed", "–", "–"]) for one in made.failures]
-    order = list(dict.fromkeys(task for task, _ in rows))
-    rows.sort(key=lambda row: order.index(row[0]))
-    gaps = {i for i in range(1, len(rows)) if rows[i][0] != rows[i - 1][0]}
-    yield table([*columns, Column("time", True)], (row for _, row in rows), gaps)
+        for score in one.scores:
+            yield (one.task, score.metric, one.model), [shown(score), f"{score.n:,}", took]
+    for failure in made.failures:
+        yield (failure.task, "–", failure.model), ["failed", "–", "–"]
 
 
 def shown(score: Score) -> str:

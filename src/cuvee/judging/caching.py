@@ -120,7 +120,7 @@ def load(name: str) -> tuple[Answers | tuple[Score, ...], tuple[str, ...]] | Non
     if folder is None:
         return None
     try:
-        with np.load(folder / f"{name}.npz", allow_pickle=False) as arrays:
+        with (folder / f"{name}.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             about = json.loads(bytes(arrays["about"]).decode("utf-8"))
             notes = tuple(about["notes"])
             if about["form"] == "scores":
