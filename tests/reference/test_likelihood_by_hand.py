@@ -115,7 +115,7 @@ def test_choices_that_melt_into_the_prompt_are_predicted_from_the_same_token_on(
     from cuvee.judging.asking.choices import _spans
 
     # without a space between, "win" + "es" is written in other tokens than "win" alone
-    spans = _spans({"prompt": "the win", "choices": ["es", "e"]}, causal.tokenizer, "", (1,))
+    spans = _spans({"prompt": "the win", "choices": ["es", "e"]}, causal.tokenizer, "")
     assert len({span.first for span in spans}) == 1
     assert len({span.ids[: span.first] for span in spans}) == 1
     assert all(span.ids[1:] == tuple(ids_of(causal, f"the win{end}")[1:]) for span, end in zip(spans, ("es", "e")))

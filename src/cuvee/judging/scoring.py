@@ -21,6 +21,8 @@ from cuvee.types.scores import Direction, Score
 
 PARSED = "parsed"
 """The metric that says how many answers have the form that is asked for."""
+LIKELIHOOD = ("perplexity", "bits_per_byte")
+"""What a likelihood is told as: what its task is called, and what models of other vocabularies can be compared by."""
 
 
 def metrics_of(task: Task, answers: Answers) -> tuple[str, ...]:
@@ -29,6 +31,8 @@ def metrics_of(task: Task, answers: Answers) -> tuple[str, ...]:
         return task.metrics
     if answers.kind == "outcome":
         return ("mean",)
+    if task.kind == "perplexity":
+        return LIKELIHOOD
     first, *others = metrics_for(answers.kind)
     return (first, PARSED) if PARSED in others and PARSED in answers.columns else (first,)
 

@@ -54,7 +54,7 @@ def home(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CUVEE_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(models)
     write_task(tmp_path, TEXTS, kind="perplexity")
-    write_task(tmp_path, LABELLED, kind="classification", metric=["accuracy", "log-loss"])
+    write_task(tmp_path, LABELLED, kind="classification", metric=["accuracy", "log_loss"])
     return tmp_path
 
 
@@ -106,8 +106,9 @@ def test_nothing_is_kept_without_the_cache(home: Path) -> None:
 
 def test_other_metrics_of_known_answers_cost_nothing(home: Path, loads: list[str]) -> None:
     cuvee.evaluate("a", home / "perplexity.yml")
-    write_task(home, TEXTS, kind="perplexity", metric="bits-per-byte")
-    assert cuvee.evaluate("a", home / "perplexity.yml").score("a", "perplexity").metric == "bits-per-byte"
+    write_task(home, TEXTS, kind="perplexity", metric=["bits_per_byte"])
+    scores = cuvee.evaluate("a", home / "perplexity.yml").judged[0].scores
+    assert [score.metric for score in scores] == ["bits_per_byte"]
     assert loads == ["a"]
 
 
@@ -133,7 +134,7 @@ def test_a_failure_costs_one_model_on_one_task(home: Path, loads: list[str]) -> 
     assert len(caught.value.faults) == 4
     with pytest.raises(InputError, match="out of luck"):
         made.score("a", "crash")
-    assert made.score("c", "classification", "log-loss").direction == "lower"
+    assert made.score("c", "classification", "log_loss").direction == "lower"
 
 
 def test_a_model_that_cannot_be_loaded_fails_on_each_task_and_is_tried_once(home: Path, loads: list[str]) -> None:
@@ -263,6 +264,8 @@ def test_the_command_tells_a_table(home: Path, capsys: pytest.CaptureFixture[str
     assert [line[:3] for line in lines[2:]] == [
         ["perplexity", "perplexity", "a"],
         ["perplexity", "perplexity", "b"],
+        ["perplexity", "bits_per_byte", "a"],
+        ["perplexity", "bits_per_byte", "b"],
         ["size", "mean", "a"],
         ["size", "mean", "b"],
     ]
@@ -275,7 +278,8 @@ def test_the_command_as_json_and_its_exit_code(home: Path, capsys: pytest.Captur
     assert ran.code == 4
     found = json.loads(ran.out)
     assert found["command"] == "eval"
-    (score,) = found["scores"]
+    score, other = found["scores"]
+    assert other["metric"] == "bits_per_byte"
     assert (score["model"], score["task"], score["metric"], score["n"]) == ("a", "perplexity", "perplexity", 4)
     assert score["direction"] == "lower"
     assert score["cached"] is False

@@ -225,6 +225,11 @@ def test_groups_and_names_of_rows_come_from_columns(tmp_path: Path) -> None:
     found = task(tmp_path, TEXTS, kind="classification", group="part", columns={"id": "text"})
     assert found.groups == {"part": ("a", "b") * 3}
     assert found.rows[0].id == WORDS[0]
+    error = refused(write_task(tmp_path, TEXTS, kind="classification", columns={"id": "part"}))
+    assert len(error.faults) == len(TEXTS)
+    assert "called 'a'" in str(error)
+    missing = refused(write_task(tmp_path, TEXTS, kind="classification", columns={"id": "prt"}))
+    assert missing.faults[0].hint == "did you mean `part`?"
 
 
 def as_csv(path: Path, rows: list[dict[str, Any]], delimiter: str) -> None:

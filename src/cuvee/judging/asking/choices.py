@@ -24,6 +24,7 @@ from cuvee.judging.asking.encoding import (
     limit_of,
     padding_of,
     plain_ids,
+    start_of,
     vocabulary_of,
 )
 from cuvee.judging.asking.likelihood import Span, span_nats
@@ -38,8 +39,8 @@ def prepare(task: Task, subject: Subject) -> Asked:
     tokenizer = tokenizer_of(subject, task)
     check_asked(subject, task)
     right = _right(task)
-    context, limit = context_of(tokenizer), limit_of(subject, options.max_length)
-    whole = [_spans(row.values, tokenizer, options.join, context) for row in task.rows]
+    limit = limit_of(subject, options.max_length)
+    whole = [_spans(row.values, tokenizer, options.join) for row in task.rows]
     check_tokens(subject, task, [span.ids for own in whole for span in own])
     _check_length(task, whole, limit)
     questions = tuple(tuple(_cut(span, limit) for span in own) for own in whole)
@@ -81,7 +82,7 @@ def _number(answer: str, count: int) -> int | None:
     return int(answer) if answer.isascii() and answer.isdigit() and len(answer) < 9 and int(answer) < count else None
 
 
-def _spans(values: Any, tokenizer: Any, join: str, context: tuple[int, ...]) -> tuple[Span, ...]:
+def _spans(values: Any, tokenizer: Any, join: str) -> tuple[Span, ...]:
     """The choices behind their prompt, all predicted from the same token on.
 
     Where a tokenizer writes the end of the prompt and the start of a choice as one token, that token belongs to the
@@ -89,8 +90,10 @@ def _spans(values: Any, tokenizer: Any, join: str, context: tuple[int, ...]) -> 
     """
     prompt = values["prompt"]
     before, *after = plain_ids(tokenizer, [prompt, *(prompt + join + choice for choice in values["choices"])])
-    alike = min(_common(before, whole) for whole in after)
-    first = max(1, min(alike, min(map(len, after)) - 1) + len(context))
+    alike = min(min(_common(before, whole) for whole in after), min(map(len, after)) - 1)
+    # where nothing of the prompt is left before the choices, they need something to be predicted from
+    context = start_of(tokenizer) if alike > 0 else context_of(tokenizer)
+    first = max(1, alike + len(context))
     return tuple(Span((*context, *whole), first) for whole in after)
 
 

@@ -11,10 +11,10 @@ from cuvee.judging.answers import Answers, Kind
 from cuvee.types.scores import Direction, Score
 
 _KNOWN: Final[dict[Kind, tuple[str, ...]]] = {
-    "classification": ("accuracy", "log-loss"),
+    "classification": ("accuracy", "log_loss"),
     "regression": ("mae",),
-    "match": ("accuracy", "parsed"),
-    "likelihood": ("perplexity", "bits-per-byte"),
+    "match": ("correct", "parsed"),
+    "likelihood": ("bits_per_byte", "perplexity"),
     "retrieval": ("recall@1", "recall@5", "recall@10"),
 }
 
@@ -30,12 +30,12 @@ def score_of(answers: Answers, metric: str) -> Score:
     direction: Direction = "higher"
     if metric == "accuracy" and answers.kind == "classification":
         rows = (c["probabilities"].argmax(1) == c["truth"]).astype(float)
-    elif metric == "log-loss":
+    elif metric == "log_loss":
         rows, direction = -np.log(c["probabilities"][np.arange(len(answers)), c["truth"]]), "lower"
     elif metric == "mae":
         rows, direction = np.abs(c["truth"] - c["predicted"]), "lower"
-    elif metric in ("accuracy", "parsed"):
-        rows = c["correct" if metric == "accuracy" else "parsed"].astype(float)
+    elif metric in ("correct", "parsed"):
+        rows = c[metric].astype(float)
     elif metric.startswith("recall@"):
         rows = (c["rank"] <= int(metric.partition("@")[2])).astype(float)
     else:

@@ -35,7 +35,7 @@ def read_rows(item: Any, folder: Path, documents: Sequence[TaskRow]) -> tuple[Pa
     names = _columns(item)
     wanted = {role: name for role, name in names.items() if role in COLUMNS[item.kind]}
     groups = item.group or []
-    if faults := absent_columns(path, entries, [*wanted.values(), *groups]):
+    if faults := absent_columns(path, entries, [*wanted.values(), *groups, *([names["id"]] if "id" in names else [])]):
         raise InputError(faults)
     chosen = _drawn(entries, item.limit, item.seed)
     rows = _checked(path, chosen, wanted, item.kind, names.get("id"))
@@ -144,7 +144,19 @@ def _checked(
             break
     if faults:
         raise InputError(faults)
+    _check_names(path, rows)
     return tuple(rows)
+
+
+def _check_names(path: Path, rows: Sequence[TaskRow]) -> None:
+    """Refuse rows that are called alike: by their names answers of several models are laid side by side."""
+    found = Counter(row.id for row in rows)
+    rule = "rows should have names of their own; several are called"
+    faults = [
+        Fault("bad-data", f"{rule} {row.id!r:.60}", place_in(path, row.number)) for row in rows if found[row.id] > 1
+    ]
+    if faults:
+        raise InputError(faults[:MOST_FAULTS])
 
 
 def _check_relevant(path: Path, rows: Sequence[TaskRow], documents: Sequence[TaskRow]) -> None:
