@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvee.api.arguments import as_model, as_path, as_recipe, found
-from cuvee.errors import CuveeError, Fault, InputError, UsageError
+from cuvee.errors import CuveeError, Fault, InputError, UsageError, is_out_of_memory
 from cuvee.recipe import Recipe
+from cuvee.types import ModelRef
 
 if TYPE_CHECKING:
     from cuvee.judging.asking.subject import Subject
@@ -138,14 +139,34 @@ def _folder(given: str | os.PathLike[str]) -> Path:
 
 @contextmanager
 def _of_folder(label: str, folder: Path, dtype: str, device: str) -> Iterator[Ready]:
-    from cuvee.families.loading import load_folder
     from cuvee.judging.asking.subject import subject_in
     from cuvee.judging.caching import digest_of_folder
 
     yield Ready(
-        lambda: subject_in(folder, load_folder(folder, dtype=dtype, device=device), label),
+        lambda: subject_in(folder, _loaded(folder, dtype, device), label),
         lambda _: digest_of_folder(folder),
     )
+
+
+def _loaded(folder: Path, dtype: str, device: str) -> Any:
+    """The model of a folder; what is wrong with its files is told in our words where we know it.
+
+    Raises:
+        InputError: it cannot be loaded.
+    """
+    from cuvee.checkpoint import open_checkpoint
+    from cuvee.families.loading import load_folder
+
+    open_checkpoint(ModelRef(str(folder))).close()
+    try:
+        return load_folder(folder, dtype=dtype, device=device)
+    except CuveeError:
+        raise
+    except Exception as error:  # whatever transformers makes of files that it was not given by itself
+        if is_out_of_memory(error):
+            raise
+        message = f"{folder}: transformers cannot load it: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        raise InputError(Fault("not-a-checkpoint", message, subject=str(folder))) from error
 
 
 @contextmanager

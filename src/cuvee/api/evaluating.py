@@ -179,6 +179,7 @@ def _read(asked: Sequence[Any], limit: int | None, seed: int | None) -> tuple[Ta
         if isinstance(one, str | os.PathLike):
             made.append(attempt(lambda one=one: read_task(one, limit=limit, seed=seed), faults))  # type: ignore[misc]
         elif isinstance(one, Task):
+            _check_whole(one, limit, seed)
             made.append(one)
         else:
             raise UsageError(unfit("tasks", "task files, `module:function`, or tasks", one))
@@ -190,6 +191,17 @@ def _read(asked: Sequence[Any], limit: int | None, seed: int | None) -> tuple[Ta
         message = f"tasks should have names of their own; several are called `{twice[0]}`"
         raise UsageError(Fault("bad-argument", message, subject="tasks", hint="give them a `name`"))
     return tasks
+
+
+def _check_whole(task: Task, limit: int | None, seed: int | None) -> None:
+    """Refuse to draw from a task that was read already.
+
+    Raises:
+        UsageError: it is asked for.
+    """
+    if limit is not None or seed is not None:
+        message = f"`limit` and `seed` are for task files; the rows of `{task.name}` were drawn when it was read"
+        raise UsageError(Fault("bad-argument", message, subject="limit", hint="give them to `read_task`"))
 
 
 def _count(task: Task) -> int:

@@ -22,6 +22,7 @@ import numpy as np
 
 from cuvee.checkpoint.digest import digest_tensor
 from cuvee.checkpoint.fingerprint import digest_bytes, digest_file
+from cuvee.checkpoint.os_errors import told
 from cuvee.fused.compiler import cache_folder
 from cuvee.judging.answers import Answers
 from cuvee.judging.asking.subject import config_text
@@ -42,6 +43,11 @@ def store_folder() -> Path | None:
 
 def digest_of_folder(folder: Path) -> str:
     """The fingerprint of a model's folder: names and bytes of its files, what only people read left out."""
+    with told("read", folder):
+        return _digest_of_files(folder)
+
+
+def _digest_of_files(folder: Path) -> str:
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
     read = [path for path in files if path.suffix not in _UNREAD and path.name != "cuvee.json"]
     return _digest([[path.name, digest_file(path)] for path in read])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cuvee.errors import CuveeError, Fault, InputError, is_out_of_memory
 from cuvee.judging import caching
 from cuvee.judging.answering import answers_of, prepare
 from cuvee.judging.answers import Answers
@@ -64,7 +65,7 @@ def judge(
         follow: told how far it is.
 
     Raises:
-        InputError, UsageError, ResourceError: the model does not fit, the task fails, or a metric is no number.
+        InputError, UsageError, ResourceError: the model does not fit or fails, or a metric is no number.
     """
     entry = None
     if digest is not None and caching.is_cached(task):
@@ -74,11 +75,26 @@ def judge(
         return _judged(label, task, kept[0], float("nan"), cached=True, notes=kept[1])
     asked = subject()
     start = time.perf_counter()
-    found, notes = _found(asked, task, batch_size, follow)
+    try:
+        found, notes = _found(asked, task, batch_size, follow)
+    except CuveeError:
+        raise
+    except Exception as error:  # whatever the code of a model does with inputs that it was not made for
+        if is_out_of_memory(error):
+            raise
+        raise InputError(_failed(label, task, error)) from error
     seconds = time.perf_counter() - start
     if entry is not None:
         caching.store(entry, found, notes)
     return _judged(label, task, found, seconds, notes=notes)
+
+
+def _failed(label: str, task: Task, error: Exception) -> Fault:
+    said = " ".join(str(error).split())[:300]
+    message = f"{task.name}: {label} failed while it was asked: {type(error).__name__}: {said}"
+    return Fault(
+        "task-crashed", message, subject=task.name, hint="--debug shows where; scores found before it are kept"
+    )
 
 
 def _found(

@@ -13,7 +13,7 @@ import cuvee
 from cuvee.api import candidates
 from cuvee.errors import InputError, RecipeError, UsageError
 from cuvee.families import loading
-from cuvee.judging import answering
+from cuvee.judging import answering, read_task
 from tests.support.calibration import load, make_model, make_tokenizer
 from tests.support.command_line import call
 from tests.support.judging import WORDS, nats_by_hand, write_task
@@ -139,12 +139,51 @@ def test_a_failure_costs_one_model_on_one_task(home: Path, loads: list[str]) -> 
 
 def test_a_model_that_cannot_be_loaded_fails_on_each_task_and_is_tried_once(home: Path, loads: list[str]) -> None:
     make_model(home / "broken", "llama")
-    (home / "broken" / "model.safetensors").write_bytes(b"no weights")
     (home / "broken" / "config.json").write_text('{"model_type": "nothing of the kind"}', "utf-8")
     made = cuvee.evaluate([home / "broken", "b"], [home / "perplexity.yml", "judges.py:size"])
     assert [one.model for one in made.failures] == [str(home / "broken")] * 2
     assert [one.model for one in made.judged] == ["b", "b"]
     assert loads == ["broken", "b"]
+
+
+def test_damaged_weights_are_told_as_such(home: Path) -> None:
+    make_model(home / "broken", "llama")
+    whole = (home / "broken" / "model.safetensors").read_bytes()
+    (home / "broken" / "model.safetensors").write_bytes(whole[:-10])
+    made = cuvee.evaluate([home / "broken", "a"], home / "perplexity.yml")
+    assert [one.error.code for one in made.failures] == ["truncated"]
+    assert [one.model for one in made.judged] == ["a"]
+
+
+def test_what_transformers_trips_over_costs_that_model_only(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = loading.load_folder
+
+    def trips(folder: Path, **how: Any) -> Any:
+        if folder.name == "a":
+            raise RuntimeError("size mismatch")
+        return first(folder, **how)
+
+    monkeypatch.setattr(loading, "load_folder", trips)
+    made = cuvee.evaluate(["a", "b"], home / "perplexity.yml")
+    assert [(one.model, one.error.code) for one in made.failures] == [("a", "not-a-checkpoint")]
+    assert "size mismatch" in str(made.failures[0].error)
+    assert [one.model for one in made.judged] == ["b"]
+
+
+def test_a_model_that_fails_while_it_is_asked_costs_that_task_only(home: Path) -> None:
+    model = cuvee.load("a")
+    model.forward = lambda **_: 1 / 0
+    made = cuvee.evaluate({"mine": model}, [home / "perplexity.yml", "judges.py:size"], tokenizer=make_tokenizer())
+    assert [(one.task, one.error.code) for one in made.failures] == [("perplexity", "task-crashed")]
+    assert "ZeroDivisionError" in str(made.failures[0].error)
+    assert [one.task for one in made.judged] == ["size"]
+
+
+def test_tasks_that_were_read_are_not_drawn_from_again(home: Path) -> None:
+    read = read_task(home / "perplexity.yml", limit=2)
+    assert cuvee.evaluate("a", read).score("a", "perplexity").n == 2
+    with pytest.raises(UsageError, match="read_task"):
+        cuvee.evaluate("a", [read], limit=1)
 
 
 def test_a_crash_that_is_no_error_of_ours_keeps_what_was_answered(home: Path, loads: list[str], monkeypatch) -> None:
