@@ -86,6 +86,12 @@ REASONS: Final[Mapping[str, str]] = {
     "no-tokenizer": "text to be made into tokens, and no tokenizer in the model's folder",
     "no-statistic": "a model or data of which there is nothing to collect",
     "wrong-statistics": "a file that holds no statistics, or others than are asked for",
+    "task-missing": "the file of a task is not there or cannot be read",
+    "task-syntax": "the file of a task is not YAML",
+    "empty-split": "a part of the data that has no rows",
+    "wrong-model": "a model of another kind than a task asks",
+    "task-crashed": "a task's own function failed, or gave something else than outcomes",
+    "no-score": "a metric that came to no number",
     # resources
     "disk-full": "not enough space for the output",
     "file-too-large": "the file system or a limit refuses files of this size",
