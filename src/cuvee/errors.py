@@ -86,6 +86,8 @@ REASONS: Final[Mapping[str, str]] = {
     "no-tokenizer": "text to be made into tokens, and no tokenizer in the model's folder",
     "no-statistic": "a model or data of which there is nothing to collect",
     "wrong-statistics": "a file that holds no statistics, or others than are asked for",
+    "bad-answers": "answers of a model that are damaged, or not on the same rows as those of the others",
+    "undefined-metric": "a metric that has no value on these rows",
     # resources
     "disk-full": "not enough space for the output",
     "file-too-large": "the file system or a limit refuses files of this size",
