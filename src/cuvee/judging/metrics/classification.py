@@ -29,7 +29,8 @@ def predicted_of(answers: Answers) -> Array:
 
 
 def _hits(answers: Answers) -> Array:
-    return (predicted_of(answers) == truth_of(answers)).astype(np.float64)
+    hits: Array = predicted_of(answers) == truth_of(answers)
+    return hits.astype(np.float64)
 
 
 def _balanced_accuracy(answers: Answers) -> float:

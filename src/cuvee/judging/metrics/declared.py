@@ -124,7 +124,7 @@ def _plain_value(metric: Metric, answers: Answers) -> float:
         above, below = (terms.sum() for terms in metric.form.terms(answers))
         if below == 0:
             raise Undefined("what it is divided by sums to zero")
-        return float(metric.form.outer(np.float64(above / below)))
+        return float(metric.form.outer(np.asarray(above / below)))
     return float(metric.form.of(answers))
 
 

@@ -18,7 +18,8 @@ def _pair(answers: Answers) -> tuple[Array, Array]:
 
 def _distances(answers: Answers) -> Array:
     truth, predicted = _pair(answers)
-    return np.abs(truth - predicted)
+    distances: Array = np.abs(truth - predicted)
+    return distances
 
 
 def _squares(answers: Answers) -> tuple[Array, Array]:
