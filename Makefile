@@ -6,11 +6,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PEER   := .venv-peer
+LM_EVAL := .venv-lm-eval
 OUT    ?= demo-out
 # What docs/differences.md speaks of; tests/peers refuse another mergekit.
 RIVAL  := mergekit==0.1.5 transformers==5.23.0
 
-.PHONY: demo test check lint types contract slow soak bench bench-micro bench-scaling giants gpu gpu-bench fuzz peers setup
+.PHONY: demo test check lint types contract slow soak bench bench-micro bench-scaling giants gpu gpu-bench fuzz peers lm-eval setup
 .PHONY: catalogue clean
 
 setup: $(STAMP)
@@ -26,7 +27,7 @@ demo: $(STAMP)
 
 # A file's tests stay together, because what they share is made once; files in their order, so that small ones come last.
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not peers and not gpu"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not peers and not gpu and not lm_eval"
 
 check: lint types contract test
 
@@ -41,7 +42,7 @@ contract: $(STAMP)
 	$(BIN)/lint-imports
 
 slow: $(STAMP)
-	$(BIN)/python -m pytest -m "slow and not peers and not gpu"
+	$(BIN)/python -m pytest -m "slow and not peers and not gpu and not lm_eval"
 
 # Merges killed at random moments; SOAK_SIZE=0.5 and SOAK_SEED=2 choose other models and other moments.
 soak: $(STAMP)
@@ -93,5 +94,15 @@ $(PEER)/.installed: Makefile constraints.txt
 peers: $(STAMP) $(PEER)/.installed
 	PEER_PYTHON=$(CURDIR)/$(PEER)/bin/python $(BIN)/python -m pytest -m peers tests/peers
 
+# lm-eval brings data sets and much else, so it has an environment of its own, with Cuvee in it.
+$(LM_EVAL)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(LM_EVAL)
+	$(LM_EVAL)/bin/python -m pip install --quiet $(PIP_OPTIONS) --upgrade pip
+	$(LM_EVAL)/bin/python -m pip install --quiet $(PIP_OPTIONS) --constraint constraints.txt --editable ".[eval]" pytest
+	touch $(LM_EVAL)/.installed
+
+lm-eval: $(LM_EVAL)/.installed
+	$(LM_EVAL)/bin/python -m pytest -m lm_eval tests/lm_eval
+
 clean:
-	rm -rf $(VENV) $(PEER) demo-out build dist
+	rm -rf $(VENV) $(PEER) $(LM_EVAL) demo-out build dist

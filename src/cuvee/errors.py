@@ -88,6 +88,12 @@ REASONS: Final[Mapping[str, str]] = {
     "wrong-statistics": "a file that holds no statistics, or others than are asked for",
     "bad-answers": "answers of a model that are damaged, or not on the same rows as those of the others",
     "undefined-metric": "a metric that has no value on these rows",
+    "task-missing": "the file of a task is not there or cannot be read",
+    "task-syntax": "the file of a task is not YAML",
+    "empty-split": "a part of the data that has no rows",
+    "wrong-model": "a model of another kind than a task asks",
+    "task-crashed": "a task's own function failed, or gave something else than outcomes",
+    "no-score": "a metric that came to no number",
     # resources
     "disk-full": "not enough space for the output",
     "file-too-large": "the file system or a limit refuses files of this size",

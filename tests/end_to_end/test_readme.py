@@ -53,7 +53,7 @@ def test_make_has_what_is_said_of_it() -> None:
 
 def test_every_installation_takes_the_options() -> None:
     installs = [line for line in MAKEFILE.splitlines() if line.startswith("\t") and "pip install" in line]
-    assert len(installs) == 4
+    assert len(installs) == 6
     assert all("$(PIP_OPTIONS)" in line for line in installs)
 
 

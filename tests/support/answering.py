@@ -48,7 +48,9 @@ def drawn(kind: Kind, n: int, seed: int, classes: int = 3, skill: float = 1.0) -
     if kind == "likelihood":
         tokens = truths.integers(5, 50, size=n)
         return answers("likelihood", nats=tokens * own.gamma(4.0, 0.5, size=n), tokens=tokens, bytes=tokens * 4)
+    if kind == "outcome":
+        return answers("outcome", value=own.normal(size=n))
     return answers("retrieval", rank=own.geometric(0.4, size=n))
 
 
-KINDS: tuple[Kind, ...] = ("classification", "regression", "match", "likelihood", "retrieval")
+KINDS: tuple[Kind, ...] = ("classification", "regression", "match", "likelihood", "retrieval", "outcome")

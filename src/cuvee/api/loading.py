@@ -47,25 +47,41 @@ def load(
     """
     refuse(
         [
-            *_dtype_faults(dtype),
-            *_device_faults(device),
+            *dtype_faults(dtype),
+            *device_faults(device),
             *number_faults(seed=seed, threads=threads),
             *switch_faults(allow_nonfinite=allow_nonfinite),
         ]
     )
-    from cuvee.families.loading import load_folder, load_tensors
+    from cuvee.families.loading import load_folder
 
     if isinstance(recipe, str | os.PathLike):
         folder = as_path(recipe, "recipe", "what to load must be a recipe, or a model folder")
         if folder.is_dir():
             return load_folder(folder, dtype=dtype, device=device)
-    asked = as_recipe(recipe)
+    how = {"seed": seed, "threads": threads, "max_memory": max_memory, "allow_nonfinite": allow_nonfinite}
+    return load_recipe_result(as_recipe(recipe), dtype, device, **how)[0]  # type: ignore[arg-type]
+
+
+def load_recipe_result(
+    asked: Recipe,
+    dtype: str | None,
+    device: str,
+    *,
+    seed: int = 0,
+    threads: int | None = None,
+    max_memory: str | int | None = None,
+    allow_nonfinite: bool = False,
+) -> tuple[Any, Plan]:
+    """A recipe's result as a ready model, and the plan that says what stands beside it; settings as for `load`."""
+    from cuvee.families.loading import load_tensors
+
     plan, tensors = _merged(asked, seed, threads, max_memory, allow_nonfinite=allow_nonfinite)
     generation = next((file for file in plan.side_files if file.name == "generation_config.json"), None)
     text = None if generation is None else generation.fetched().read_text("utf-8")
     label = asked.name or "the result"
     config = plan.config_text or ""  # `_merged` has refused a result without
-    return load_tensors(label, config, tensors, generation=text, dtype=dtype, device=device)
+    return load_tensors(label, config, tensors, generation=text, dtype=dtype, device=device), plan
 
 
 def _merged(
@@ -100,14 +116,16 @@ def _no_config(plan: Plan) -> Fault:
     return Fault("bad-config", message, subject=donor, hint=hint)
 
 
-def _dtype_faults(dtype: object) -> list[Fault]:
+def dtype_faults(dtype: object) -> list[Fault]:
+    """What is wrong with the name of a dtype; none is needed."""
     floats = [name for name, one in DTYPES.items() if one.kind == "float"]
     if dtype is None or (isinstance(dtype, str) and dtype in floats):
         return []
     return [Fault("bad-argument", f"`dtype` must be one of {', '.join(floats)}; found {found(dtype)}", subject="dtype")]
 
 
-def _device_faults(device: object) -> list[Fault]:
+def device_faults(device: object) -> list[Fault]:
+    """What is wrong with the name of a device, or with the device."""
     import torch
 
     if not isinstance(device, str):

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from functools import partial
 from itertools import pairwise
 from math import ceil
@@ -15,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvee.api.arguments import as_path, unfit
+from cuvee.data.functions import function_named
 from cuvee.errors import Fault, InputError, UsageError
 
 if TYPE_CHECKING:
@@ -88,7 +86,7 @@ def batches_from(given: Data, size: int) -> Batches:
         if text.lower().endswith(".safetensors"):
             return _from_file(Path(text), size)
         if ":" in text:
-            return Batches(text, _function(text))
+            return Batches(text, function_named(text, "recalibrate", "gives batches"))
     elif callable(given):
         return Batches(getattr(given, "__qualname__", "a function"), given)
     elif isinstance(given, Iterable):
@@ -135,42 +133,3 @@ def _slice(weights: Weights, name: str, start: int, stop: int) -> Any:
     row = spec.numel // spec.shape[0]
     values = weights.read(name, start * row, stop * row).reshape(stop - start, *spec.shape[1:])
     return values.float() if values.is_floating_point() else values
-
-
-def _function(text: str) -> Callable[[], Iterable[Any]]:
-    """The function that `module:function` or `file.py:function` names; its code is run, which is what was asked for."""
-    home, _, name = text.rpartition(":")
-    try:
-        found = getattr(_module(home), name, None)
-    except Exception as error:
-        message = f"`{home}` should be a Python module that can be imported: {type(error).__name__}: {error}"
-        raise UsageError(Fault("bad-argument", message, subject="recalibrate")) from error
-    if not callable(found):
-        message = f"`{home}` should have a function `{name}` that gives batches, and has none"
-        raise UsageError(Fault("bad-argument", message, subject="recalibrate"))
-    function: Callable[[], Iterable[Any]] = found
-    return function
-
-
-def _module(home: str) -> Any:
-    if not home.endswith(".py"):
-        with _working_folder_first():
-            return importlib.import_module(home)
-    spec = importlib.util.spec_from_file_location(Path(home).stem, home)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"no module at {home}")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@contextmanager
-def _working_folder_first() -> Iterator[None]:
-    """Look for modules where the user stands, as `python -m` does; a command has its own folder there instead."""
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    try:
-        yield
-    finally:
-        with suppress(ValueError):
-            sys.path.remove(here)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-Kind = Literal["classification", "regression", "match", "likelihood", "retrieval"]
+Kind = Literal["classification", "regression", "match", "likelihood", "retrieval", "outcome"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +22,8 @@ class Answers:
             `match`: `correct` `[n]`, 0 or 1, of texts compared or choices made; `parsed` `[n]`, 0 or 1, where the
             form of an answer is asked for;
             `likelihood`: `nats` `[n]`, negative log-likelihood of each row, `tokens` and `bytes` `[n]`;
-            `retrieval`: `rank` `[n]`, place of the nearest right item, from 1.
+            `retrieval`: `rank` `[n]`, place of the nearest right item, from 1;
+            `outcome`: `value` `[n]`, what a task's own function says of each row; its direction is the task's.
         columns: the arrays by name.
         ids: a name for each row, the same for every model that was asked.
         classes: names of the classes, in the order of `probabilities`.

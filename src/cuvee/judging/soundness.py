@@ -19,6 +19,7 @@ COLUMNS: Final = {
     "match": (("correct",), ("parsed",)),
     "likelihood": (("nats",), ("tokens", "bytes")),
     "retrieval": (("rank",), ()),
+    "outcome": (("value",), ()),
 }
 """Kind of answers → columns that there must be, columns that there may be."""
 

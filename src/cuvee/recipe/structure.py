@@ -89,7 +89,7 @@ def _finding(error: Error, parameters: Collection[str]) -> Finding:
         return Finding("missing-key", message, path[:-1], subject=str(path[-1]), excuses=(path, _whole(path)))
     if kind == "extra_forbidden":
         return _unknown_key(path, parameters)
-    code, message, hint = _say(kind, error)
+    code, message, hint = say(kind, error)
     return Finding(code, f"{named(path)} {message}", path, hint, dotted(path), excuses=(_whole(path),))
 
 
@@ -109,7 +109,7 @@ def _unknown_key(path: DocumentPath, parameters: Collection[str]) -> Finding:
     return Finding("unknown-key", message, path, hint, key, on_key=True, excuses=tuple(meant))
 
 
-def _say(kind: str, error: Error) -> tuple[str, str, str | None]:
+def say(kind: str, error: Error) -> tuple[str, str, str | None]:
     """Reason code, message and hint of a value that is wrong."""
     value, context = error["input"], error.get("ctx", {})
     if kind in EXPECTED:

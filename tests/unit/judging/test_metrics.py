@@ -51,6 +51,8 @@ FOUND = answers("retrieval", rank=[1, 3, 2, 10])
         (TEXTS, "nats_per_token", 2.0),
         (TEXTS, "perplexity", math.exp(2.0)),
         (TEXTS, "bits_per_byte", 12 / math.log(2) / 20),
+        (answers("outcome", value=[1.0, -3.0]), "mean", -1.0),
+        (answers("outcome", value=[1.0, -3.0]), "mean_cost", -1.0),
         (FOUND, "recall@1", 1 / 4),
         (FOUND, "recall@2", 2 / 4),
         (FOUND, "recall@5", 3 / 4),
@@ -308,7 +310,8 @@ def test_without_scikit_learn_the_extra_is_named(monkeypatch: pytest.MonkeyPatch
 
 
 def test_metrics_by_kind_usual_one_first() -> None:
-    assert [metrics_for(kind)[0] for kind in KINDS] == ["accuracy", "mae", "correct", "bits_per_byte", "recall@1"]
+    usual = ["accuracy", "mae", "correct", "bits_per_byte", "recall@1", "mean"]
+    assert [metrics_for(kind)[0] for kind in KINDS] == usual
     assert sorted(name for kind in KINDS for name in metrics_for(kind)) == list(METRICS)
 
 

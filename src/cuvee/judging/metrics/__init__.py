@@ -7,6 +7,7 @@ regression      mean absolute error, root of the mean square, R²
 matching        exact match and choices, share of answers that parse
 likelihood      bits per byte, perplexity, nats per token
 retrieval       recall@k, mean reciprocal rank
+outcomes        what a task's own function says
 known           all of them by name
 counted         metrics of all rows, for rows that count several times
 scoring         a metric of one model's answers, with its error bar

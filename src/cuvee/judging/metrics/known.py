@@ -7,11 +7,11 @@ from typing import Final
 
 from cuvee.errors import Fault, RecipeError, UsageError, listed
 from cuvee.judging.answers import Kind
-from cuvee.judging.metrics import classification, likelihood, matching, probabilities, regression, retrieval
+from cuvee.judging.metrics import classification, likelihood, matching, outcomes, probabilities, regression, retrieval
 from cuvee.judging.metrics.declared import Metric
 from cuvee.registry import Registry
 
-_FAMILIES: Final = (classification, probabilities, regression, matching, likelihood, retrieval)
+_FAMILIES: Final = (classification, probabilities, regression, matching, likelihood, retrieval, outcomes)
 _BUILT_IN: Final[tuple[Metric, ...]] = tuple(metric for family in _FAMILIES for metric in family.METRICS)
 _AT_K: Final = re.compile(r"recall@([1-9][0-9]{0,6})")
 

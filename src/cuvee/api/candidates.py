@@ -1,0 +1,192 @@
+"""Models as a caller names them, for whoever runs them: found first, loaded and hashed when they are needed."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from cuvee.api.arguments import as_model, as_path, as_recipe, found
+from cuvee.errors import CuveeError, Fault, InputError, UsageError
+from cuvee.recipe import Recipe
+
+if TYPE_CHECKING:
+    from cuvee.judging.asking.subject import Subject
+
+_RECIPES: Final = (".yml", ".yaml")
+_READ: Final = (".json", ".txt", ".model", ".tiktoken", ".jinja")
+"""Files beside a model that tell how it is given texts and pictures."""
+
+
+def named(models: Any) -> dict[str, Any]:
+    """Models by name: as a mapping has them, or called by their paths, recipes by their names, others by number.
+
+    Raises:
+        UsageError: two are called alike.
+    """
+    if isinstance(models, Mapping) and not ({"merge_method", "models", "slices"} & models.keys()):
+        return {str(name): model for name, model in models.items()}
+    several = list(models) if isinstance(models, list | tuple) else [models]
+    made = [(_name(one, number), one) for number, one in enumerate(several, 1)]
+    labels = [label for label, _ in made]
+    if twice := sorted({label for label in labels if labels.count(label) > 1}):
+        message = f"models should have names of their own; several are called `{twice[0]}`"
+        hint = "leave one out, or give a mapping of names to models"
+        raise UsageError(Fault("bad-argument", message, subject="models", hint=hint))
+    return dict(made)
+
+
+def _name(model: Any, number: int) -> str:
+    if isinstance(model, str | os.PathLike):
+        return os.fspath(model)
+    name = model.name if isinstance(model, Recipe) else model.get("name") if isinstance(model, Mapping) else None
+    return str(name or f"model {number}")
+
+
+class Ready:
+    """A model that is loaded, and hashed, once, when it is first needed; or fails the same way each time."""
+
+    def __init__(self, load: Callable[[], Subject], digest: Callable[[Callable[[], Subject]], str | None]) -> None:
+        self._load, self._digest = load, digest
+        self._subject: Subject | CuveeError | None = None
+        self._known: tuple[str | None] | None = None
+
+    def subject(self) -> Subject:
+        """The model.
+
+        Raises:
+            CuveeError: it cannot be loaded.
+        """
+        if self._subject is None:
+            try:
+                self._subject = self._load()
+            except CuveeError as error:
+                self._subject = error
+        if isinstance(self._subject, CuveeError):
+            raise self._subject
+        return self._subject
+
+    def digest(self) -> str | None:
+        """Its fingerprint; `None` where it has none that is sure."""
+        if self._known is None:
+            self._known = (self._digest(self.subject),)
+        return self._known[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model as it was named, found and not loaded; `ready` holds it while it is needed."""
+
+    label: str
+    ready: Callable[[], AbstractContextManager[Ready]]
+
+
+def candidates(given: Mapping[str, Any], dtype: str, device: str, beside: Mapping[str, Any]) -> list[Candidate]:
+    """The models, every name looked up.
+
+    Raises:
+        InputError, RecipeError: models that are not there, recipes that are wrong.
+    """
+    made: list[Candidate] = []
+    faults: list[Fault] = []
+    kinds: set[type[CuveeError]] = set()
+    for label, one in given.items():
+        try:
+            made.append(_candidate(label, one, dtype, device, beside))
+        except CuveeError as error:
+            faults += error.faults
+            kinds.add(type(error))
+    if faults:
+        raise (kinds.pop() if len(kinds) == 1 else InputError)(faults)
+    return made
+
+
+def _candidate(label: str, given: Any, dtype: str, device: str, beside: Mapping[str, Any]) -> Candidate:
+    if isinstance(given, Recipe | Mapping) or (isinstance(given, str | os.PathLike) and _is_recipe(given)):
+        recipe = as_recipe(given)
+        return Candidate(label, lambda: _of_recipe(label, recipe, dtype, device))
+    if not isinstance(given, str | os.PathLike):
+        if not callable(getattr(given, "parameters", None)):
+            message = f"`models` must be folders, recipes or models of transformers; found {found(given)}"
+            raise UsageError(Fault("bad-argument", message, subject="models"))
+        return Candidate(label, lambda: _in_memory(label, given, beside))
+    folder = _folder(given)
+    return Candidate(label, lambda: _of_folder(label, folder, dtype, device))
+
+
+def _is_recipe(given: str | os.PathLike[str]) -> bool:
+    return os.fspath(given).lower().endswith(_RECIPES)
+
+
+def _folder(given: str | os.PathLike[str]) -> Path:
+    """The folder of a model; what comes from the hub is in its cache then."""
+    text = os.fspath(given)
+    if text and (path := as_path(text, "models", "a model must be a folder")).is_dir():
+        return path
+    from cuvee.checkpoint import open_checkpoint
+
+    with closing(open_checkpoint(as_model(given), None)) as reader:
+        if reader.folder is None:
+            message = f"{reader.label}: a model that is judged needs a folder, which holds its configuration"
+            raise InputError(Fault("not-a-checkpoint", message, subject=reader.label))
+        return reader.folder
+
+
+@contextmanager
+def _of_folder(label: str, folder: Path, dtype: str, device: str) -> Iterator[Ready]:
+    from cuvee.families.loading import load_folder
+    from cuvee.judging.asking.subject import subject_in
+    from cuvee.judging.caching import digest_of_folder
+
+    yield Ready(
+        lambda: subject_in(folder, load_folder(folder, dtype=dtype, device=device), label),
+        lambda _: digest_of_folder(folder),
+    )
+
+
+@contextmanager
+def _of_recipe(label: str, recipe: Recipe, dtype: str, device: str) -> Iterator[Ready]:
+    """A recipe's result in memory; what stands beside it lies in a folder meanwhile, as it would beside the merge."""
+    from cuvee.judging.caching import digest_of_folder, digest_of_model
+
+    with tempfile.TemporaryDirectory(prefix="cuvee-eval-") as name:
+        yield Ready(
+            lambda: _merged(label, recipe, dtype, device, Path(name)),
+            lambda subject: digest_of_model(subject().model, digest_of_folder(Path(name))),
+        )
+
+
+def _merged(label: str, recipe: Recipe, dtype: str, device: str, room: Path) -> Subject:
+    from cuvee.api.loading import load_recipe_result
+    from cuvee.judging.asking.subject import subject_in
+
+    model, plan = load_recipe_result(recipe, dtype, device)
+    for file in plan.side_files:
+        if "/" not in file.name and file.name.endswith(_READ):
+            (room / file.name).write_bytes(file.fetched().read_bytes())
+    (room / "config.json").write_text(plan.config_text or "{}", "utf-8")
+    return replace(subject_in(room, model, label), folder=None)
+
+
+@contextmanager
+def _in_memory(label: str, model: Any, beside: Mapping[str, Any]) -> Iterator[Ready]:
+    from cuvee.judging.asking.subject import Subject
+    from cuvee.judging.caching import digest_of_model
+
+    subject = Subject(label, model, beside["tokenizer"], beside["image_processor"])
+    told = _text_of(subject)
+    yield Ready(lambda: subject, lambda _: None if told is None else digest_of_model(model, told))
+
+
+def _text_of(subject: Subject) -> str | None:
+    """Everything that a tokenizer and an image processor in memory are; `None` where that cannot be told."""
+    tokenizer, pictures = subject.tokenizer, subject.pictures
+    try:
+        said = "" if tokenizer is None else f"{tokenizer.backend_tokenizer.to_str()} {tokenizer.special_tokens_map}"
+        return said + ("" if pictures is None else str(pictures.to_json_string()))
+    except AttributeError:
+        return None
