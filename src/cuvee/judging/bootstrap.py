@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -182,18 +182,26 @@ def aligned(several: Mapping[str, Answers], task: str = "") -> dict[str, Answers
     for model, answers in several.items():
         faults += _unlike(first, pattern, model, answers, task)
         if not faults:
-            made[model] = _in_order(answers, pattern.ids)
+            made[model] = _in_order(answers, pattern)
             faults += _other_truth(first, pattern, model, made[model], task)
     if faults:
         raise InputError(faults)
     return made
 
 
-def _in_order(answers: Answers, ids: tuple[str, ...]) -> Answers:
-    if answers.ids == ids:
+def _in_order(answers: Answers, pattern: Answers) -> Answers:
+    """The answers with rows and classes in an order that all models share."""
+    if answers.ids != pattern.ids:
+        places = {name: number for number, name in enumerate(answers.ids)}
+        answers = answers.take([places[name] for name in pattern.ids])
+    if answers.classes == pattern.classes:
         return answers
-    places = {name: number for number, name in enumerate(answers.ids)}
-    return answers.take([places[name] for name in ids])
+    order = [answers.classes.index(name) for name in pattern.classes]
+    columns = dict(answers.columns)
+    if "probabilities" in columns:
+        columns["probabilities"] = columns["probabilities"][:, order]
+        columns["truth"] = np.argsort(order)[columns["truth"].astype(np.int64)]
+    return replace(answers, columns=columns, classes=pattern.classes)
 
 
 def _unlike(first: str, pattern: Answers, model: str, answers: Answers, task: str) -> list[Fault]:
@@ -202,8 +210,8 @@ def _unlike(first: str, pattern: Answers, model: str, answers: Answers, task: st
     if answers.kind != pattern.kind:
         message = f"{start}answers should be of one kind; {first}: {pattern.kind}, {model}: {answers.kind}"
         return [Fault("bad-answers", message, subject=model)]
-    if answers.classes != pattern.classes:
-        message = f"{start}the classes of {model} should be those of {first}, in the same order"
+    if sorted(answers.classes) != sorted(pattern.classes):
+        message = f"{start}the classes of {model} should be those of {first}"
         return [Fault("bad-answers", message, subject=model)]
     if set(answers.ids) == set(pattern.ids):
         return []

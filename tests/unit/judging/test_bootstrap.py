@@ -176,6 +176,16 @@ def test_answers_that_are_not_on_the_same_rows() -> None:
     refused("the classes of b should be those of a", a=three, b=cats)
 
 
+def test_classes_in_another_order_are_the_same_classes() -> None:
+    a = drawn("classification", 30, seed=1)
+    a = Answers(a.kind, a.columns, a.ids, classes=("x", "y", "z"))
+    turned = {"truth": (a.columns["truth"] + 1) % 3, "probabilities": np.roll(a.columns["probabilities"], 1, axis=1)}
+    b = Answers(a.kind, turned, a.ids, classes=("z", "x", "y"))
+    for metric in ("log_loss", "auc", "f1_macro"):
+        found = paired(a, b, metric, QUICK)
+        assert (found.value, found.low, found.high, found.differing) == (0, 0, 0, 0)
+
+
 def test_every_model_that_does_not_fit_is_told() -> None:
     with pytest.raises(InputError) as caught:
         aligned({"a": matches([1]), "b": matches([1, 1]), "c": matches([1, 1, 1])})
