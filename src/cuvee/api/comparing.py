@@ -172,7 +172,6 @@ def _read(files: Sequence[Any]) -> tuple[dict[tuple[str, str], Answers], dict[st
         InputError: the faults of all files; or two are of one model on one task.
     """
     from cuvee.judging.saved import read_answers
-    from cuvee.judging.standings import Cost
 
     faults: list[Fault] = []
     found: dict[tuple[str, str], Answers] = {}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import RenderableType
 from rich.text import Text
 
-from cuvee.cli.console import plain
+from cuvee.cli.console import one_line
 from cuvee.cli.tables import Column, table
 from cuvee.cli.words import in_millions
 
@@ -24,6 +24,7 @@ def text(found: Standings) -> Iterator[RenderableType]:
     """All of it."""
     short = _short([standing.model for standing in found.standings])
     yield _scores(found, short)
+    yield "* the task's expert, whose score is the unit"
     yield ""
     yield _overall(found, short)
     yield ""
@@ -34,9 +35,14 @@ def text(found: Standings) -> Iterator[RenderableType]:
             yield _collapse(check)
     for group in found.groups:
         yield ""
-        yield plain(f"{short[group.model]} on {group.task}: {group.metric} by {group.column}", "bold")
+        yield _line(f"{short[group.model]} on {group.task}: {group.metric} by {group.column}", "bold")
         yield _group(group)
         yield _gap(group)
+
+
+def _line(words: str, style: str = "") -> Text:
+    """One line, whatever a name in it holds."""
+    return Text(one_line(words), style=style)
 
 
 def _short(models: Sequence[str]) -> dict[str, str]:
@@ -90,14 +96,14 @@ def _verdict(standing: Standing, raw: bool) -> Text:
     from cuvee.judging.standings import sentence
 
     style = "" if standing.against is None else _STYLES[standing.against.difference.verdict]
-    return plain(sentence(standing, raw), style)
+    return _line(sentence(standing, raw), style)
 
 
 def _collapse(check: FormCheck) -> Text:
     assert check.against is not None
-    fall = -check.against.difference.value
-    what = f"{check.share:.1%} of the answers have the form asked for, {fall:.1%} fewer than {check.against.model}'s"
-    return plain(f"{check.model}: on {check.task} the format has collapsed: {what}", "red")
+    before = check.share - check.against.difference.value
+    shares = f"{100 * check.share:.1f} % of the answers have the form asked for, {100 * before:.1f} % of"
+    return _line(f"{check.model}: on {check.task} the format has collapsed: {shares} {check.against.model}'s", "red")
 
 
 def _group(group: GroupTable) -> RenderableType:
@@ -123,9 +129,9 @@ def _group(group: GroupTable) -> RenderableType:
 
 def _gap(group: GroupTable) -> Text:
     if group.gap is None:
-        return plain("no gap to tell: fewer than two groups have rows enough")
+        return _line("no gap to tell: fewer than two groups have rows enough")
     bounds = "" if math.isnan(group.gap_low) else f" [{group.gap_low:.3f}, {group.gap_high:.3f}]"
-    return plain(f"gap between groups: {group.gap:.3f}{bounds}")
+    return _line(f"gap between groups: {group.gap:.3f}{bounds}")
 
 
 def _with_error(value: float, stderr: float) -> str:
