@@ -86,6 +86,8 @@ REASONS: Final[Mapping[str, str]] = {
     "no-tokenizer": "text to be made into tokens, and no tokenizer in the model's folder",
     "no-statistic": "a model or data of which there is nothing to collect",
     "wrong-statistics": "a file that holds no statistics, or others than are asked for",
+    "bad-answers": "answers of a model that are damaged, or not on the same rows as those of the others",
+    "undefined-metric": "a metric that has no value on these rows",
     "task-missing": "the file of a task is not there or cannot be read",
     "task-syntax": "the file of a task is not YAML",
     "empty-split": "a part of the data that has no rows",

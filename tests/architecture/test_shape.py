@@ -32,6 +32,7 @@ ADAPTERS: dict[str, str | tuple[str, ...] | None] = {
     "numba": "fused/compiler.py",
     "ray": "execute/ray_tasks.py",
     "flwr": None,
+    "sklearn": "judging/metrics/from_sklearn.py",
 }
 RANKS = {
     "errors": 0,

@@ -29,6 +29,8 @@ VERBS = (
     "collect",
     "verify",
     "push",
+    "eval",
+    "compare",
     "inspect",
     "diff",
     "methods",

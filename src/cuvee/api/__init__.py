@@ -5,6 +5,7 @@ from __future__ import annotations
 from cuvee.api.arguments import AnyRecipe, load_recipe, recipe_from
 from cuvee.api.averaging import AverageRecipe, AverageResult, average, average_recipe
 from cuvee.api.collecting import collect
+from cuvee.api.comparing import compare
 from cuvee.api.evaluating import Evaluation, evaluate
 from cuvee.api.files import diff, inspect, opened, plan, verify
 from cuvee.api.learning import learn
@@ -26,6 +27,7 @@ __all__ = [
     "average",
     "average_recipe",
     "collect",
+    "compare",
     "diff",
     "evaluate",
     "inspect",

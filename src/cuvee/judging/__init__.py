@@ -6,6 +6,11 @@ answering       what a model answers on a task
 functions       tasks that are functions of the user's own
 answers         what a model answered, by rows
 metrics         scores of answers
+soundness       whether answers are what they should be
+saved           files of answers
+resampling      rows drawn again with replacement
+bootstrap       by how much one model is better than another, and whether that is more than noise
+comparing       every model on every task, against the best parent (lined_up, by_group, standings)
 scoring         scores of tasks, and of models in memory for whoever searches
 caching         answers kept by what they depend on
 lm_evaluation   tasks of lm-eval

@@ -1,48 +1,31 @@
-"""Metrics: a score of answers."""
+"""Metrics: what answers are worth, one file per family.
 
-from __future__ import annotations
+declared        what a metric is
+classification  accuracy, balanced accuracy, F1, AUC
+probabilities   log loss, Brier score, calibration error
+regression      mean absolute error, root of the mean square, R²
+matching        exact match and choices, share of answers that parse
+likelihood      bits per byte, perplexity, nats per token
+retrieval       recall@k, mean reciprocal rank
+outcomes        what a task's own function says
+known           all of them by name
+counted         metrics of all rows, for rows that count several times
+scoring         a metric of one model's answers, with its error bar
+from_sklearn    what scikit-learn works out
+"""
 
-import math
-from typing import Final
+from cuvee.judging.metrics.declared import Mean, Metric, Ratio, Undefined, Whole
+from cuvee.judging.metrics.known import METRICS, metric_named, metrics_for
+from cuvee.judging.metrics.scoring import score_of
 
-import numpy as np
-
-from cuvee.judging.answers import Answers, Kind
-from cuvee.types.scores import Direction, Score
-
-_KNOWN: Final[dict[Kind, tuple[str, ...]]] = {
-    "classification": ("accuracy", "log_loss"),
-    "regression": ("mae",),
-    "match": ("correct", "parsed"),
-    "likelihood": ("bits_per_byte", "perplexity"),
-    "retrieval": ("recall@1", "recall@5", "recall@10"),
-}
-
-
-def metrics_for(kind: Kind) -> tuple[str, ...]:
-    """Names of the metrics of answers of a kind, the default one first."""
-    return _KNOWN[kind]
-
-
-def score_of(answers: Answers, metric: str) -> Score:
-    """The score of answers by a metric."""
-    c = answers.columns
-    direction: Direction = "higher"
-    if metric == "accuracy" and answers.kind == "classification":
-        rows = (c["probabilities"].argmax(1) == c["truth"]).astype(float)
-    elif metric == "log_loss":
-        rows, direction = -np.log(c["probabilities"][np.arange(len(answers)), c["truth"]]), "lower"
-    elif metric == "mae":
-        rows, direction = np.abs(c["truth"] - c["predicted"]), "lower"
-    elif metric in ("correct", "parsed"):
-        rows = c[metric].astype(float)
-    elif metric.startswith("recall@"):
-        rows = (c["rank"] <= int(metric.partition("@")[2])).astype(float)
-    else:
-        total = float(c["nats"].sum())
-        per = math.exp(total / c["tokens"].sum())
-        value = per if metric == "perplexity" else total / math.log(2) / float(c["bytes"].sum())
-        return Score(metric, value, math.nan, len(answers), "lower")
-    n = len(answers)
-    error = float(rows.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
-    return Score(metric, float(rows.mean()), error, n, direction, tuple(rows.tolist()))
+__all__ = [
+    "METRICS",
+    "Mean",
+    "Metric",
+    "Ratio",
+    "Undefined",
+    "Whole",
+    "metric_named",
+    "metrics_for",
+    "score_of",
+]
