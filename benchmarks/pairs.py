@@ -1,8 +1,8 @@
 """Pairs of models that are known to merge or not: tiny language models, trained from seeds.
 
 A row begins with the name of a dialect, and from then on each token follows from the two before it by the dialect's own
-table, now and then by chance. The base has read all dialects, two of them with most of their rules wrong; a fine-tune has
-read one of those. A merge of two fine-tunes should know both, which can be measured.
+table, now and then by chance. The base has read all dialects, two of them with most of their rules wrong; a fine-tune
+has read one of those. A merge of two fine-tunes should know both, which can be measured.
 """
 
 from __future__ import annotations

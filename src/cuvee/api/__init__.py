@@ -6,6 +6,7 @@ from cuvee.api.arguments import AnyRecipe, load_recipe, recipe_from
 from cuvee.api.averaging import AverageRecipe, AverageResult, average, average_recipe
 from cuvee.api.collecting import collect
 from cuvee.api.files import diff, inspect, opened, plan, verify
+from cuvee.api.foreseeing import will_merge
 from cuvee.api.learning import learn
 from cuvee.api.loading import load
 from cuvee.api.memory import merge_state_dicts
@@ -41,4 +42,5 @@ __all__ = [
     "recipe_from",
     "unpack",
     "verify",
+    "will_merge",
 ]

@@ -39,8 +39,8 @@ def will_merge(
         models: two or more, as for `inspect`; one is enough where a base is given.
         base: what they were tuned from, or several that may be it: the nearest is taken. Without it, it is looked for
             among the models.
-        data: a file of rows, as for `learn`: the loss halfway between every two models is then taken. Each model is held
-            in memory once, in float32.
+        data: a file of rows, as for `learn`: the loss halfway between every two models is then taken, one model at a
+            time in memory, in float32.
         recipe: where to write a recipe to begin with, `.yml`; nothing is written where the models will not merge.
         sample: bytes of each model that are read, as a number or such as `"64MiB"`; of every tensor at least one row.
         seed: of the choice of rows.

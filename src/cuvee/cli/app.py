@@ -42,7 +42,7 @@ VERBS: Final = (
     Verb("collect", "Run a model over calibration data and keep what RegMean or Fisher merging asks for.", _MERGE),
     Verb("verify", "Check a model folder: readable, complete, finite, as recorded, loadable.", _MERGE),
     Verb("push", "Send a finished model folder to the hub or to a store, or say what that would do.", _MERGE),
-    Verb("inspect", "Say what a model is: architecture, layers, dtypes, parameters.", _LOOK),
+    Verb("inspect", "Say what a model is; of several, whether they will merge.", _LOOK),
     Verb("diff", "Compare two models layer by layer.", _LOOK),
     Verb("methods", "List the merge methods, or explain one.", _LOOK),
     Verb("env", "Say what Cuvee runs on: versions, cores, memory, extras, how fast it is.", _LOOK),

@@ -8,7 +8,6 @@ Frankle et al. 2020, Linear Mode Connectivity and the Lottery Ticket Hypothesis,
 
 from __future__ import annotations
 
-
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -105,7 +104,9 @@ def barriers(
         plan, _ = plan_of(recipe, readers)
         if plan is None:
             continue
-        middle = VirtualReader(f"halfway between {a} and {b}", plan, [readers[r] for r in referenced(recipe)], _linear())
+        middle = VirtualReader(
+            f"halfway between {a} and {b}", plan, [readers[r] for r in referenced(recipe)], _linear()
+        )
         found.append(told(str(a), str(b), ends[a], _losses(middle, plan.config_text, readers[a], path, rows), ends[b]))
         middle.close()
         seen()
@@ -117,7 +118,7 @@ def _linear() -> methods.Method:
 
 
 def told(a: str, b: str, first: Tensor, middle: Tensor, last: Tensor) -> Barrier:
-    """The barrier of three losses, `[rows]` each, with its error over rows: the rows are the same, so they are paired."""
+    """The barrier of three losses of the same rows, `[rows]` each, with its error over rows."""
     over = middle - (first + last) / 2
     ends = float((first + last).mean()) / 2
     stderr = float(over.std()) / math.sqrt(len(over)) if len(over) > 1 else math.nan
@@ -189,5 +190,3 @@ def _tokenized(donor: Reader, texts: Sequence[str]) -> list[list[int]]:
         message = f"{donor.label} is no folder with a tokenizer, which rows with `text` need"
         raise InputError(Fault("no-tokenizer", message, subject=donor.label, hint="give `input_ids` instead"))
     return token_ids(donor.folder, texts)
-
-

@@ -76,6 +76,6 @@ def _why_not(models: Sequence[int], given: Sequence[int], best: Candidate) -> st
     if len(models) < 3 and not given:
         return "no common base is visible: two models have one distance, and either may come from the other"
     return (
-        f"no common base is visible: seen from the nearest candidate, {best.model}, the task vectors point the same way "
-        f"(mean cosine {best.task_cosine or 0:.2f}), as from one of several fine-tunes"
+        f"no common base is visible: seen from the nearest candidate, {best.model}, the task vectors point the same "
+        f"way (mean cosine {best.task_cosine or 0:.2f}), as from one of several fine-tunes"
     )

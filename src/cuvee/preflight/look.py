@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -132,8 +132,9 @@ def _structural(asked: Asked, looked: _Looked) -> tuple[Plan | None, list[Reason
     plan, faults = structure.plan_of(recipe, dict(zip(asked.refs, asked.readers, strict=True)))
     found = [*structure.misfits(faults, names), *structure.differences(readers, names)]
     if plan is not None:
+        opened = [readers[names.index(str(model.ref))] for model in plan.models]
         try:
-            compare_equal_ones(_small(plan, asked.budget), [readers[names.index(str(m.ref))] for m in plan.models])
+            compare_equal_ones(_small(plan, opened, asked.budget), opened)
         except InputError as error:
             found += structure.misfits(error.faults, names)
     return plan, found
@@ -147,13 +148,12 @@ def _plainest(asked: Asked, looked: _Looked) -> Recipe:
     return structure.recipe_of("task_arithmetic", members, asked.refs[looked.base], weight=1.0)
 
 
-def _small(plan: Plan, budget: int) -> Plan:
-    """The plan without the tensors that only a merge will read whole: copies larger than the sample."""
-    from dataclasses import replace
-
-    steps = tuple(replace(s, copies=()) if s.out.nbytes > budget else s for s in plan.steps)
-    tied = () if any(s.out.nbytes > budget for s in plan.steps) else plan.tied
-    return replace(plan, steps=tuple(s for s in steps if not s.must_equal or s.out.nbytes <= budget), tied=tied)
+def _small(plan: Plan, readers: Sequence[Reader], budget: int) -> Plan:
+    """The plan without comparisons of tensors larger than a sample, which only a merge will make."""
+    steps = tuple(s if s.out.nbytes <= budget else replace(s, copies=(), must_equal=()) for s in plan.steps)
+    pieces = {one.name: one.copies[0][0] for one in plan.tied}
+    sizes = {name: readers[piece.model].specs[piece.tensor].nbytes for name, piece in pieces.items()}
+    return replace(plan, steps=steps, tied=tuple(one for one in plan.tied if sizes[one.name] <= budget))
 
 
 def _model(asked: Asked, looked: _Looked, model: int) -> ModelFigures:

@@ -1,8 +1,9 @@
 """Whether one model is another with its units in another order.
 
-Rows are paired with those that they are nearest to, and only where either is the other's nearest. That is greedy, and an
-optimal assignment is not needed: a row of a permuted copy has one partner that stands out, whereas rows in no relation
-have none, however they are assigned. What pairs by chance is found out with the same matrix, its entries shuffled.
+Rows are paired with those that they are nearest to, and only where either is the other's nearest. That is greedy, and
+an optimal assignment is not needed: a row of a permuted copy has one partner that stands out, whereas rows in no
+relation have none, however they are assigned. What pairs by chance is found out with the same matrix, its entries
+shuffled.
 
 Where columns have another order as well (a permuted residual stream), rows cannot be compared as they stand. Then they
 are paired by their sorted entries first, which no order of columns changes, columns by what the paired rows say, and
@@ -114,7 +115,8 @@ def _partners(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _unit(rows: Tensor) -> Tensor:
-    return rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-30)
+    length: Tensor = rows.square().sum(1, keepdim=True).sqrt()
+    return rows / length.clamp_min(1e-30)
 
 
 def _norms(a: Tensor, b: Tensor) -> float:

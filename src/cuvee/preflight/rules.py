@@ -64,8 +64,8 @@ class Rule:
 STRANGE_COSINE: Final = Limit(
     "<",
     0.2,
-    "matrices drawn independently have cosine 0 ± 1/√entries; measured: 0.0 for other initialisations, 0.5 and more for "
-    "the farthest fine-tune",
+    "matrices drawn independently have cosine 0 ± 1/√entries; measured: 0.0 for other initialisations, 0.5 and more "
+    "for the farthest fine-tune",
 )
 """Cosine of two models in a matrix, below which they have nothing in common there."""
 BASE_COSINE: Final = Limit(
@@ -75,8 +75,8 @@ BASE_COSINE: Final = Limit(
 BASE_TASK_COSINE: Final = Limit(
     "<",
     0.4,
-    "seen from one of three equal fine-tunes the others stand at cosine 0.5, seen from their base at 0 to 0.3 (Ilharco et "
-    "al. 2023, arXiv:2212.04089, fig. 5; small language models up to 0.3)",
+    "seen from one of three equal fine-tunes the others stand at cosine 0.5, seen from their base at 0 to 0.3 "
+    "(Ilharco et al. 2023, arXiv:2212.04089, fig. 5; small language models up to 0.3)",
 )
 """Mean cosine of task vectors as seen from their base, below."""
 OTHER_WORDS: Final = Limit(
@@ -138,8 +138,8 @@ RULES: Final = (
         Limit(
             ">=",
             1.0,
-            "the task vector is as large as the weights: the base is no longer what is changed (measured: the merge then "
-            "loses more than the mean of its ends)",
+            "the task vector is as large as the weights: the base is no longer what is changed (measured: the merge "
+            "then loses more than the mean of its ends)",
         ),
         "stops",
         "{model} is {value:.2f} of the base's norm away from the base: as far as another model",
@@ -151,8 +151,8 @@ RULES: Final = (
         Limit(
             ">=",
             0.3,
-            "usual fine-tunes move by 0.03 to 0.16 (measured; low-rank ones most); one at 0.4 has forgotten what it was "
-            "not tuned on, and its merge shows that",
+            "usual fine-tunes move by 0.03 to 0.16 (measured; low-rank ones most); one at 0.4 has forgotten what it "
+            "was not tuned on, and its merge shows that",
         ),
         "care",
         "{model} is fine-tuned far: its task vector has {value:.2f} of the base's norm",
@@ -183,9 +183,11 @@ RULES: Final = (
         "opposed",
         "pair",
         "task_cosine",
-        Limit("<", -0.1, "task vectors of different tasks stand at right angles or nearer (Ilharco et al. 2023, fig. 5)"),
+        Limit(
+            "<", -0.1, "task vectors of different tasks stand at right angles or nearer (Ilharco et al. 2023, fig. 5)"
+        ),
         "care",
-        "the task vectors of {a} and {b} point against each other (cosine {value:.2f}): adding one takes from the other",
+        "the task vectors of {a} and {b} point against each other (cosine {value:.2f}): one takes from the other",
     ),
     Rule(
         "same",
@@ -216,7 +218,9 @@ RULES: Final = (
         "shared-directions",
         "pair",
         "shared_directions",
-        Limit(">=", 0.5, "half of the leading directions in common: interference (Gargiulo et al. 2025, arXiv:2412.00081)"),
+        Limit(
+            ">=", 0.5, "half of the leading directions in common: interference (Gargiulo et al. 2025, arXiv:2412.00081)"
+        ),
         "note",
         "the task vectors of {a} and {b} use the same leading directions (overlap {value:.2f})",
         ("same", "alike"),
@@ -225,7 +229,11 @@ RULES: Final = (
         "low-rank",
         "model",
         "rank",
-        Limit("<", 0.1, "a tenth of a matrix' directions holds 90 % of the change; full fine-tunes: 0.2 and more (measured)"),
+        Limit(
+            "<",
+            0.1,
+            "a tenth of a matrix' directions holds 90 % of the change; full fine-tunes: 0.2 and more (measured)",
+        ),
         "note",
         "{model} is a low-rank fine-tune: {value:.1%} of the directions hold 90 % of its change",
     ),
@@ -244,7 +252,7 @@ RULES: Final = (
         Limit(
             ">=",
             0.1,
-            "a tenth more loss than the ends' mean, sure by two standard errors; Frankle et al. 2020 call 2 % connected",
+            "a tenth more loss than the ends' mean, sure by two standard errors; 2 % is counted as noise",
         ),
         "stops",
         "halfway between {a} and {b} the loss is higher than at the ends by {value:.0%} of their mean at least",

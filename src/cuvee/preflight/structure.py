@@ -1,7 +1,7 @@
 """What can be told without weights: names, shapes, configurations, vocabularies.
 
-What does not fit is what `cuvee merge` says does not fit: the models are bound to a recipe, and its faults are told, put
-together by what they have in common.
+What does not fit is what `cuvee merge` says does not fit: the models are bound to a recipe, and its faults are told,
+put together by what they have in common.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _MEANS: Final = (
     "num_experts_per_tok",
     "id2label",
 )
-"""Settings that say what tensors mean and that no shape shows: heads may be divided in two ways, classes have two orders."""
+"""Settings that say what tensors mean and that no shape shows: how heads are divided, in which order classes stand."""
 _VOCABULARY_FILES: Final = ("tokenizer.json", "vocab.json")
 _LARGEST: Final = 64 << 20
 """Bytes of a vocabulary that is read."""

@@ -55,7 +55,7 @@ def _of_task_vectors(
         why = f"the models pull up to {shown:.0%} of the entries in opposite directions, on which TIES takes a vote"
         recipe = recipe_of("ties", models, base, weight=1.0, density=0.5, parameters={"lambda": 1.0})
         return Suggestion("ties", why, recipe)
-    why = f"the task vectors hardly disagree (mean cosine {cosine:.2f}): they are added, each with weight 1/√{len(models)}"
+    why = f"the task vectors hardly disagree (mean cosine {cosine:.2f}): they are added, with weights 1/√{len(models)}"
     weight = round(len(models) ** -0.5, 3)
     return Suggestion("task_arithmetic", why, recipe_of("task_arithmetic", models, base, weight=weight))
 

@@ -1,4 +1,4 @@
-"""Task vectors over the sample: where signs disagree, which directions are used, how many: a second pass, base known."""
+"""Task vectors over the sample: where signs disagree, which directions are used, and how many: a second pass."""
 
 from __future__ import annotations
 
