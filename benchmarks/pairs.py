@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 
 from cuvee.families import pretrained
 
@@ -203,11 +202,12 @@ PAIRS = (
     Pair("different initialisation", "north", "stranger", "no", None, ("strangers",)),
     Pair("permuted copy", "north", "shuffled", "no", None, ("permuted",)),
     Pair("permuted copy, residual stream too", "north", "streamed", "no", None, ("permuted",)),
+    Pair("permuted fine-tune", "north", "shuffled-south", "no", None, ("permuted",)),
     Pair("different vocabulary", "north", "words", "no", None, ("vocabulary-mismatch",)),
     Pair("different depth", "north", "deep", "no", None, ("layer-count-mismatch",)),
     Pair("pruned", "pruned", "south", "care", "base", ("pruned",)),
     Pair("fine-tuned far", "far", "south", "care", "base", ("far",)),
-    Pair("fine-tuned farther", "farther", "south", "no", "base", ("far", "lost")),
+    Pair("fine-tuned farther", "farther", "south", "no", "base", ("farther",)),
     Pair("identical", "north", "copy", "merge", "base", ("same",)),
     Pair("low-rank fine-tunes", "lora-north", "lora-south", "merge", "base", ("low-rank",)),
     Pair("other dtype", "north-bf16", "south", "merge", "base", ("dtypes",)),
@@ -245,6 +245,7 @@ def cellar(seed: int = 0) -> Cellar:
             "stranger": lambda _: tuned(first(1), "south"),
             "shuffled": lambda c: permuted(c["north"], seed + 3),
             "streamed": lambda c: permuted(c["north"], seed + 4, stream=True),
+            "shuffled-south": lambda c: permuted(c["south"], seed + 5),
             "words": lambda _: tuned(first(2, vocab_size=VOCABULARY + 8), "south"),
             "deep": lambda _: tuned(first(3, num_hidden_layers=5), "south"),
             "pruned": lambda c: pruned(c["north"]),
@@ -266,8 +267,8 @@ def write(models: Cellar, names: Sequence[str], folder: Path) -> None:
 
 
 def write_rows(path: Path, count: int = 64, seed: str = "test") -> Path:
-    """Rows of both tuned dialects, the named start of each row and all, as a data file."""
-    both = [row for pair in zip(rows("north", count, seed), rows("south", count, seed)) for row in pair]
+    """Rows of both tuned dialects as a data file."""
+    both = [*rows("north", count, seed), *rows("south", count, seed)]
     path.write_text("".join(json.dumps({"input_ids": row}) + "\n" for row in both), "utf-8")
     return path
 
@@ -282,4 +283,4 @@ def halfway(a: Any, b: Any) -> Any:
     return made
 
 
-__all__ = ["PAIRS", "Cellar", "Pair", "cellar", "halfway", "loss_of", "rows", "transformers", "write", "write_rows"]
+__all__ = ["PAIRS", "Cellar", "Pair", "cellar", "halfway", "loss_of", "rows", "write", "write_rows"]

@@ -145,6 +145,18 @@ RULES: Final = (
         "{model} is {value:.2f} of the base's norm away from the base: as far as another model",
     ),
     Rule(
+        "pruned",
+        "model",
+        "zeros",
+        Limit(
+            ">=",
+            0.05,
+            "trained matrices hold no exact zeros, low-precision ones a few; pruning starts at a tenth",
+        ),
+        "care",
+        "{model} is pruned: {value:.0%} of its matrices' entries are exactly zero; a merge fills them",
+    ),
+    Rule(
         "far",
         "model",
         "task_norm",
@@ -166,18 +178,6 @@ RULES: Final = (
         "care",
         "{a} and {b} are far apart: {value:.2f} of the norm",
         ("permuted", "strangers"),
-    ),
-    Rule(
-        "pruned",
-        "model",
-        "zeros",
-        Limit(
-            ">=",
-            0.05,
-            "trained matrices hold no exact zeros, low-precision ones a few; pruning starts at a tenth",
-        ),
-        "care",
-        "{model} is pruned: {value:.0%} of its matrices' entries are exactly zero; a merge fills them",
     ),
     Rule(
         "opposed",
