@@ -175,7 +175,9 @@ def test_pruned_identical_and_low_rank_models_are_told(base: Tensors) -> None:
     generator = torch.Generator().manual_seed(0)
 
     def adapted() -> Tensors:
-        low = lambda t: torch.randn(t.shape[0], 2, generator=generator) @ torch.randn(2, t.shape[1], generator=generator)  # noqa: E731
+        low = lambda t: (
+            torch.randn(t.shape[0], 2, generator=generator) @ torch.randn(2, t.shape[1], generator=generator)
+        )  # noqa: E731
         return {n: t + 0.005 * low(t) if "layers" in n and t.dim() == 2 else t for n, t in base.items()}
 
     low = asked({"a": adapted(), "b": adapted(), "base": base}, "base")
@@ -235,11 +237,18 @@ def test_settings_and_dtypes(base: Tensors) -> None:
 
 @pytest.mark.parametrize(
     ("words", "verdict"),
-    [("abcdefghij", "merge"), ("abcdefghijk", "merge"), ("jihgfedcba", NO), ("abcdefghijklmnopqrstuvwxzy", "merge with care")],
+    [
+        ("abcdefghij", "merge"),
+        ("abcdefghijk", "merge"),
+        ("jihgfedcba", NO),
+        ("abcdefghijklmnopqrstuvwxzy", "merge with care"),
+    ],
 )
 def test_vocabularies_of_one_size_and_other_words(base: Tensors, tmp_path: Path, words: str, verdict: str) -> None:
     readers = []
-    for number, text in enumerate((words[:0] + ("abcdefghijklmnopqrstuvwxyz" if len(words) > 20 else "abcdefghij"), words)):
+    for number, text in enumerate(
+        (words[:0] + ("abcdefghijklmnopqrstuvwxyz" if len(words) > 20 else "abcdefghij"), words)
+    ):
         reader = Words(f"m{number}", noisy(base, 0.05, number), CONFIG)
         reader.file = tmp_path / f"{number}.json"
         reader.file.write_text(json.dumps({"model": {"vocab": {word: i for i, word in enumerate(text)}}}))
