@@ -27,12 +27,8 @@ from cuvee.recipe import to_data
 
 RESULTS = Path(__file__).parent / "results"
 SHORT = {"merge": "merge", "merge with care": "care", "will not merge as they are": "no"}
-HEADINGS = ("pair", "seed", "wanted", "verdict", "because", "cosine", "‖τ‖/‖base‖", "cos τ", "reordered") + (
-    "loss a / half / b",
-    "barrier",
-    "suggested",
-    "base found",
-)
+FIGURES = ("cosine", "‖τ‖/‖base‖", "cos τ", "reordered", "loss a / half / b", "barrier")
+HEADINGS = ("pair", "seed", "wanted", "verdict", "because", *FIGURES, "suggested", "base found")
 LIMITS = {rule.name: rule.at.limit for rule in RULES}
 
 
@@ -137,9 +133,9 @@ def page(rows: Sequence[Row]) -> str:
         "",
         f"{right} of {len(rows)} verdicts are right: the one that was wanted, and `no` exactly where there is no merge "
         f"or the loss halfway is higher than the ends' mean by {LIMITS['barrier']:.0%} of it. The verdict is given "
-        "without data. Losses: cross-entropy in nats per token over rows of both dialects, of the first model, halfway, "
-        "and of the second; guessing costs 3.2. Suggested: the method to begin with, as written, and its loss. Base "
-        "found: among the three models, without being named. Models have 72 thousand parameters "
+        "without data. Losses: cross-entropy in nats per token over rows of both dialects, of the first model, half"
+        "way, and of the second; guessing costs 3.2. Suggested: the method to begin with, as written, and its loss. "
+        "Base found: among the three models, without being named. Models have 72 thousand parameters "
         "(`benchmarks/pairs.py`): orders, not laws. `python benchmarks/preflight.py` writes this page.",
         "",
         f"| {' | '.join(HEADINGS)} |",

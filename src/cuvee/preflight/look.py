@@ -89,7 +89,7 @@ def look(asked: Asked) -> Preflight:
     looked, base = _measured(asked, shares, steps)
     plan, structural = _structural(asked, looked)
     models = tuple(_model(asked, looked, m) for m in _shown(looked))
-    pairs = tuple(_pair(asked, looked, a, b) for a, b in combinations(looked.members, 2))
+    pairs = _pairs(asked, looked, steps)
     barriers = _barriers(asked, looked, steps) if plan is not None else ()
     reasons = judge.in_order([*structural, *judge.reasons_of(models, pairs, barriers)])
     verdict = judge.verdict_of(reasons)
@@ -110,7 +110,7 @@ def look(asked: Asked) -> Preflight:
 
 
 def _measured(asked: Asked, shares: Sequence[Share], steps: _Steps) -> tuple[_Looked, Base]:
-    steps.foresee(2 * len(shares))
+    steps.foresee((2 if asked.given or asked.models > 2 else 1) * len(shares))
     sums = sums_of(asked.readers, shares, steps)
     number, base = bases.choose(sums, asked.names, range(asked.models), asked.given)
     members = tuple(m for m in range(asked.models) if m != number)
@@ -173,6 +173,15 @@ def _model(asked: Asked, looked: _Looked, model: int) -> ModelFigures:
         unchanged=sum(s.distance[model, base] == 0 for s in both) / len(both) if both else None,
         rank=looked.vectors.rank(model),
     )
+
+
+def _pairs(asked: Asked, looked: _Looked, steps: _Steps) -> tuple[PairFigures, ...]:
+    found, chosen = [], list(combinations(looked.members, 2))
+    steps.foresee(len(chosen))
+    for a, b in chosen:
+        found.append(_pair(asked, looked, a, b))
+        steps()
+    return tuple(found)
 
 
 def _pair(asked: Asked, looked: _Looked, a: int, b: int) -> PairFigures:

@@ -55,8 +55,14 @@ def best_match(
     if not layers:
         return None
     chosen = max(layers.values(), key=len)[:most]
-    found = [replace(match(*_read(readers, one, (a, b)), seed), tensor=one.share.name) for one in chosen]
+    found = [_match(*_read(readers, one, (a, b)), seed, one) for one in chosen]
     return max(found, key=lambda match: match.fall)
+
+
+def _match(a: Tensor, b: Tensor, seed: int, one: TensorSums) -> Match:
+    """Of a matrix whose columns are not all held, rows alone are told: columns could be anywhere."""
+    found = match(a, b, seed, rows_only=a.shape[1] < one.share.shape[1])
+    return replace(found, tensor=one.share.name)
 
 
 def _read(readers: Sequence[Reader], one: TensorSums, models: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -72,17 +78,18 @@ def _read(readers: Sequence[Reader], one: TensorSums, models: Sequence[int]) -> 
     return made[0], made[1]
 
 
-def match(a: Tensor, b: Tensor, seed: int = 0) -> Match:
+def match(a: Tensor, b: Tensor, seed: int = 0, *, rows_only: bool = False) -> Match:
     """How well the rows, or columns, of two matrices match in another order, and how well by chance.
 
     Args:
         a: `[m, n]`.
         b: `[m, n]`.
         seed: of the shuffling.
+        rows_only: look for another order of rows alone.
     """
     order = torch.randperm(b.numel(), generator=torch.Generator().manual_seed(seed))
-    by_chance = _matched(a, b.flatten()[order].reshape(b.shape))
-    matched = _matched(a, b)
+    shuffled = b.flatten()[order].reshape(b.shape)
+    by_chance, matched = ((_paired(a, x)[0] if rows_only else _matched(a, x)) for x in (shuffled, b))
     as_they_are = max(float((_unit(x) * _unit(y)).sum(1).mean()) for x, y in ((a, b), (a.T, b.T)))
     norms = min(_norms(a, b), _norms(a.T, b.T))
     fall = 1 - (1 - matched) / (1 - by_chance) if by_chance < 1 else 0.0

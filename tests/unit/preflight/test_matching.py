@@ -35,6 +35,11 @@ def test_a_permuted_fine_tune_matches(other: Tensor) -> None:
     assert found.fall > 0.8
 
 
+def test_rows_alone() -> None:
+    assert matching.match(A, A[ROWS], rows_only=True).fall > 0.99
+    assert matching.match(A, A[:, COLUMNS], rows_only=True).fall < 0.1
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_matrices_in_no_relation_do_not(seed: int) -> None:
     found = matching.match(A, drawn(10 + seed, 60, 40))

@@ -175,16 +175,17 @@ def test_pruned_identical_and_low_rank_models_are_told(base: Tensors) -> None:
     generator = torch.Generator().manual_seed(0)
 
     def adapted() -> Tensors:
-        low = lambda t: (
-            torch.randn(t.shape[0], 2, generator=generator) @ torch.randn(2, t.shape[1], generator=generator)
-        )  # noqa: E731
+        def low(t: Tensor) -> Tensor:
+            up, down = (torch.randn(*shape, generator=generator) for shape in ((t.shape[0], 2), (2, t.shape[1])))
+            return up @ down
+
         return {n: t + 0.005 * low(t) if "layers" in n and t.dim() == 2 else t for n, t in base.items()}
 
-    low = asked({"a": adapted(), "b": adapted(), "base": base}, "base")
-    assert low.verdict == "merge"
-    assert {"low-rank", "frozen"} <= rules(low)
-    assert low.suggestion is not None
-    assert low.suggestion.method == "tsv_m"
+    found = asked({"a": adapted(), "b": adapted(), "base": base}, "base")
+    assert found.verdict == "merge"
+    assert {"low-rank", "frozen"} <= rules(found)
+    assert found.suggestion is not None
+    assert found.suggestion.method == "tsv_m"
 
 
 def test_task_vectors_against_each_other(base: Tensors) -> None:
@@ -268,7 +269,7 @@ def test_a_sample_comes_to_the_same_verdicts(base: Tensors) -> None:
     assert found.sample.entries < found.sample.of / 2
     assert found.models[1].task_norm == pytest.approx(0.05, rel=0.1)
     assert found.pairs[0].sign_conflict == pytest.approx(0.5, abs=0.05)
-    assert steps[-1] == (2 * found.sample.tensors,) * 2
+    assert steps[-1] == (2 * found.sample.tensors + 1,) * 2
 
 
 def test_every_rule_is_met_with_and_names_its_source() -> None:
