@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         recipe_from,
         unpack,
         verify,
+        will_merge,
     )
     from cuvee.errors import (
         CheckFailed,
@@ -78,6 +79,7 @@ _HOME = {
     "recipe_from": "cuvee.api",
     "unpack": "cuvee.api",
     "verify": "cuvee.api",
+    "will_merge": "cuvee.api",
     "CheckFailed": "cuvee.errors",
     "CuveeError": "cuvee.errors",
     "Fault": "cuvee.errors",
@@ -128,6 +130,7 @@ __all__ = [
     "recipe_from",
     "unpack",
     "verify",
+    "will_merge",
 ]
 
 

@@ -8,6 +8,7 @@ from cuvee.api.collecting import collect
 from cuvee.api.comparing import compare
 from cuvee.api.evaluating import Evaluation, evaluate
 from cuvee.api.files import diff, inspect, opened, plan, verify
+from cuvee.api.foreseeing import will_merge
 from cuvee.api.learning import learn
 from cuvee.api.loading import load
 from cuvee.api.memory import merge_state_dicts
@@ -46,4 +47,5 @@ __all__ = [
     "recipe_from",
     "unpack",
     "verify",
+    "will_merge",
 ]
