@@ -32,6 +32,8 @@ if TYPE_CHECKING:
         push,
         recalibrate_batchnorm,
         recipe_from,
+        search,
+        search_pool,
         unpack,
         verify,
     )
@@ -70,6 +72,8 @@ _HOME = {
     "recalibrate_batchnorm": "cuvee.api",
     "inspect_pack": "cuvee.api",
     "recipe_from": "cuvee.api",
+    "search": "cuvee.api",
+    "search_pool": "cuvee.api",
     "unpack": "cuvee.api",
     "verify": "cuvee.api",
     "CheckFailed": "cuvee.errors",
@@ -117,6 +121,8 @@ __all__ = [
     "push",
     "recalibrate_batchnorm",
     "recipe_from",
+    "search",
+    "search_pool",
     "unpack",
     "verify",
 ]

@@ -30,6 +30,8 @@ ADAPTERS: dict[str, str | tuple[str, ...] | None] = {
     "numba": "fused/compiler.py",
     "ray": "execute/ray_tasks.py",
     "flwr": None,
+    "optuna": "searching/through_optuna.py",
+    "cmaes": "searching/through_cmaes.py",
 }
 RANKS = {
     "errors": 0,

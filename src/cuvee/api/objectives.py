@@ -30,7 +30,8 @@ def as_scorers(given: Objective | Sequence[Objective], argument: str) -> tuple[S
     objectives = list(given) if several else [given]  # type: ignore[arg-type]
     if not objectives:
         refuse([Fault("bad-argument", f"`{argument}` must be one task or more; found none", subject=argument)])
-    scorers, faults = [], []
+    scorers: list[Scorer] = []
+    faults: list[Fault] = []
     for one in objectives:
         try:
             scorers.append(_scorer(one, argument))

@@ -29,7 +29,7 @@ from cuvee.searching.pool import Pool
 from cuvee.searching.rows import Draw, drawn, rungs
 from cuvee.searching.seat import Build, Seats, built_by_transformers
 from cuvee.searching.space import Space, fill
-from cuvee.searching.strategy import STRATEGIES, OneByOne, Strategy, make_strategy
+from cuvee.searching.strategy import OneByOne, Strategy, make_strategy
 from cuvee.searching.trials import Executor, Search, Way, one_by_one
 from cuvee.types import ModelRef, Score, Scorer
 

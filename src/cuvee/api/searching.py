@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cuvee.api.arguments import AnyRecipe, as_path, callback_faults, refuse, switch_faults, unfit
 from cuvee.api.objectives import Objective, as_scorers
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cuvee.searching.space import Space
     from cuvee.searching.trials import Executor
 
-TRIALS = 100
+TRIALS: Final = 100
 """Trials of a strategy that goes on for as long as it is asked."""
 
 _SOUPS = ("uniform-soup", "greedy-soup")
@@ -57,7 +57,7 @@ def search(
 
     Args:
         recipe: a recipe with holes; for soups one without will do, whose models are then included or not.
-        objective: what to maximise: scorers, task files or `module:function`; of several, the mean, or for `nsga2` each.
+        objective: what to maximise: scorers, task files or `module:function`; of several the mean, for `nsga2` each.
         strategy: `grid`, `random`, `sobol`, `tpe`, `cma-es`, `nsga2`, `coordinate`, `uniform-soup`, `greedy-soup` or
             `learned-soup`.
         trials: candidates at most, repeated and failed ones included; 100 where a strategy knows no end.
@@ -121,10 +121,7 @@ def search(
         progress=progress,
     )
     target = _target(out, resume=resume, overwrite=overwrite)
-    if strategy == "learned-soup":
-        space = _learned(recipe, data, seed)
-    else:
-        space = space_of(recipe, soup=strategy in _SOUPS)
+    space = _learned(recipe, data, seed) if data is not None else space_of(recipe, soup=strategy in _SOUPS)
     own = [Path(recipe)] if isinstance(recipe, str | os.PathLike) else []
     return carry_out(space, asked, target, resume=resume, overwrite=overwrite, read=own)
 
@@ -179,13 +176,12 @@ def _with_switches(data: Any) -> Any:
     return {**data, "models": [{**one, "include": switch} if isinstance(one, Mapping) else one for one in models]}
 
 
-def _learned(recipe: AnyRecipe, data: Data | None, seed: int) -> Space:
+def _learned(recipe: AnyRecipe, data: Data, seed: int) -> Space:
     """The space of one candidate: the soup that `learn` learns."""
     from cuvee.api.learning import learn
     from cuvee.recipe.parse import document_from
     from cuvee.searching.reading import read_space
 
-    assert data is not None, "checked before"
     learned = learn(recipe, data=data, objective="cross-entropy", seed=seed).recipe
     return read_space([document_from(to_data(learned))], learned.root)
 

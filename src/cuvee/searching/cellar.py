@@ -1,9 +1,9 @@
 """The models of a search, held in memory, and candidates merged from them: never written, with the bytes of a merge.
 
-    tensors of the models      read once, while there is room
-    stacks of a tensor         values or deltas in the dtype of the arithmetic, kept while there is room
-    passes of a method         kept, see `prepared`
-    a candidate                the method's own `combine` on these stacks, rounded to the output's dtype
+tensors of the models      read once, while there is room
+stacks of a tensor         values or deltas in the dtype of the arithmetic, kept while there is room
+passes of a method         kept, see `prepared`
+a candidate                the method's own `combine` on these stacks, rounded to the output's dtype
 """
 
 from __future__ import annotations

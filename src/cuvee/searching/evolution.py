@@ -1,8 +1,8 @@
 """CMA-ES over the unit cube (Hansen 2016, arXiv:1604.00772; merging: Akiba et al. 2024, arXiv:2403.13187).
 
 Population 4 + ⌊3 ln n⌋, σ₀ = 1/6 of every range, beginning at the recipe's `start`. A choice takes equal shares of its
-interval; a range with `step` is rounded. When a distribution has come to an end, another one begins elsewhere, with twice
-the population (IPOP, Auger and Hansen 2005).
+interval; a range with `step` is rounded. When a distribution has come to an end, another one begins elsewhere, with
+twice the population (IPOP, Auger and Hansen 2005).
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ class Hole:
             return (self.options.index(value) + 0.5) / len(self.options)
         if self.log:
             return (math.log(value) - math.log(self.low)) / (math.log(self.high) - math.log(self.low))
-        return (value - self.low) / (self.high - self.low)
+        return float((value - self.low) / (self.high - self.low))
 
     def points(self) -> tuple[Any, ...]:
         """The values of a grid: every option, every step, or five places spread evenly.

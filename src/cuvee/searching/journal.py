@@ -108,7 +108,9 @@ class Journal:
         if self._file is None or not trials:
             return
         with told("write", NAME):
-            _write(self._file, "".join(_line({k: v for k, v in asdict(one).items() if v is not None}) for one in trials))
+            _write(
+                self._file, "".join(_line({k: v for k, v in asdict(one).items() if v is not None}) for one in trials)
+            )
 
     def _begin(self, path: Path, header: Mapping[str, Any], resume: bool) -> None:
         assert self._file is not None
@@ -182,7 +184,8 @@ def _short(value: Any) -> str:
 
 def _trial(line: Any, number: int, path: Path) -> Trial:
     try:
-        made = Trial(**{key: tuple(value) if isinstance(value, list) else value for key, value in line.items()})
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in line.items()}
+        made = Trial(**fields)
         if made.number == number:
             return made
     except (TypeError, AttributeError):

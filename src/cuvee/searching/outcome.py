@@ -1,4 +1,4 @@
-"""What came of a search: the best recipe, what it was worth where it was searched, and on rows that nothing was chosen on."""
+"""What came of a search: the best recipe, what it was worth there, and on rows that nothing was chosen on."""
 
 from __future__ import annotations
 
@@ -91,9 +91,7 @@ def pareto(trials: Sequence[Trial]) -> tuple[int, ...]:
 
     def beaten(one: Trial) -> bool:
         own = one.gains or ()
-        return any(
-            all(a >= b for a, b in zip(other.gains or (), own)) and other.gains != one.gains for other in whole
-        )
+        return any(all(a >= b for a, b in zip(other.gains or (), own)) and other.gains != one.gains for other in whole)
 
     return tuple(trial.number for trial in whole if not beaten(trial))
 

@@ -68,7 +68,7 @@ def _staged(space: Space, k: int) -> Course:
     order = sorted(alone, key=lambda name: -alone[name])
     if not order:
         return
-    members = yield from _members(space, start, order, alone[order[0]], k, seen)
+    members = yield from _members(start, order, alone[order[0]], k, seen)
     members = members if len(members) > 1 else order[: min(2, k)]
     chosen = {**start, **dict.fromkeys(members, True)}
     for values in _bases(space, chosen):
@@ -82,9 +82,7 @@ def _staged(space: Space, k: int) -> Course:
     yield from _refined(space, best)
 
 
-def _members(
-    space: Space, start: Values, order: Sequence[str], best: float, k: int, seen: list[tuple[float, Values]]
-) -> Any:
+def _members(start: Values, order: Sequence[str], best: float, k: int, seen: list[tuple[float, Values]]) -> Any:
     """Greedy soup, up to `k` members."""
     members = [order[0]]
     for name in order[1:]:

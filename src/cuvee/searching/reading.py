@@ -98,7 +98,9 @@ def _spot(path: DocumentPath, asked: Mapping[str, Any]) -> tuple[Spot, list[Hole
     parts = [str(i) for i in range(per)] if isinstance(per, int) else list(per)
     names = tuple(f"{name}/{part}" for part in parts)
     own = [_hole(each, asked) for each in names]
-    return Spot(path, "gradient" if isinstance(per, int) else "filters", names, () if isinstance(per, int) else tuple(per)), own
+    return Spot(
+        path, "gradient" if isinstance(per, int) else "filters", names, () if isinstance(per, int) else tuple(per)
+    ), own
 
 
 def _hole(name: str, asked: Mapping[str, Any]) -> Hole:
@@ -180,7 +182,9 @@ def _common_findings(path: DocumentPath, asked: Mapping[str, Any]) -> Iterator[F
         return
     several = isinstance(per, list) and per and all(isinstance(part, str) for part in per) and len(set(per)) == len(per)
     if not several and not (type(per) is int and per > 1):
-        message = f"`per` should be 2 or more groups of layers, or a list of parts of tensors' names, found {_shown(per)}"
+        message = (
+            f"`per` should be 2 or more groups of layers, or a list of parts of tensors' names, found {_shown(per)}"
+        )
         yield Finding("wrong-type", message, (*path, "per"))
     elif "parameters" not in path:
         yield Finding("wrong-value", "`per` is for parameters: only they have values by layers", (*path, "per"))
@@ -197,7 +201,9 @@ def _is_number(value: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    return str(value) if isinstance(value, list) and len(value) <= 4 and not any(map(is_hole, value)) else described(value)
+    return (
+        str(value) if isinstance(value, list) and len(value) <= 4 and not any(map(is_hole, value)) else described(value)
+    )
 
 
 def _recipe_faults(space: Space, bad: list[DocumentPath]) -> list[Fault]:

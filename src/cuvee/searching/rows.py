@@ -15,7 +15,7 @@ REPORT: Final = 0.5
 
 FIRST: Final = 0.25
 LEAST: Final = 16
-"""Share of the rows that a candidate is first judged on where hopeless ones are stopped, and the fewest rows of that."""
+"""Share of the rows on which a candidate is first judged where hopeless ones are stopped, and the fewest of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from cuvee.searching.holes import Values
@@ -16,7 +18,8 @@ class Sobol(Strategy):
 
     def __init__(self, space: Space, seed: int) -> None:
         self._space = space
-        self._points = torch.quasirandom.SobolEngine(len(space.holes), scramble=True, seed=seed_of(seed, "sobol"))
+        engine: Any = torch.quasirandom.SobolEngine
+        self._points = engine(len(space.holes), scramble=True, seed=seed_of(seed, "sobol"))
 
     def ask(self) -> Values | None:
         """The next point."""

@@ -50,7 +50,9 @@ def check_switches(space: Space, strategy: str) -> None:
     others = [hole.name for hole in space.holes if hole.name not in space.switches]
     if others or not space.switches:
         found = f"the hole `{others[0]}`" if others else "none"
-        message = f"a soup is searched over `include: {{choose: [true, false]}}` of models, and nothing else; found {found}"
+        message = (
+            f"a soup is searched over `include: {{choose: [true, false]}}` of models, and nothing else; found {found}"
+        )
         raise refuse_space(strategy, message, "write values into the other holes")
 
 

@@ -154,14 +154,16 @@ def _fitted(data: Mapping[str, Any]) -> dict[str, Any]:
     spec = methods.specs().get(str(data.get("merge_method")))
     if spec is None:
         return dict(data)
-    known = {param.name for param in spec.params}
+    known = {param.name for param in spec.params if not param.ignored}
 
     def walk(value: Any) -> Any:
         if isinstance(value, Mapping):
-            return {k: _of(v, known) if k == "parameters" and isinstance(v, Mapping) else walk(v) for k, v in value.items()}
+            return {
+                k: _of(v, known) if k == "parameters" and isinstance(v, Mapping) else walk(v) for k, v in value.items()
+            }
         return [walk(entry) for entry in value] if isinstance(value, list) else value
 
-    return {k: walk(v) for k, v in data.items() if not (k == "base_model" and spec.base == "input")}
+    return {k: v for k, v in walk(data).items() if not (k == "base_model" and spec.base == "input")}
 
 
 def _of(parameters: Mapping[str, Any], known: set[str]) -> dict[str, Any]:

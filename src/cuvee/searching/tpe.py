@@ -1,4 +1,4 @@
-"""Tree-structured Parzen estimators (Bergstra et al. 2011): densities of good and of bad values, over all holes jointly.
+"""Tree-structured Parzen estimators (Bergstra et al. 2011): densities of good and bad values, of all holes jointly.
 
 The first ten trials are drawn at random; Optuna's sampler, with its own defaults but for `multivariate`.
 """

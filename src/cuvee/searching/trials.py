@@ -124,7 +124,7 @@ class Search:
 
     @property
     def best(self) -> Trial | None:
-        """The trial of the largest gain on all rows; of equal ones the first, or the last where the strategy says so."""
+        """The trial of the largest gain on all rows; of equal ones the first, or the last if the strategy wants it."""
         whole = [trial for trial in self.done if trial.is_whole]
         if self.strategy.latest:
             whole.reverse()
