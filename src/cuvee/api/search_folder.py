@@ -19,7 +19,7 @@ def prepared_folder(out: Path | None, *, resume: bool, overwrite: bool, read: Se
 
     Raises:
         UsageError: there is nothing to go on with.
-        OutputExists: a search is there and neither `resume` nor `overwrite` is given; a file that is read is in the way.
+        OutputExists: a search is there, without `resume` or `overwrite`; a file that is read is in the way.
         ResourceError: the system refuses.
     """
     if out is None:

@@ -289,6 +289,5 @@ def _notes(search: Search) -> Iterator[str]:
         yield f"{len(failed)} of {len(search.done)} trials failed, trial {failed[0]} for one; the journal says why"
     if outcome.is_constant(search.done):
         yield "the objective is constant: all candidates were worth the same, and the first of them is the result"
-    if search.way.most is not None and len(search.done) >= search.way.most and search.strategy.ask() is not None:
-        if isinstance(search.strategy, OneByOne):
-            yield f"the search ended with its {search.way.most} trials before the strategy had come to its end"
+    if isinstance(search.strategy, OneByOne) and search.strategy.ask() is not None:
+        yield f"the search ended with its {len(search.done)} trials before the strategy had come to its end"

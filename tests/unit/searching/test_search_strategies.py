@@ -12,18 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cuvee.errors import UsageError
-from cuvee.searching.outcome import pareto
 from cuvee.searching.journal import Trial
+from cuvee.searching.outcome import pareto
 from cuvee.searching.pool import pool_recipe
 from cuvee.searching.space import Space
 from cuvee.searching.strategy import STRATEGIES, make_strategy
+from tests.support.lanes import rarely
 from tests.support.searches import space_from, sums
 
 WANTED = (0.7, 0.2, 0.9)
 
 
 def soup(count: int) -> Space:
-    entries = [{"model": f"m{i}", "include": {"choose": [True, False]}, "parameters": {"weight": 1}} for i in range(count)]
+    entries = [
+        {"model": f"m{i}", "include": {"choose": [True, False]}, "parameters": {"weight": 1}} for i in range(count)
+    ]
     return space_from({"merge_method": "linear", "models": entries})
 
 
@@ -65,7 +68,7 @@ def test_failures_are_taken_in(name: str) -> None:
     assert len(found) > 0
 
 
-@pytest.mark.parametrize("name", ["cma-es", "tpe", "coordinate"])
+@pytest.mark.parametrize("name", ["cma-es", "coordinate", *rarely("tpe")])
 def test_a_smooth_gain_is_climbed(name: str) -> None:
     def gain(values: Mapping[str, Any]) -> float:
         return -sum((v - w) ** 2 for v, w in zip(values.values(), WANTED))
@@ -136,7 +139,10 @@ def test_several_objectives_and_their_pareto_set() -> None:
     tried = asked("nsga2", gain, 64)
     late = [sum(gain(v)) for v in tried[48:]]
     assert sum(late) / 16 > sum(sum(gain(v)) for v in tried[:16]) / 16
-    trials = [Trial(i, {}, "scored", str(i), gains) for i, gains in enumerate([(1.0, 0.0), (0.5, 0.5), (0.4, 0.4), (1.0, 0.0)])]
+    trials = [
+        Trial(i, {}, "scored", str(i), gains)
+        for i, gains in enumerate([(1.0, 0.0), (0.5, 0.5), (0.4, 0.4), (1.0, 0.0)])
+    ]
     assert pareto(trials) == (0, 1, 3)
     with pytest.raises(UsageError, match="two objectives"):
         make_strategy("nsga2", space_from(sums(2)), 0, 1)
