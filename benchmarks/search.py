@@ -2,8 +2,8 @@
 
     python benchmarks/search.py [--trials 200] [--models FOLDER] [--out benchmarks/results]
 
-Eight specialists of the demo are trained (half a minute) or taken from FOLDER. All settings are chosen on the validation
-strings; the figures that count are those of the test strings, which are inputs in nobody's training or validation.
+Eight specialists of the demo are trained (half a minute) or taken from FOLDER. All settings are chosen on the
+validation strings; what counts are the test strings, which are inputs in nobody's training or validation.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def measure(folder: Path, trials: int) -> dict[str, Any]:
             recipe(folder, {"search": [0, 1], "step": 0.05, "name": "weight"}), "grid", None, Path(work)
         )
         own, second = timed(recipe(folder, {"search": [0, 1], "start": 0.35}), "cma-es", trials, Path(work))
-    gap = _gap(folder, own, shared)
+    gap = _gap(own, shared)
     return {
         "machine": machine.facts(folder, None),
         "load": machine.load(),
@@ -115,7 +115,7 @@ def measure(folder: Path, trials: int) -> dict[str, Any]:
     }
 
 
-def _gap(folder: Path, own: SearchResult, shared: SearchResult) -> Estimate:
+def _gap(own: SearchResult, shared: SearchResult) -> Estimate:
     """How much more the one is worth on the test strings, paired by item."""
     from cuvee.searching.grading import difference
 
@@ -128,7 +128,8 @@ def page(found: dict[str, Any]) -> str:
     """The figures as a page."""
     rows = [
         f"| {name} | {one['evaluations']} | {one['search'][0]:.3f} ± {one['search'][1]:.3f} "
-        f"| **{one['held_out'][0]:.3f} ± {one['held_out'][1]:.3f}** | {one['optimism'][0]:+.3f} ± {one['optimism'][1]:.3f} "
+        f"| **{one['held_out'][0]:.3f} ± {one['held_out'][1]:.3f}** "
+        f"| {one['optimism'][0]:+.3f} ± {one['optimism'][1]:.3f} "
         f"| {one['seconds']:.0f} s | {one['cpu_seconds']:.0f} s |"
         for name, one in (
             ("best uniform weight (grid of 21)", found["uniform"]),
@@ -148,9 +149,9 @@ def page(found: dict[str, Any]) -> str:
             "| --- | --- | --- | --- | --- | --- | --- |",
             *rows,
             "",
-            f"Held out, the eight weights are worth {gap:+.3f} ± {noise:.3f} more, paired by string: {found['verdict']}. "
-            f"The average of all weights has {found['average_weights']['value']:.3f}, the best specialist by itself "
-            f"{found['best_parent']['value']:.3f}.",
+            f"Held out, the eight weights are worth {gap:+.3f} ± {noise:.3f} more, paired by string: "
+            f"{found['verdict']}. The average of all weights has {found['average_weights']['value']:.3f}, the best "
+            f"specialist by itself {found['best_parent']['value']:.3f}.",
             "",
             f"{machine_line(found['machine'])} Processes that wanted a core meanwhile: {found['load']}.",
             "",

@@ -240,7 +240,7 @@ def test_a_search_that_is_killed_goes_on_with_the_same_suggestions(strategy: str
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
     killed = started("killed", 0.1)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 240
     while len(journal("killed")) < 12 and time.monotonic() < until:
         time.sleep(0.02)
     killed.send_signal(signal.SIGKILL)
@@ -302,3 +302,77 @@ def test_failing_trials_end_with_a_check_that_failed(models: Path, tmp_path: Pat
     with pytest.raises(CheckFailed, match=r"5 trials in a row failed.*no such thing"):
         cuvee.search(sums(folder=models), Broken(TARGET), out=tmp_path / "out", build=build)
     assert len((tmp_path / "out" / "journal.jsonl").read_text().splitlines()) == 6
+
+
+def test_holes_in_a_recipe_within_the_recipe(models: Path) -> None:
+    inner = soup(models, 2) | {"parameters": {"normalize": False}}
+    for entry in inner["models"]:
+        entry["parameters"] = {"weight": {"search": [0, 1]}}
+    data = {"merge_method": "linear", "models": [{"model": inner, "parameters": {"weight": 1.0}}]}
+    result = cuvee.search(data, Near([0.8, 0.1]), strategy="coordinate", trials=60, build=build)
+    assert list(result.values.values()) == pytest.approx([0.8, 0.1], abs=0.05)
+
+
+def test_a_choice_of_method_and_of_layers_scaled(models: Path) -> None:
+    data = sums(2, folder=models) | {"merge_method": {"choose": ["task_arithmetic", "ties"]}}
+    data["parameters"] = {"density": {"search": [0.1, 1.0]}, "normalize": False}
+    data["layer_scaling"] = {"policy": "lines", "alpha": {"search": [0.1, 1.0]}, "beta": 0}
+    result = cuvee.search(data, Near([0.4, 0.2]), strategy="tpe", trials=12, build=build, halving=False)
+    assert {trial.state for trial in result.trials} <= {"scored", "repeated"}
+    assert {trial.values["merge_method"] for trial in result.trials} == {"task_arithmetic", "ties"}
+
+
+class Logits(Near):
+    """A task that keeps what models answer."""
+
+    def score(self, model: Any, rows: Sequence[int] | None = None) -> Score:
+        with torch.inference_mode():
+            logits = model(input_ids=torch.tensor([[3, 5, 7, 11]])).logits
+        value = float(logits.double().square().sum())
+        return Score("size", value, 0.0, 1, "higher")
+
+
+def write_language_models(folder: Path) -> Path:
+    transformers = pytest.importorskip("transformers")
+    shape = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+    for seed, name in enumerate("xyz"):
+        torch.manual_seed(seed)
+        config = transformers.LlamaConfig(**shape, vocab_size=20, max_position_embeddings=32, tie_word_embeddings=True)
+        transformers.LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder / name)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", ["weights", "flow"])
+def test_what_is_judged_is_the_model_that_is_merged(shape: str, tmp_path: Path) -> None:
+    """One module takes all candidates, stacks of different heights too; each answers like the merge from a folder."""
+    folder = write_language_models(tmp_path)
+    if shape == "weights":
+        entries = [{"model": f"{folder}/{n}", "parameters": {"weight": {"search": [0, 1]}}} for n in "yz"]
+        data = {"merge_method": "ties", "base_model": f"{folder}/x", "models": entries, "parameters": {"density": 0.5}}
+    else:
+        flow = {"models": [f"{folder}/{name}" for name in "xy"], "layers": 2, "repeats": 2}
+        data = {"merge_method": "passthrough", "slices": {"flow": flow}}
+    result = cuvee.search(data, Logits([0.0], count=4), strategy="random", trials=8, halving=False, out=tmp_path / "o")
+    merged = cuvee.merge(tmp_path / "o" / "best.yml", tmp_path / "merged").path
+    wanted = Logits([0.0]).score(cuvee.load(merged, dtype="float32")).value
+    assert result.search.value == pytest.approx(wanted, rel=1e-9)
+    assert len({trial.gain for trial in result.trials if trial.state == "scored"}) > 3
+
+
+@pytest.mark.slow
+def test_a_learned_soup_is_learned_and_judged(tmp_path: Path) -> None:
+    from tests.support.experts import write_experts
+
+    folder = write_experts(tmp_path)
+    entries = [{"model": str(folder / name)} for name in "ab"]
+    data = folder / "a-labelled.jsonl"
+    result = cuvee.search(
+        {"merge_method": "linear", "models": entries},
+        Logits([0.0], count=4),
+        strategy="learned-soup",
+        data=data,
+        out=tmp_path / "found",
+    )
+    assert len(result.trials) == 1
+    assert (tmp_path / "found" / "best.yml").exists()

@@ -18,7 +18,7 @@ from cuvee.checkpoint.protocol import Reader
 from cuvee.errors import CheckFailed, Fault, InputError, UsageError
 from cuvee.recipe import Recipe
 from cuvee.searching import outcome
-from cuvee.searching.cellar import Cellar, room_for
+from cuvee.searching.cellar import Cellar, needed, room_for, stack_bytes
 from cuvee.searching.grading import difference, overall, scores_on, verdict
 from cuvee.searching.grid import size
 from cuvee.searching.held import Shelf, held
@@ -163,9 +163,9 @@ def _models(space: Space, asked: Asked) -> Iterator[tuple[Cellar, Mapping[str, A
     try:
         cellar = Cellar(table.of, seed=asked.seed, room=0)
         plans = [cellar.plan(recipe) for recipe in recipes_at_ends(space)]
-        largest = max((4 * sum(step.out.numel for step in plan.steps) for plan in plans), default=0)
-        room = room_for(largest, len(table.opened), asked.limit, free_memory())
         stored = sum(spec.nbytes for reader in table.opened.values() for spec in reader.specs.values())
+        stacks = sum(sum(map(stack_bytes, plan.steps)) for plan in plans)
+        room = room_for(needed(plans), stored + stacks, asked.limit, free_memory())
         table.shelf.grow(min(stored, room // 2))
         yield Cellar(table.of, seed=asked.seed, room=max(0, room - stored)), table.facts
     finally:

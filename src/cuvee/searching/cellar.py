@@ -113,8 +113,7 @@ class Cellar:
     def _combined(self, bench: Bench, step: Step) -> Tensor:
         """The merged tensor, flat, in the dtype of the arithmetic, with memory of its own."""
         job, key = bench.job(step), _key(bench, step)
-        nbytes = step.out.numel * len(step.pieces) * (8 if step.work == "float64" else 4)
-        whole = self._stacks.get(key, nbytes, lambda: read_tile(bench, step, 0, step.out.numel, job))
+        whole = self._stacks.get(key, stack_bytes(step), lambda: read_tile(bench, step, 0, step.out.numel, job))
 
         def show(following: Round, watched: Job, known: Any) -> Any:
             return observed(following, whole.stack, 0, watched, known)
@@ -135,25 +134,35 @@ def _key(bench: Bench, step: Step) -> str:
     return repr((pieces, step.base is None, bench.method.spec.space, step.work, bench.method.spec.collected))
 
 
-def room_for(nbytes: int, models: int, limit: int | None, free: int | None) -> int:
-    """Bytes left for models and their stacks.
+def needed(plans: Sequence[Plan]) -> int:
+    """Bytes that any candidate takes, activations aside: copies of the model in float32, stacks of one tensor."""
+    models = max((4 * sum(step.out.numel for step in plan.steps) for plan in plans), default=0)
+    stacks = max((stack_bytes(step) for plan in plans for step in plan.steps), default=0)
+    return _SINGLE * models + (_FEW + 1) * stacks
+
+
+def room_for(least: int, wanted: int, limit: int | None, free: int | None) -> int:
+    """Bytes that models and their stacks may take besides what any candidate does.
 
     Args:
-        nbytes: of one model in float32.
-        models: how many there are.
+        least: bytes that any candidate takes.
+        wanted: bytes for everything that may be kept.
         limit: most memory; half of what is free without it.
         free: what is free, if that is known.
 
     Raises:
         ResourceError: not even one candidate fits.
     """
-    room = limit if limit is not None else None if free is None else free // 2
-    if room is None:
-        return nbytes * (2 * models + _SINGLE)
-    if room < _SINGLE * nbytes:
+    most = limit if limit is not None else None if free is None else free // 2
+    if most is not None and most < least:
         message = (
-            f"a search holds {_SINGLE} copies of a model in float32, {_SINGLE * nbytes / 2**20:,.0f} MiB, besides the "
-            f"models themselves where there is room; {room / 2**20:,.0f} MiB may be taken"
+            f"a search holds {_SINGLE} copies of a model in float32 and stacks of one tensor, {least / 2**20:,.1f} "
+            f"MiB, besides the models where there is room; {most / 2**20:,.1f} MiB may be taken"
         )
         raise ResourceError(Fault("memory", message, hint="a larger --max-memory, or a machine with more memory"))
-    return room - _SINGLE * nbytes
+    return wanted if most is None else min(wanted, most - least)
+
+
+def stack_bytes(step: Step) -> int:
+    """Bytes of the stack of a tensor, the base beside it."""
+    return step.out.numel * (len(step.pieces) + 1) * (8 if step.work == "float64" else 4)

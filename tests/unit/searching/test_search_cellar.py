@@ -15,7 +15,7 @@ from cuvee.checkpoint.protocol import Reader
 from cuvee.errors import ResourceError
 from cuvee.planning import referenced
 from cuvee.recipe import Recipe, from_data
-from cuvee.searching.cellar import Candidate, Cellar, room_for
+from cuvee.searching.cellar import Candidate, Cellar, needed, room_for
 from cuvee.searching.held import Shelf, held
 from cuvee.searching.prepared import Watched
 from cuvee.searching.seat import Seats
@@ -172,7 +172,20 @@ def test_a_module_with_other_names_is_built_each_time() -> None:
 
 
 def test_the_memory_limit_is_respected() -> None:
-    assert room_for(100, 3, 1000, None) == 700
-    assert room_for(100, 3, None, 1000) == 200
+    assert room_for(300, 5000, 1000, None) == 700
+    assert room_for(300, 5000, None, 1000) == 200
+    assert room_for(300, 50, None, 1000) == 50
+    assert room_for(300, 5000, None, None) == 5000
+    plan = cellar().plan(recipe_of("task_arithmetic", PER_MODEL))
+    assert needed([plan]) == 4 * 3 * (24 * 8 + 3) + 3 * 24 * 8 * 5 * 4
     with pytest.raises(ResourceError, match="copies of a model"):
-        room_for(100, 3, 299, None)
+        room_for(300, 5000, 299, None)
+
+
+def test_what_is_kept_stays_within_its_room() -> None:
+    shelf = Shelf(100)
+    assert shelf.get(0, "a", 60, lambda: torch.zeros(15)) is not None
+    assert shelf.get(0, "b", 60, lambda: torch.zeros(15)) is None
+    assert shelf.get(0, "c", 40, lambda: torch.zeros(10)) is not None
+    shelf.grow(60)
+    assert shelf.get(0, "b", 60, lambda: torch.zeros(15)) is not None
