@@ -15,6 +15,7 @@ from cuvee.checkpoint.protocol import Reader
 from cuvee.errors import ResourceError
 from cuvee.planning import referenced
 from cuvee.recipe import Recipe, from_data
+from cuvee.searching import cellar as module
 from cuvee.searching.cellar import Candidate, Cellar, needed, room_for
 from cuvee.searching.held import Shelf, held
 from cuvee.searching.prepared import Watched
@@ -25,6 +26,7 @@ MODELS = {
     name: {
         "w": torch.randn(24, 8, generator=torch.Generator().manual_seed(seed)).to(torch.bfloat16),
         "n": torch.ones(3),
+        "i": torch.arange(3),
     }
     for seed, name in enumerate(["base", "a", "b", "c"])
 }
@@ -36,6 +38,7 @@ TRIED = {
     "dare_ties": [{**PER_MODEL, "density": 0.5}, {**PER_MODEL, "density": 0.9}],
     "ties_global": [{"density": 0.5}, {"density": 0.3, "lambda": 0.5}],
     "karcher": [{}],
+    "multislerp": [{"weight": [0.5, 0.3, 0.2]}],
     "model_stock": [{}],
     "geometric_median": [{"weight": [1.0, 1.0, 1.0]}, {"weight": [1.0, 2.0, 3.0]}],
     "tsv_m": [{"lambda": 1.0}, {"lambda": 0.5}],
@@ -98,7 +101,25 @@ def test_a_candidate_may_be_changed_by_who_runs_it() -> None:
     recipe = recipe_of("task_arithmetic", PER_MODEL)
     for values in kept.merged(recipe).tensors.values():
         values.fill_(7)
-    assert torch.equal(kept.merged(recipe).tensors["w"], merged("task_arithmetic", PER_MODEL)["w"])
+    again = kept.merged(recipe).tensors
+    assert torch.equal(again["w"], merged("task_arithmetic", PER_MODEL)["w"])
+    assert torch.equal(again["i"], torch.arange(3))
+
+
+def test_a_method_may_give_a_part_of_what_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "combine_tile", lambda _method, stack, *_: stack[0])
+    kept = cellar()
+    first = kept.merged(recipe_of("linear", PER_MODEL)).tensors["n"]
+    first.fill_(7)
+    assert torch.equal(kept.merged(recipe_of("linear", PER_MODEL)).tensors["n"], torch.ones(3))
+
+
+def test_inner_products_are_made_once_whatever_the_weights() -> None:
+    kept = cellar()
+    kept.merged(recipe_of("geometric_median", TRIED["geometric_median"][0]))
+    made = kept.prepared.made
+    kept.merged(recipe_of("geometric_median", TRIED["geometric_median"][1]))
+    assert kept.prepared.made == made > 0
 
 
 def test_passes_are_made_again_only_for_what_they_look_at() -> None:
@@ -177,7 +198,7 @@ def test_the_memory_limit_is_respected() -> None:
     assert room_for(300, 50, None, 1000) == 50
     assert room_for(300, 5000, None, None) == 5000
     plan = cellar().plan(recipe_of("task_arithmetic", PER_MODEL))
-    assert needed([plan]) == 4 * 3 * (24 * 8 + 3) + 3 * 24 * 8 * 5 * 4
+    assert needed([plan]) == 4 * 3 * (24 * 8 + 3 + 3) + 3 * 24 * 8 * 5 * 4
     with pytest.raises(ResourceError, match="copies of a model"):
         room_for(300, 5000, 299, None)
 

@@ -77,6 +77,17 @@ def test_a_smooth_gain_is_climbed(name: str) -> None:
     assert best > (-0.02 if name == "tpe" else -0.005)
 
 
+def test_cma_es_waits_for_its_population() -> None:
+    """4 + ⌊3 ln 3⌋ = 7 members; what is told late changes no draw of the same population."""
+    made = make_strategy("cma-es", space_for("cma-es"), 7, 1)
+    found = [made.ask() for _ in range(9)]
+    assert [one is None for one in found] == [False] * 7 + [True] * 2
+    assert found[:7] == asked("cma-es", worth, 7)
+    for one in found[:7]:
+        made.tell((worth(one or {}),))
+    assert made.ask() == asked("cma-es", worth, 8)[-1]
+
+
 def test_a_grid_is_every_combination() -> None:
     data = sums(2, {"search": [0, 1], "step": 0.5})
     found = asked("grid", worth, 100, space_from(data))
@@ -150,7 +161,7 @@ def test_several_objectives_and_their_pareto_set() -> None:
 
 def test_a_pool_finds_members_and_base() -> None:
     """A pool in which m0 and m2 help each other and `base` is right for task arithmetic."""
-    space = space_from(pool_recipe(["m0", "m1", "m2", "base"], ["m1", "base"]))
+    space = space_from(pool_recipe(["m0", "m1", "m2", "base"], ["m0", "base"]))
 
     def gain(values: Mapping[str, Any]) -> float:
         inside = {name[8:] for name, on in values.items() if name.startswith("include") and on}
@@ -160,7 +171,11 @@ def test_a_pool_finds_members_and_base() -> None:
             found += 0.2 * (values["base_model"] == "base") - (values["parameters.lambda"] - 0.9) ** 2
         return found
 
-    best = max(asked("pool", gain, 60, space), key=gain)
+    tried = asked("pool", gain, 60, space)
+    best = max(tried, key=gain)
+    arithmetic = [values for values in tried if values["merge_method"] == "task_arithmetic"]
+    assert {values["base_model"] for values in arithmetic} == {"m0", "base"}
+    assert not any(values["include m0"] for values in arithmetic if values["base_model"] == "m0")
     assert (best["merge_method"], best["base_model"]) == ("task_arithmetic", "base")
     assert [name for name, on in best.items() if name.startswith("include") and on] == ["include m0", "include m2"]
     assert best["parameters.lambda"] == pytest.approx(0.9, abs=0.05)

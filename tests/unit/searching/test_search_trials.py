@@ -13,6 +13,7 @@ from cuvee.errors import CheckFailed, ResourceError
 from cuvee.recipe import Recipe
 from cuvee.searching.grading import Estimate, difference, joined, overall, scores_on, verdict
 from cuvee.searching.journal import Journal, Trial
+from cuvee.searching.outcome import Held, best_parent, optimism
 from cuvee.searching.rows import Draw, drawn, rungs
 from cuvee.searching.strategy import STRATEGIES, make_strategy
 from cuvee.searching.trials import Job, Outcome, Search, Way
@@ -196,6 +197,18 @@ def test_differences_are_paired_by_row() -> None:
     assert both is not None
     assert (both.value, both.n) == (0.625, 8)
     assert overall([ours, theirs]).value == 0.625
+
+
+def test_the_best_parent_is_chosen_where_the_result_was() -> None:
+    """Chosen on the rows of the report it would be flattered by them, and the result not."""
+
+    def held(name: str, search: float, report: float) -> Held:
+        return Held(name, (Score("m", search, 0.1, 1, "higher"),), (Score("m", report, 0.1, 1, "higher"),))
+
+    chosen = best_parent([held("a", 0.5, 0.9), held("b", 0.6, 0.1)])
+    assert chosen is not None
+    assert chosen.name == "b"
+    assert optimism(chosen).value == pytest.approx(0.5)
 
 
 def test_rows_of_search_and_report_are_different_ones() -> None:
