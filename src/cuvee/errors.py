@@ -46,6 +46,8 @@ REASONS: Final[Mapping[str, str]] = {
     "bad-layer-range": "a layer range that is empty, reversed, or not as long as its neighbours",
     "recipe-cycle": "a recipe that needs its own result",
     "bad-stage": "recipes in one file or in one another whose names do not fit together",
+    "has-holes": "a recipe with holes for a search where a whole one is needed",
+    "no-holes": "a recipe in which there is nothing to search",
     "not-yet": "understood, but not carried out by this version",
     # inputs
     "model-missing": "a model folder, file or hub id that is not there",
@@ -108,6 +110,7 @@ REASONS: Final[Mapping[str, str]] = {
     "output-busy": "another run is writing the same output",
     # checks, output
     "check-failed": "a check of `verify` failed",
+    "search-failed": "a search whose trials fail, all of them or too many in a row",
     "output-exists": "the output is there already",
     "unsafe-overwrite": "an existing folder that is no model output, or that holds an input, will not be replaced",
 }

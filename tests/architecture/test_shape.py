@@ -33,6 +33,8 @@ ADAPTERS: dict[str, str | tuple[str, ...] | None] = {
     "ray": "execute/ray_tasks.py",
     "flwr": None,
     "sklearn": "judging/metrics/from_sklearn.py",
+    "optuna": "searching/through_optuna.py",
+    "cmaes": "searching/through_cmaes.py",
 }
 RANKS = {
     "errors": 0,

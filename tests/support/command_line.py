@@ -22,6 +22,7 @@ VERBS = (
     "validate",
     "plan",
     "learn",
+    "search",
     "merge",
     "average",
     "pack",

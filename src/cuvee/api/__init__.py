@@ -16,8 +16,10 @@ from cuvee.api.merging import MergeResult, merge
 from cuvee.api.packing import PackResult, inspect_pack, is_pack, pack, unpack
 from cuvee.api.pushing import PushResult, push
 from cuvee.api.recalibrating import recalibrate_batchnorm
+from cuvee.api.searching import TRIALS, search, search_pool
 
 __all__ = [
+    "TRIALS",
     "AnyRecipe",
     "AverageRecipe",
     "AverageResult",
@@ -45,6 +47,8 @@ __all__ = [
     "push",
     "recalibrate_batchnorm",
     "recipe_from",
+    "search",
+    "search_pool",
     "unpack",
     "verify",
     "will_merge",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class _Table:
+class OpenModels:
     """Models opened once each, whichever recipes name them.
 
     Attributes:
@@ -112,7 +112,7 @@ def opened_for(
         InputError: the faults of all models that cannot be opened; models of a recipe inside it that do not fit.
         RecipeError: a recipe inside it asks for what its models do not have.
     """
-    table = _Table(weights, seed, allow_nonfinite, kept or {})
+    table = OpenModels(weights, seed, allow_nonfinite, kept or {})
     try:
         table.open_leaves(recipe)
         if table.faults:

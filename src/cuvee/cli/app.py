@@ -35,6 +35,7 @@ VERBS: Final = (
     Verb("validate", "Check a recipe; no model is opened.", _MERGE),
     Verb("plan", "Say what a merge would do and cost; only headers are read.", _MERGE),
     Verb("learn", "Learn the weights of a merge on data, and write them down as a recipe.", _MERGE),
+    Verb("search", "Fill the holes of a recipe with what is worth most.", _MERGE),
     Verb("merge", "Merge models into a new folder, which appears complete or not at all.", _MERGE),
     Verb("average", "Average the checkpoints of a training run into a new folder.", _MERGE),
     Verb("pack", "Pack the models of a recipe: one delta, and one bit per entry and model.", _MERGE),

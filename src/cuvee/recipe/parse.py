@@ -60,9 +60,14 @@ def from_data(data: Mapping[str, Any], methods: Methods, root: Path | str | None
     Raises:
         RecipeError: with every fault there is; messages start with the path in the data.
     """
+    return Reading(methods).finished([document_from(data)], _folder(root))
+
+
+def document_from(data: Any) -> Document:
+    """Python data as a document: tuples, NumPy numbers and paths made plain."""
     reader = _DataReader()
     plain = reader.plain(data, ())
-    return Reading(methods).finished([Document(plain, None, tuple(reader.findings))], _folder(root))
+    return Document(plain, None, tuple(reader.findings))
 
 
 def _folder(root: Path | str | None) -> Path | None:

@@ -13,6 +13,7 @@ from cuvee.recipe.check import missing_findings, parameter_findings, scaling_fin
 from cuvee.recipe.dialect import build, not_yet
 from cuvee.recipe.document import Document
 from cuvee.recipe.findings import Excused, Finding, Places, described, shortened, to_faults
+from cuvee.recipe.holes import hole_findings
 from cuvee.recipe.inner import Around, Examined, Taken, Takes
 from cuvee.recipe.model import DocumentPath, Recipe
 from cuvee.recipe.nesting import replaced
@@ -77,6 +78,8 @@ class Reading:
             return Examined(None, findings, [])
         if halves := list(_halves(data, ())):
             return Examined(None, [*findings, *halves], [])
+        if holes := hole_findings(data, document.positions.file if document.positions else None):
+            return Examined(None, [*findings, *holes], [])
         taken = self._takes.out(document, around)
         recipe, found = self._examined(taken, document.positions, around.root)
         return Examined(recipe, [*findings, *taken.findings, *found], taken.faults)

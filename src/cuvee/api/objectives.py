@@ -1,0 +1,103 @@
+"""What a search maximises: scorers as they are, or what names one."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+from cuvee.api.arguments import as_path, refuse, unfit
+from cuvee.errors import CuveeError, Fault, UsageError
+from cuvee.types import Scorer
+
+Objective = Scorer | str | os.PathLike[str]
+"""A scorer, the file of a task, or `module:function`, a Python function that makes a scorer."""
+
+
+def as_scorers(given: Objective | Sequence[Objective], argument: str) -> tuple[Scorer, ...]:
+    """Scorers of what was given.
+
+    Args:
+        given: one objective or several.
+        argument: what it is called, for messages.
+
+    Raises:
+        UsageError: it is none, or the function that it names cannot be had.
+    """
+    several = isinstance(given, Sequence) and not isinstance(given, str)
+    objectives = list(given) if several else [given]  # type: ignore[arg-type]
+    if not objectives:
+        refuse([Fault("bad-argument", f"`{argument}` must be one task or more; found none", subject=argument)])
+    scorers: list[Scorer] = []
+    faults: list[Fault] = []
+    for one in objectives:
+        try:
+            scorers.append(_scorer(one, argument))
+        except CuveeError as error:
+            faults += error.faults
+    refuse(faults)
+    return tuple(scorers)
+
+
+def _scorer(given: Any, argument: str) -> Scorer:
+    if isinstance(given, str) and (named := _function_of(given)) is not None:
+        return _made(*named, argument)
+    if isinstance(given, str | os.PathLike):
+        return scorer_of_task(given)
+    if not _is_scorer(given):
+        raise UsageError(unfit(argument, "a scorer, the file of a task, or `module:function`", given))
+    return cast(Scorer, given)
+
+
+def scorer_of_task(task: str | os.PathLike[str]) -> Scorer:
+    """The scorer of a task file.
+
+    Raises:
+        UsageError: this version reads no task files.
+    """
+    from cuvee import judging
+
+    file = as_path(task, "objective", "an objective must be the file of a task, or `module:function`")
+    make = getattr(judging, "scorer", None)
+    if make is None:
+        message = f"task files are not read by this version; found {file}"
+        hint = "name a Python function that makes a scorer: `module:function` (docs/search.md)"
+        raise UsageError(Fault("not-yet", message, subject="objective", hint=hint))
+    return cast(Scorer, make(file))
+
+
+def _function_of(text: str) -> tuple[str, str] | None:
+    """Module and function that a text names; a path or a URL names none."""
+    module, _, name = text.partition(":")
+    dotted = module.split(".")
+    return (module, name) if name.isidentifier() and all(part.isidentifier() for part in dotted) else None
+
+
+def _made(module: str, name: str, argument: str) -> Scorer:
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # a script's own folder is there already; that of whoever calls the command is not
+    try:
+        found = getattr(importlib.import_module(module), name)()
+    except CuveeError:
+        raise
+    except Exception as error:
+        message = f"`{argument}` names `{module}:{name}`, which could not be called: {type(error).__name__}: {error}"
+        hint = "a function without arguments that gives a scorer, in a module that can be imported from here"
+        raise UsageError(Fault("bad-argument", message, subject=argument, hint=hint)) from error
+    if not _is_scorer(found):
+        raise UsageError(unfit(argument, f"a scorer, from `{module}:{name}`", found))
+    return cast(Scorer, found)
+
+
+def _is_scorer(value: object) -> bool:
+    name, count = getattr(value, "name", None), getattr(value, "count", None)
+    return isinstance(name, str) and type(count) is int and callable(getattr(value, "score", None))
+
+
+def objective_notes(scorers: Sequence[Scorer], metrics: Sequence[str]) -> Iterator[str]:
+    """What there is to know of several objectives together."""
+    if len(set(metrics)) > 1:
+        named = ", ".join(f"{scorer.name} ({metric})" for scorer, metric in zip(scorers, metrics))
+        yield f"the gain is the mean of different metrics, which may not weigh the same: {named}"
