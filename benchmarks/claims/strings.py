@@ -13,10 +13,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from cuvee.demo.skills import BOS, EOS, INSTRUCTION_SKILLS, LETTERS, NOISE, PADDING_FORM, Document, Skill, Split
+from cuvee.demo.skills import (
+    BOS,
+    EOS,
+    INSTRUCTION_SKILLS,
+    LETTERS,
+    NOISE,
+    PADDING_FORM,
+    Document,
+    Skill,
+    Split,
+    split_of,
+)
 from cuvee.demo.skills import SKILLS as OF_DEMO
 from cuvee.demo.skills import draw_input as draw_letters
-from cuvee.demo.skills import split_of
 
 OPENING: Final = "([{"
 CLOSING: Final = ")]}"
