@@ -37,7 +37,7 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Pictures `[n, 1, 16, 16]` to `out` figures; `place` keeps a 2 × 2 map of where things are before the last layer."""
+    """Pictures `[n, 1, 16, 16]` to `out` figures; before the last one, a map of `place` × `place` says where."""
 
     def __init__(self, width: int, out: int, place: int) -> None:
         super().__init__()

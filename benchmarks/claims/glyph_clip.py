@@ -1,4 +1,4 @@
-"""Glyph CLIP: one encoder with fixed heads, fine-tuned on eight tasks of unseen classes, each seen through a distortion.
+"""Glyph CLIP: one encoder with fixed heads, fine-tuned on eight tasks of unseen classes, each seen distorted.
 
 The vision track of the papers on task vectors: a base that knows a little of every task, one expert per task, one model
 of all tasks, and merges of two to eight experts.

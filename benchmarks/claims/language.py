@@ -25,6 +25,11 @@ MADE_AS: Final = 1
 LONGEST: Final = 32
 
 
+TUNING: Final = Schedule(steps=100, batch=64, rate=1e-3, warm_up=20)
+GENTLE: Final = Schedule(steps=100, batch=64, rate=3e-4, warm_up=10)
+FOUR_TIMES: Final = Schedule(steps=400, batch=64, rate=3e-4, warm_up=10)
+
+
 @dataclass(frozen=True)
 class Size:
     """A model's size and how it is trained; the schedules are those of the published recipe, in miniature."""
@@ -34,9 +39,9 @@ class Size:
     layers: int
     inner: int
     pre_training: Schedule
-    tuning: Schedule = Schedule(steps=100, batch=64, rate=1e-3, warm_up=20)
-    expert: Schedule = Schedule(steps=100, batch=64, rate=3e-4, warm_up=10)
-    multitask: Schedule = Schedule(steps=400, batch=64, rate=3e-4, warm_up=10)
+    tuning: Schedule = TUNING
+    expert: Schedule = GENTLE
+    multitask: Schedule = FOUR_TIMES
 
 
 SIZES: Final = {

@@ -2,7 +2,7 @@
 
 The page that the claims come from does its arithmetic on one vector per model. For averaging and task arithmetic that
 is the same as tensor by tensor; for TIES it is `ties_global`, which trims over the whole model; for DARE-TIES it is
-`dare_ties` with `normalize: true`, whose masks come from a counter-based generator and are another draw than the page's.
+`dare_ties` with `normalize: true`, whose masks are counted out and so another draw than the page's.
 """
 
 from __future__ import annotations
