@@ -11,7 +11,7 @@ OUT    ?= demo-out
 RIVAL  := mergekit==0.1.5 transformers==5.23.0
 
 .PHONY: demo test check lint types contract slow soak bench bench-micro bench-scaling giants gpu gpu-bench fuzz peers setup
-.PHONY: catalogue clean
+.PHONY: catalogue claims clean
 
 setup: $(STAMP)
 
@@ -65,6 +65,12 @@ bench-scaling: $(STAMP)
 # Every method on the demo's models, at published defaults and tuned: half an hour.
 catalogue: $(STAMP)
 	cd benchmarks && ../$(BIN)/python catalogue.py $(BENCH)
+
+# The published claims about merging, measured again: ten minutes; CLAIMS="--tier 2 --seeds 0 1 2" for language models.
+CLAIMS ?=
+
+claims: $(STAMP)
+	$(BIN)/python -m benchmarks.claims $(CLAIMS)
 
 # Plans of 64 B models, and merges of a tensor of 4.3 GB under 1 GiB: 20 GB of disk, which are given back.
 giants: $(STAMP)

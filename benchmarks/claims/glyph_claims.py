@@ -24,13 +24,16 @@ def over_subsets(outcome: Outcome, way: str, count: int, figure: str = "held_in"
 
 def base_score(outcome: Outcome) -> float:
     """The base's accuracy on all tasks, each divided by its expert's."""
-    known = outcome["references"]
-    return fmean(known["base"][task] / own for task, own in known["experts"].items())
+    return _divided(outcome, "base")
 
 
 def multitask_score(outcome: Outcome) -> float:
+    return _divided(outcome, "multitask")
+
+
+def _divided(outcome: Outcome, name: str) -> float:
     known = outcome["references"]
-    return fmean(known["multitask"][task] / own for task, own in known["experts"].items())
+    return fmean(known[name][task] / own if own else 0.0 for task, own in known["experts"].items())
 
 
 def _figure(outcome: Outcome, of: Callable[[Outcome], float]) -> Estimate:

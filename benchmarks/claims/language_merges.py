@@ -24,7 +24,7 @@ from cuvee.families import pretrained
 
 GRIDS: Final = grids((0.1, 0.15, 0.2, 0.3, 0.5, 0.8), (0.3, 0.5, 0.7, 1.0, 1.5), (0.3, 0.5, 0.7, 1.0, 1.5))
 MASK_SEEDS: Final = (0, 1, 2)
-TUNED_FROM: Final = 6
+TUNED_FROM: Final = 8
 """Settings are tuned for so many experts and more; for fewer, only published defaults are tried (time)."""
 LEAST_ZERO_SHOT: Final = 0.3
 LEAST_EXPERT: Final = 0.9

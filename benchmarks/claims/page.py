@@ -57,16 +57,16 @@ def page(units: Units, tables: bool = True) -> str:
 
 VERDICTS = ("held", "not held", "not tested")
 ABOUT = (
-    "`make claims` writes this page; `python -m benchmarks.claims` says how. Every claim is an ordering with a margin: "
-    "it is *held* when the mean over seeds reaches the margin and, for a margin above nothing, is also above nothing by "
+    "`make claims` writes this page. Every claim is an ordering with a margin: it is *held* when the mean over seeds "
+    "reaches the margin and, for a margin above nothing, is also above nothing by "
     "two standard errors; otherwise it is *not held*, which may mean that it is wrong here or that it is within the "
     "noise: the figures tell. ± is the standard error of the mean over seeds, or of the rows where that is larger. A "
     "seed whose models fail a gate is not judged. Margins were set before these runs, from another implementation's "
     "measurements; none was moved afterwards.",
     "",
     "All merges go through Cuvee: `linear`, `task_arithmetic`, `ties_global` (which trims over the whole model, as the "
-    "paper does), `dare_ties` with `normalize: true`, `slerp`. TIES k20 λ1 and TA 0.4 are published defaults; *tuned* is "
-    "the best of a small grid on validation rows of the merged tasks.",
+    "paper does), `dare_ties` with `normalize: true`, `slerp`. TIES k20 λ1 and TA 0.4 are published defaults; *tuned* "
+    "is the best of a small grid on validation rows of the merged tasks.",
     "",
     "Small models and short tasks: orders, not laws. Merging of *different* architectures, ZipIt! and claims about "
     "models of billions of parameters are not tested here.",
@@ -89,9 +89,8 @@ def _gates(units: Mapping[str, Mapping[str, Any]]) -> str:
     reasons = []
     for seed, unit in units.items():
         pools = unit["outcome"].get("pools", {"": unit["outcome"]})
-        reasons += [
-            f"seed {seed} {name}: {why}".replace("  ", " ") for name, p in pools.items() if (why := failed(p["gates"]))
-        ]
+        whys = {f"seed {seed} {name}".strip(): failed(pool["gates"]) for name, pool in pools.items()}
+        reasons += [f"{where}: {why}" for where, why in whys.items() if why]
     return f"**Gates that failed**: {' — '.join(reasons)}." if reasons else "All gates passed."
 
 
@@ -99,15 +98,17 @@ def _verdicts(rows: Sequence[Finding]) -> Iterable[str]:
     yield "| claim | whose | at least | measured | by seed | verdict |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for one in rows:
-        said = f"{one.claim.says}"
-        values = ", ".join(f"{value:+.3f}" for value in one.values)
-        if one.mean is None:
-            why = "; ".join(dict.fromkeys(one.untested.values())) or "not measured"
-            yield f"| {said} | {one.claim.source} | {_margin(one.claim.margin)} | – | {why} | **not tested** |"
-            continue
-        noise = " (within the noise)" if one.verdict == "not held" and abs(one.mean) < 2 * (one.error or 0) else ""
-        figure = f"{one.mean:+.3f} ± {one.error:.3f}"
-        yield f"| {said} | {one.claim.source} | {_margin(one.claim.margin)} | {figure} | {values} | **{one.verdict}**{noise} |"
+        told = one.claim
+        yield f"| **{told.name}**: {told.says} | {told.source} | {_margin(told.margin)} | {' | '.join(_said(one))} |"
+
+
+def _said(one: Finding) -> tuple[str, str, str]:
+    """What was measured, by seed, and the verdict."""
+    if one.mean is None or one.error is None:
+        return "–", "; ".join(dict.fromkeys(one.untested.values())) or "not measured", "**not tested**"
+    noise = " (within the noise)" if one.verdict == "not held" and abs(one.mean) < 2 * one.error else ""
+    values = ", ".join(f"{value:+.3f}" for value in one.values)
+    return f"{one.mean:+.3f} ± {one.error:.3f}", values, f"**{one.verdict}**{noise}"
 
 
 def _margin(value: float) -> str:
@@ -168,11 +169,8 @@ def _glyphs(units: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
         f"{_cell([one['geometry']['norm_ratio'] for one in found])}, cosine of two task vectors "
         f"{_cell([one['geometry']['cosine'] for one in found])}."
     )
-    for title, figure in (
-        ("merged tasks, mean", "held_in"),
-        ("merged tasks, worst", "worst"),
-        ("other tasks, raw", "others"),
-    ):
+    figures = {"merged tasks, mean": "held_in", "merged tasks, worst": "worst", "other tasks, raw": "others"}
+    for title, figure in figures.items():
         yield ""
         yield from _table([title, *COUNTS], _curves(found, figure))
 
@@ -186,17 +184,9 @@ def _language(units: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
 
 
 def _pool(name: str, pools: Sequence[Any]) -> Iterable[str]:
-    known = [one["references"] for one in pools]
     yield f"### {name}"
     yield ""
-    yield (
-        f"Held-in / held-out: base, raw, {_cell([one['base']['held_in'] for one in known])} / "
-        f"{_cell([one['base']['held_out'] for one in known])}; experts {_cell([fmean(one['experts']['own'].values()) for one in known])} "
-        f"(own skill) / {_cell([one['experts']['held_out'] for one in known])}, the best of them "
-        f"{_cell([one['experts']['best_held_out'] for one in known])} held-out; multitask, divided by the experts, "
-        f"{_cell([multitask(one) for one in pools])} / {_cell([one['multitask']['held_out'] for one in known])}. |τ|/|θ₀| "
-        f"{_cell([one['geometry']['norm_ratio'] for one in pools])}, cosine {_cell([one['geometry']['cosine'] for one in pools])}."
-    )
+    yield from _references(pools)
     for title, figure in (
         ("held-in, mean", "held_in"),
         ("held-in, worst skill", "worst"),
@@ -212,6 +202,28 @@ def _pool(name: str, pools: Sequence[Any]) -> Iterable[str]:
         rows = ([start, *(_cell([one["fusing"][start][n] for one in pools]) for n in steps)] for start in starts)
         yield from _table(["held-out skill, trained from", *(f"{n} steps" for n in steps)], rows)
         yield ""
+
+
+def _references(pools: Sequence[Any]) -> Iterable[str]:
+    known = [one["references"] for one in pools]
+    experts = [one["experts"] for one in known]
+    yield from _table(
+        ["", "held-in", "held-out, raw"],
+        [
+            ["base, raw", _cell([one["base"]["held_in"] for one in known]), _out(one["base"] for one in known)],
+            ["experts, own skill", _cell([fmean(one["own"].values()) for one in experts]), _out(experts)],
+            ["best expert held-out", "", _cell([one["best_held_out"] for one in experts])],
+            ["multitask", _cell([multitask(one) for one in pools]), _out(one["multitask"] for one in known)],
+        ],
+    )
+    yield ""
+    shapes = [one["geometry"] for one in pools]
+    norm, cosine = (_cell([one[key] for one in shapes]) for key in ("norm_ratio", "cosine"))
+    yield f"|τ|/|θ₀| {norm}, cosine of two task vectors {cosine}."
+
+
+def _out(found: Iterable[Mapping[str, Any]]) -> str:
+    return _cell([one["held_out"] for one in found])
 
 
 TABLES = {"digits": _digits, "glyphs": _glyphs, "soups": _soups, "language": _language}

@@ -81,6 +81,6 @@ TRACKS: Final[Mapping[str, Track]] = {
         "the one asked for (pt), and taught that form on eight other skills besides (it); gentle experts for eight "
         "held-in skills; four skills held out. A seed is that of everything. Held-in scores are divided by the "
         "expert's, held-out ones are raw. Five subsets each of 2, 4 and 6 experts, the same everywhere; settings are "
-        "tuned for 6 and 8 experts only.",
+        "tuned for 8 experts only.",
     ),
 }

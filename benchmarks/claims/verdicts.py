@@ -101,5 +101,5 @@ def failed(gates: Sequence[Mapping[str, Any]]) -> str:
 
 def must_pass(outcome: Outcome) -> None:
     """Raise `Untested` where a gate failed."""
-    if reasons := failed(outcome["gates"]):
-        raise Untested(reasons)
+    if failed(outcome["gates"]):
+        raise Untested("a gate failed")
