@@ -12,7 +12,7 @@ OUT    ?= demo-out
 RIVAL  := mergekit==0.1.5 transformers==5.23.0
 
 .PHONY: demo test check lint types contract slow soak bench bench-micro bench-scaling bench-search giants gpu gpu-bench fuzz peers lm-eval
-.PHONY: catalogue setup clean
+.PHONY: catalogue claims setup clean
 
 setup: $(STAMP)
 
@@ -70,6 +70,12 @@ bench-search: $(STAMP)
 # Every method on the demo's models, at published defaults and tuned: half an hour.
 catalogue: $(STAMP)
 	cd benchmarks && ../$(BIN)/python catalogue.py $(BENCH)
+
+# The published claims about merging, measured again: ten minutes; CLAIMS="--tier 2 --seeds 0 1 2" for language models.
+CLAIMS ?=
+
+claims: $(STAMP)
+	$(BIN)/python -m benchmarks.claims $(CLAIMS)
 
 # Plans of 64 B models, and merges of a tensor of 4.3 GB under 1 GiB: 20 GB of disk, which are given back.
 giants: $(STAMP)
