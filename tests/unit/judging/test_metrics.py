@@ -181,6 +181,13 @@ def _fresh(kind: str, seed: int) -> Answers:
     return answers("likelihood", nats=tokens * own.gamma(4.0, 0.5, size=200), tokens=tokens, bytes=tokens * 4)
 
 
+def test_the_error_bar_of_a_ratio_by_hand() -> None:
+    """r = 4/2; the rows are off by −1 and 1: √(2/1 · 2) / 2 = 1, as for a mean of two rows."""
+    found = answers("likelihood", nats=[1.0, 3.0], tokens=[1, 1])
+    assert score_of(found, "nats_per_token").stderr == pytest.approx(1.0)
+    assert score_of(found, "perplexity").stderr == pytest.approx(math.exp(2.0))
+
+
 def test_the_bootstrap_error_bar_agrees_with_the_spread_over_fresh_rows() -> None:
     def fresh(seed: int) -> Answers:
         own = np.random.default_rng(seed)
