@@ -42,6 +42,8 @@ FOUND = answers("retrieval", rank=[1, 3, 2, 10])
         (FOUR, "ece", (0.3 + 0.5 + 0.2 + 0.6) / 4),
         # .65 and .6 stand in bins (9/15, 10/15] and (8/15, 9/15]
         (BINARY, "ece", (0.1 + 0.6 + 0.65 + 0.2) / 4),
+        # bins are closed above: .8 and .75 stand in one, (11/15, 12/15]; right by .2, wrong by .75
+        (classified([0, 1], [[0.8, 0.2], [0.75, 0.25]]), "ece", 0.55 / 2),
         (NUMBERS, "mae", 3 / 4),
         (NUMBERS, "rmse", math.sqrt(5 / 4)),
         (NUMBERS, "r2", 1 - 5 / 14),
