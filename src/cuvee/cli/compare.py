@@ -48,7 +48,7 @@ def compare(
         cuvee compare --answers answers/*.safetensors --parents math code
 
     Args:
-        models: Model folders, hub ids or recipe files; or which models of --answers.
+        models: Model folders, hub ids or recipe files; or some of those in the files.
         tasks: Task files (docs/eval.md), `module:function` or `file.py:function`.
         answers: Files of answers (docs/compare.md), instead of running models.
         parents: Models that the others are compared with; without it those that no

@@ -55,7 +55,8 @@ def _scores(found: Standings, short: dict[str, str]) -> RenderableType:
     """A line for each task and model."""
     columns = [Column("task"), Column("metric"), Column("model"), Column("score", True)]
     columns += [Column("of expert's", True), Column("to best parent" if _named(found) else "to best other", True)]
-    rows, gaps = [], set()
+    rows: list[list[str]] = []
+    gaps: set[int] = set()
     for task, metric in found.tasks.items():
         gaps.add(len(rows))
         for standing in found.standings:

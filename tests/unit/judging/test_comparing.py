@@ -46,6 +46,8 @@ def test_lower_is_better_the_other_way_round() -> None:
     assert [s.mean for s in found.standings] == pytest.approx([1, 0.5, 2])
     assert [s.against and s.against.difference.verdict for s in found.standings] == [None, "worse", "better"]
     assert found["c"].cells["t"].against.value == pytest.approx(0.5)
+    gain = found["c"].against.difference
+    assert (gain.value, gain.low, gain.high) == pytest.approx((1, 1, 1))  # each row's error is the same
 
 
 def test_an_expert_may_be_named() -> None:

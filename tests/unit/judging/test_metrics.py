@@ -42,6 +42,8 @@ FOUND = answers("retrieval", rank=[1, 3, 2, 10])
         (FOUR, "ece", (0.3 + 0.5 + 0.2 + 0.6) / 4),
         # .65 and .6 stand in bins (9/15, 10/15] and (8/15, 9/15]
         (BINARY, "ece", (0.1 + 0.6 + 0.65 + 0.2) / 4),
+        # bins are closed above: .8 and .75 stand in one, (11/15, 12/15]; right by .2, wrong by .75
+        (classified([0, 1], [[0.8, 0.2], [0.75, 0.25]]), "ece", 0.55 / 2),
         (NUMBERS, "mae", 3 / 4),
         (NUMBERS, "rmse", math.sqrt(5 / 4)),
         (NUMBERS, "r2", 1 - 5 / 14),
@@ -179,6 +181,13 @@ def _fresh(kind: str, seed: int) -> Answers:
         return regressed(np.zeros(200), own.normal(size=200))
     tokens = own.integers(5, 50, size=200)
     return answers("likelihood", nats=tokens * own.gamma(4.0, 0.5, size=200), tokens=tokens, bytes=tokens * 4)
+
+
+def test_the_error_bar_of_a_ratio_by_hand() -> None:
+    """r = 4/2; the rows are off by −1 and 1: √(2/1 · 2) / 2 = 1, as for a mean of two rows."""
+    found = answers("likelihood", nats=[1.0, 3.0], tokens=[1, 1])
+    assert score_of(found, "nats_per_token").stderr == pytest.approx(1.0)
+    assert score_of(found, "perplexity").stderr == pytest.approx(math.exp(2.0))
 
 
 def test_the_bootstrap_error_bar_agrees_with_the_spread_over_fresh_rows() -> None:
