@@ -29,6 +29,7 @@ VERBS = (
     "collect",
     "verify",
     "push",
+    "eval",
     "inspect",
     "diff",
     "methods",
