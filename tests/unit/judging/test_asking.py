@@ -105,15 +105,24 @@ def greedily(asked: Subject, ids: Any, most: int) -> str:
 
 
 def test_penalties_of_a_folder_change_nothing_that_is_written(models, tmp_path: Path) -> None:
-    asked, about = models("llama"), task(tmp_path, PROMPTS, kind="exact-match", max_new_tokens=4, parse="e")
-    before = answers_of(asked, about).columns["parsed"]
-    settings = asked.model.generation_config
-    settings.repetition_penalty = 50.0
-    try:
-        assert np.array_equal(answers_of(asked, about).columns["parsed"], before)
-        assert asked.model.generation_config is settings
-    finally:
-        settings.repetition_penalty = None
+    from cuvee.judging.asking.matching import prepare
+
+    asked, about = models("gpt2"), task(tmp_path, PROMPTS, kind="exact-match", max_new_tokens=6)
+    ready, settings = prepare(about, asked), asked.model.generation_config
+    prompts = [own[0] for own in ready.questions]
+    ids = torch.tensor([prompts[2].ids])
+    with torch.inference_mode():
+        before = ready.forward(asked.model, prompts)
+        free = asked.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=6, pad_token_id=0)
+        settings.repetition_penalty = 50.0
+        try:
+            bound = asked.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=6, pad_token_id=0)
+            after = ready.forward(asked.model, prompts)
+        finally:
+            settings.repetition_penalty = None
+    assert free.tolist() != bound.tolist()  # it would matter
+    assert after == before
+    assert asked.model.generation_config is settings
 
 
 def test_right_answers_and_their_form(models, tmp_path: Path) -> None:
