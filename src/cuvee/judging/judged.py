@@ -92,9 +92,7 @@ def judge(
 def _failed(label: str, task: Task, error: Exception) -> Fault:
     said = " ".join(str(error).split())[:300]
     message = f"{task.name}: {label} failed while it was asked: {type(error).__name__}: {said}"
-    return Fault(
-        "task-crashed", message, subject=task.name, hint="--debug shows where; scores found before it are kept"
-    )
+    return Fault("task-crashed", message, subject=task.name, hint="scores found before it are kept")
 
 
 def _found(

@@ -15,10 +15,11 @@ from cuvee.errors import InputError, ResourceError, UsageError
 from cuvee.families import pretrained
 from cuvee.judging.answering import answers, answers_of
 from cuvee.judging.asking.batching import run_batched, tokens_for
+from cuvee.judging.asking.classes import Encoded, _logits
 from cuvee.judging.asking.classes import prepare as prepare_classes
 from cuvee.judging.asking.encoding import context_of, padded, start_of
 from cuvee.judging.asking.matching import ended, judged, normalised
-from cuvee.judging.asking.retrieval import rank_of
+from cuvee.judging.asking.retrieval import rank_of, vectors
 from cuvee.judging.asking.subject import Subject, subject_in
 from cuvee.judging.tasks.model import MatchOptions
 from tests.support.judging import QUESTIONS, WORDS, one_by_one, subject, task, write_task
@@ -104,15 +105,24 @@ def greedily(asked: Subject, ids: Any, most: int) -> str:
 
 
 def test_penalties_of_a_folder_change_nothing_that_is_written(models, tmp_path: Path) -> None:
-    asked, about = models("llama"), task(tmp_path, PROMPTS, kind="exact-match", max_new_tokens=4, parse="e")
-    before = answers_of(asked, about).columns["parsed"]
-    settings = asked.model.generation_config
-    settings.repetition_penalty = 50.0
-    try:
-        assert np.array_equal(answers_of(asked, about).columns["parsed"], before)
-        assert asked.model.generation_config is settings
-    finally:
-        settings.repetition_penalty = None
+    from cuvee.judging.asking.matching import prepare
+
+    asked, about = models("gpt2"), task(tmp_path, PROMPTS, kind="exact-match", max_new_tokens=6)
+    ready, settings = prepare(about, asked), asked.model.generation_config
+    prompts = [own[0] for own in ready.questions]
+    ids = torch.tensor([prompts[2].ids])
+    with torch.inference_mode():
+        before = ready.forward(asked.model, prompts)
+        free = asked.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=6, pad_token_id=0)
+        settings.repetition_penalty = 50.0
+        try:
+            bound = asked.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=6, pad_token_id=0)
+            after = ready.forward(asked.model, prompts)
+        finally:
+            settings.repetition_penalty = None
+    assert free.tolist() != bound.tolist()  # it would matter
+    assert after == before
+    assert asked.model.generation_config is settings
 
 
 def test_right_answers_and_their_form(models, tmp_path: Path) -> None:
@@ -251,6 +261,28 @@ def test_documents_are_found_by_their_vectors(models, tmp_path: Path) -> None:
     assert answers_of(models("bert bare"), about).columns["rank"][0] > 1
 
 
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_what_fills_up_a_text_is_no_part_of_its_vector(models, pooling: str) -> None:
+    asked = models("bert bare")
+    texts = [tuple(asked.tokenizer(text)["input_ids"]) for text in WORDS]
+    with torch.inference_mode():
+        together = vectors(asked.model, texts, pooling=pooling, fill=0)
+        for ids, found in zip(texts, together):
+            states = asked.model(input_ids=torch.tensor([ids])).last_hidden_state[0].double()
+            np.testing.assert_allclose(found, (states[0] if pooling == "cls" else states.mean(0)).numpy(), atol=1e-5)
+
+
+def test_the_second_of_two_texts_is_marked_as_such(models) -> None:
+    asked = models("bert classifier")
+    pair = Encoded((1, 7, 2, 9, 2), (0, 0, 0, 1, 1))
+    with torch.inference_mode():
+        _, found = _logits(asked.model, [Encoded((1, 7, 2)), pair], fill=0)
+        wanted = asked.model(torch.tensor([pair.ids]), token_type_ids=torch.tensor([pair.types])).logits[0]
+        without = asked.model(torch.tensor([pair.ids])).logits[0]
+    np.testing.assert_allclose(found, wanted.numpy(), atol=1e-5)
+    assert not np.allclose(found, without.numpy(), atol=1e-3)
+
+
 def test_wrong_documents_that_are_as_near_come_first() -> None:
     assert rank_of(np.zeros(5), [3]) == 5
     assert rank_of(np.array([0.1, 0.9, 0.5]), [1, 2]) == 1
@@ -343,7 +375,7 @@ def test_batches_are_halved_until_they_fit() -> None:
     run, widths, said = Crowded(8), [1, 5, 2, 8, 3, 3], []
     found = run_batched(widths, int, run, tokens=64, follow=lambda done, total: said.append((done, total)))
     assert found == [10 * width for width in widths]
-    assert max(map(len, run.batches)) == 6  # as many as the tokens allow are tried first
+    assert [len(batch) for batch in run.batches] == [6, 3, 1, 2, 1, 1, 1, 2]  # as many as the tokens allow come first
     assert said[-1] == (6, 6)
     assert [width for batch in run.batches for width in batch if len(batch) * max(batch) <= 8] == [8, 5, 3, 3, 2, 1]
 
