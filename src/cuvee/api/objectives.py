@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from cuvee.api.arguments import as_path, refuse, unfit
@@ -52,20 +53,36 @@ def _scorer(given: Any, argument: str) -> Scorer:
 
 
 def scorer_of_task(task: str | os.PathLike[str]) -> Scorer:
-    """The scorer of a task file.
+    """The scorer of a task file, which learns its tokenizer when the models are opened: see `furnish`.
 
     Raises:
-        UsageError: this version reads no task files.
+        UsageError: it is a task of lm-eval, which is not asked row by row; or an extra is not installed.
+        InputError: every fault of the file, or else of its data.
     """
-    from cuvee import judging
+    from cuvee.judging import read_task, scorer
 
     file = as_path(task, "objective", "an objective must be the file of a task, or `module:function`")
-    make = getattr(judging, "scorer", None)
-    if make is None:
-        message = f"task files are not read by this version; found {file}"
-        hint = "name a Python function that makes a scorer: `module:function` (docs/search.md)"
-        raise UsageError(Fault("not-yet", message, subject="objective", hint=hint))
-    return cast(Scorer, make(file))
+    return scorer(read_task(file))
+
+
+def furnish(scorers: Sequence[Scorer], folders: Iterable[Path | None]) -> None:
+    """Give tasks that were read from files the tokenizer and the image processor of the first folder that has them.
+
+    Args:
+        scorers: the tasks; others than those of the judge are left as they are.
+        folders: of the models that are searched among, in the recipe's order; `None` for one that has none.
+    """
+    from cuvee.families.heads import load_image_processor
+    from cuvee.families.inputs import load_tokenizer
+    from cuvee.judging.scoring import TaskScorer
+
+    bare = [one for one in scorers if isinstance(one, TaskScorer)]
+    for folder in folders if bare else ():
+        for scorer in bare:
+            if folder is not None and scorer.tokenizer is None:
+                scorer.tokenizer = load_tokenizer(folder)
+            if folder is not None and scorer.image_processor is None and "image" in scorer.task.kind:
+                scorer.image_processor = load_image_processor(folder)
 
 
 def _function_of(text: str) -> tuple[str, str] | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cuvee.api.nesting import OpenModels
-from cuvee.api.objectives import objective_notes
+from cuvee.api.objectives import furnish, objective_notes
 from cuvee.api.search_folder import prepared_folder
 from cuvee.checkpoint.protocol import Reader
 from cuvee.errors import CheckFailed, Fault, InputError, UsageError
@@ -165,6 +165,8 @@ def _models(space: Space, asked: Asked) -> Iterator[tuple[Cellar, Mapping[str, A
         plans = [cellar.plan(recipe) for recipe in recipes_at_ends(space)]
         stored = sum(spec.nbytes for reader in table.opened.values() for spec in reader.specs.values())
         stacks = sum(sum(map(stack_bytes, plan.steps)) for plan in plans)
+        folders = [reader.folder for reader in table.opened.values()]
+        furnish([*asked.objectives, *asked.reports], folders)
         room = room_for(needed(plans), stored + stacks, asked.limit, free_memory())
         table.shelf.grow(min(stored, room // 2))
         yield Cellar(table.of, seed=asked.seed, room=max(0, room - stored)), table.facts
