@@ -21,8 +21,7 @@ def reasons_of(
         for thing in {"model": models, "pair": pairs, "barrier": barriers}[rule.of]:
             about = _about(thing)
             if any((other, about) in said for other in rule.unless):
-                said.add((rule.name, about))  # what stands above says this too
-                continue
+                continue  # what stands above says this too
             value = getattr(thing, rule.figure)
             if rule.at.holds(value):
                 said.add((rule.name, about))

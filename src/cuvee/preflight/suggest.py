@@ -47,6 +47,9 @@ def _of_task_vectors(
     if "alike" in rules and cosine >= 0.5:
         why = f"the task vectors are nearly one direction (mean cosine {cosine:.2f}): a soup, the mean of the models"
         return Suggestion("linear", why, recipe_of("linear", models, weight=1.0))
+    if rules & {"far", "pruned"}:
+        why = "one model has gone much farther than usual, and would outvote the others entry by entry: their mean instead"
+        return Suggestion("linear", why, recipe_of("linear", models, weight=1.0))
     if rules & {"low-rank", "shared-directions"}:
         why = "the task vectors use few or the same directions, which TSV-M makes orthogonal before it adds them up"
         return Suggestion("tsv_m", why, recipe_of("tsv_m", models, base, parameters={"lambda": 1.0}))

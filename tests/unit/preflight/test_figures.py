@@ -78,6 +78,15 @@ def test_a_sample_estimates_the_whole() -> None:
     assert found.entries == 4000 * 32
 
 
+def test_what_is_read_in_part_counts_as_the_whole() -> None:
+    generator = torch.Generator().manual_seed(0)
+    base = {"large": torch.randn(4000, 32, generator=generator), "small": torch.randn(10, 32, generator=generator)}
+    opened = readers({"large": base["large"], "small": 2 * base["small"]}, base)
+    found = sums.added(sums.sums_of(opened, sample.shares_of(opened, 20_000, 0), NOTHING), (0, 1))
+    assert found.relative() == pytest.approx(math.sqrt(10 / 4010), rel=0.1)
+    assert found.equal[0, 1] / found.entries == pytest.approx(4000 / 4010)
+
+
 def test_the_same_seed_reads_the_same_rows_and_another_one_others() -> None:
     opened = readers(*({"w": torch.zeros(500, 8), "v": torch.zeros(900, 8)} for _ in range(2)))
     first, again, other = (sample.shares_of(opened, 4000, seed) for seed in (1, 1, 2))

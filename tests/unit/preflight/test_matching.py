@@ -50,4 +50,4 @@ def test_matrices_in_no_relation_do_not(seed: int) -> None:
 def test_rows_without_a_partner_count_nothing() -> None:
     other = A[ROWS].clone()
     other[:30] = drawn(4, 30, 40)
-    assert 0.45 < matching.match(A, other).matched < 0.75
+    assert 0.45 < matching.match(A, other).matched < 0.6  # 0.67 if each took its nearest

@@ -169,6 +169,8 @@ def test_pruned_identical_and_low_rank_models_are_told(base: Tensors) -> None:
     pruned = {n: t * (t.abs() > t.abs().median()) if t.dim() == 2 else t for n, t in base.items()}
     found = asked({"a": pruned, "b": noisy(base, 0.05, 2), "base": base}, "base")
     assert (found.verdict, rules(found, "care")) == ("merge with care", {"pruned"})
+    assert found.suggestion is not None
+    assert found.suggestion.method == "linear"  # its many changed entries would outvote the other's
     same = asked({"a": family(base)["a"], "b": family(base)["a"], "base": base}, "base")
     assert same.verdict == "merge"
     assert "same" in rules(same)
