@@ -48,7 +48,7 @@ def _of_task_vectors(
         why = f"the task vectors are nearly one direction (mean cosine {cosine:.2f}): a soup, the mean of the models"
         return Suggestion("linear", why, recipe_of("linear", models, weight=1.0))
     if rules & {"far", "pruned"}:
-        why = "one model has gone much farther than usual, and would outvote the others entry by entry: their mean instead"
+        why = "one model has gone much farther than usual, and would outvote the others: their mean instead"
         return Suggestion("linear", why, recipe_of("linear", models, weight=1.0))
     if rules & {"low-rank", "shared-directions"}:
         why = "the task vectors use few or the same directions, which TSV-M makes orthogonal before it adds them up"
