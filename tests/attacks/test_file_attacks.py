@@ -465,6 +465,7 @@ def test_a_recipe_through_a_pipe_is_read(tmp_path: Path) -> None:
     os.close(reading)
 
 
+@pytest.mark.slow
 def test_thousands_of_slices(tmp_path: Path) -> None:
     slices = "".join("- sources: [{model: a, layer_range: [0, 1]}]\n" for _ in range(5000))
     (tmp_path / "r.yml").write_text(f"merge_method: passthrough\nslices:\n{slices}")

@@ -102,6 +102,7 @@ def test_a_large_file_is_not_read_to_its_end(tmp_path):
     assert caught.value.codes == ("recipe-too-large",)
 
 
+@pytest.mark.slow
 def test_a_list_of_half_a_million():
     assert refused("a: [" + "1," * 490_000) == "recipe-too-large"
 

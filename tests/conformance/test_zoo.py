@@ -13,6 +13,7 @@ from torch import Tensor
 
 import cuvee
 from cuvee.errors import InputError
+from tests.support.lanes import every_other
 from tests.support.zoo import (
     PLAIN,
     ZOO,
@@ -95,14 +96,14 @@ def assert_near(found: dict[str, Tensor], expected: dict[str, Tensor], atol: flo
 # --- the zoo itself
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", every_other(ZOO))
 def test_two_seeds_differ_in_every_float_tensor(name: str, cellar: Cellar) -> None:
     a, b = stored(cellar.model(name, 1)), stored(cellar.model(name, 2))
     same = [key for key in a if a[key].is_floating_point() and (a[key] == b[key]).any()]
     assert not same
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", every_other(ZOO))
 def test_one_seed_gives_one_model(name: str, cellar: Cellar, tmp_path: Path) -> None:
     assert_same_tensors(stored(save(ZOO[name], 1, tmp_path)), stored(cellar.model(name, 1)))
 
@@ -145,7 +146,7 @@ def test_a_model_at_weight_one_loads_and_answers_as_it_did(all_a: Merged) -> Non
 # --- averages
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", every_other(ZOO))
 def test_linear_is_the_average_of_the_stored_tensors(name: str, cellar: Cellar) -> None:
     merge = merged(name, cellar, (0.3, 0.7))
     a, b = stored(merge.a), stored(merge.b)
@@ -158,7 +159,7 @@ def average(x: Tensor, y: Tensor, wx: float, wy: float) -> Tensor:
     return (wx * x.float() + wy * y.float()).to(x.dtype) if x.is_floating_point() else x
 
 
-@pytest.mark.parametrize("name", WITH_BASE)
+@pytest.mark.parametrize("name", every_other(WITH_BASE))
 def test_task_arithmetic_adds_deltas_to_the_base(name: str, cellar: Cellar, tmp_path: Path) -> None:
     base, a, b = (cellar.model(name, seed) for seed in (0, 1, 2))
     recipe = {**linear(a, b, (0.5, -0.3)), "merge_method": "task_arithmetic", "base_model": str(base)}

@@ -82,7 +82,7 @@ def test_an_interrupted_merge_leaves_nothing_behind(slow: Path, more: tuple[str,
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("name", ["SIGTERM", *rarely("SIGHUP")])
 def test_a_request_to_end_is_an_interrupt(slow: Path, name: str) -> None:
     before = sorted(slow.rglob("*"))
     process = start(slow, before=lambda: signal.signal(getattr(signal, name), signal.SIG_DFL))
@@ -94,6 +94,7 @@ def test_a_request_to_end_is_an_interrupt(slow: Path, name: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.slow
 def test_under_nohup_a_lost_terminal_changes_nothing(slow: Path) -> None:
     process = start(slow, before=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
     process.send_signal(signal.SIGHUP)

@@ -39,12 +39,14 @@ def test_a_pipe_gets_no_colour_and_no_bar(folder: Path) -> None:
     assert "\x1b" not in ran.out + ran.err
 
 
+@pytest.mark.slow
 def test_colour_can_be_forced_into_a_pipe_and_forbidden(folder: Path) -> None:
     assert "\x1b[" in spawn("plan", "recipe.yml", cwd=folder, environ={"FORCE_COLOR": "1"}).out
     forbidden = spawn("plan", "recipe.yml", cwd=folder, environ={"FORCE_COLOR": "1", "NO_COLOR": "1"})
     assert "\x1b" not in forbidden.out
 
 
+@pytest.mark.slow
 def test_forced_colour_draws_no_bar_into_a_pipe(folder: Path, tmp_path: Path) -> None:
     ran = spawn("merge", "recipe.yml", "-o", tmp_path / "m", cwd=folder, environ={"FORCE_COLOR": "1"})
     assert ran.code == 0

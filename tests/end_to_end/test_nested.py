@@ -95,6 +95,7 @@ def chain(levels: int) -> list[dict[str, Any]]:
     return [*made, recipe("slerp", before, "stage0" if levels > 1 else "b", "")]
 
 
+@pytest.mark.slow
 def test_several_levels_with_any_number_of_threads_and_tiles(yard) -> None:
     documents = chain(3)
     expected = by_hand(yard, *documents)

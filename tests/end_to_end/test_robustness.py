@@ -23,6 +23,7 @@ import cuvee
 from cuvee.cli import main
 from tests.support.checkpoints import assert_same
 from tests.support.forks import CRASHED, ROOT, Forks, forks
+from tests.support.lanes import rarely
 from tests.support.merging import Tensors, decoder, hidden, linear, read, recipe, write
 from tests.support.yard import Q, Yard
 
@@ -86,7 +87,7 @@ def die_at(number: int, path: str, out: str, overwrite: bool, counted: str) -> i
     return 0
 
 
-@pytest.mark.parametrize("overwrite", [False, True], ids=["new", "overwrite"])
+@pytest.mark.parametrize("overwrite", [False, *rarely(True)], ids=["new", "overwrite"])
 def test_a_run_killed_at_any_step_leaves_the_old_or_the_new(
     yard: Yard, forked: Forks, reference: dict[str, Tensors], overwrite: bool
 ) -> None:

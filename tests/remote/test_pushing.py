@@ -63,6 +63,7 @@ def test_a_push_brings_every_byte_and_the_record_last(bucket: Bucket, out: Path)
     assert cuvee.inspect(URL).tensors == 9
 
 
+@pytest.mark.slow
 def test_a_push_lives_with_a_store_that_stumbles(bucket: Bucket, out: Path) -> None:
     bucket.trouble.every, bucket.trouble.methods = 3, ("PUT",)
     cuvee.push(out, URL, yes=True)
@@ -336,6 +337,7 @@ def test_pushes_to_the_hub(hub: FakeHub, out: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_an_earlier_model_on_the_hub_goes_with_the_commit_and_refusals_are_told(hub: FakeHub, out: Path) -> None:
     hub.models["me/merged"] = hub.blank(private=False)
     hub.models["me/merged"].files = {"pytorch_model.bin": b"old", "README.md": b"mine"}
