@@ -55,18 +55,24 @@ def page(units: Units, tables: bool = True) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+ENOUGH = 3
+FEW = (
+    "**Fewer than three seeds: the errors are those of rows and subsets, and another base may reverse an order. The "
+    "verdicts are those of this run.**"
+)
 VERDICTS = ("held", "not held", "not tested")
 ABOUT = (
     "`make claims` writes this page. Every claim is an ordering with a margin: it is *held* when the mean over seeds "
-    "reaches the margin and, for a margin above nothing, is also above nothing by "
-    "two standard errors; otherwise it is *not held*, which may mean that it is wrong here or that it is within the "
-    "noise: the figures tell. ± is the standard error of the mean over seeds, or of the rows where that is larger. A "
-    "seed whose models fail a gate is not judged. Margins were set before these runs, from another implementation's "
-    "measurements; none was moved afterwards.",
+    "reaches the margin and, for a margin above nothing, is also above nothing by two standard errors; otherwise it is "
+    "*not held*, which may mean that it is wrong here or that it is within the noise: the figures tell. ± is the "
+    "standard error of the mean over seeds, or of the rows where that is larger. A seed whose models fail a gate is not "
+    "judged. Margins were set before these runs, from another implementation's measurements, and none was moved "
+    "afterwards; a claim that was added later says so.",
     "",
     "All merges go through Cuvee: `linear`, `task_arithmetic`, `ties_global` (which trims over the whole model, as the "
     "paper does), `dare_ties` with `normalize: true`, `slerp`. TIES k20 λ1 and TA 0.4 are published defaults; *tuned* "
-    "is the best of a small grid on validation rows of the merged tasks.",
+    "is the best of a small grid on validation rows of the merged tasks. A test holds `ties_global` and `dare_ties` to "
+    "the papers' arithmetic on one vector per model, written in plain NumPy.",
     "",
     "Small models and short tasks: orders, not laws. Merging of *different* architectures, ZipIt! and claims about "
     "models of billions of parameters are not tested here.",
@@ -81,6 +87,8 @@ def _measured(name: str, units: Mapping[str, Mapping[str, Any]]) -> Iterable[str
         yield ""
         return
     yield f"Seeds measured: {', '.join(units)}. {_gates(units)}"
+    if len(units) < ENOUGH:
+        yield FEW
     yield ""
 
 
