@@ -25,7 +25,6 @@ from torch import Tensor
 
 import cuvee
 from cuvee import methods
-from tests.support.lanes import every_other
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 RECIPES = sorted(path.stem for path in (GOLDEN / "recipes").glob("*.yml"))
@@ -210,7 +209,8 @@ def merged_in(dtype: str, name: str, models: Path, out: Path) -> Tensors:
     return weights_of(out)
 
 
-@pytest.mark.parametrize("name", every_other(RECIPES))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RECIPES)
 def test_in_bfloat16_the_result_is_the_truth_rounded(name: str, bfloat16_models: Path, tmp_path: Path) -> None:
     skip_if_unknown(name)
     found = merged_in("bfloat16", name, bfloat16_models, tmp_path / "bfloat16")

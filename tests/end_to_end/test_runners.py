@@ -25,6 +25,7 @@ from cuvee.checkpoint.opened import Checkpoint
 from cuvee.errors import CuveeError
 from cuvee.planning import DEFAULT_TILE
 from tests.support.checkpoints import assert_same
+from tests.support.lanes import every_other
 from tests.support.merging import (
     METHODS,
     Tensors,
@@ -116,7 +117,7 @@ def assert_same_files(found: dict[str, bytes], expected: dict[str, bytes]) -> No
 @pytest.mark.parametrize(
     "threads", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(4, marks=pytest.mark.slow)]
 )
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", every_other(METHODS))
 def test_the_threaded_runner_writes_the_bytes_of_the_plain_one(models: Triple, method: str, threads: int) -> None:
     for tile in models.tiles[threads]:
         found = models.merge(method, f"{threads} {tile}", threads=threads, tile=tile)

@@ -93,17 +93,17 @@ def test_closing_lets_go_of_the_descriptor(tmp_path):
     assert open_descriptors() == before + 1
     file.close()
     gc.collect()
-    assert open_descriptors() == before
+    assert open_descriptors() <= before  # others may let go of theirs meanwhile
 
 
 def test_a_file_that_is_dropped_unclosed_lets_go_of_its_descriptor(tmp_path):
-    gc.collect()
-    before = open_descriptors()
+    gc.collect()  # what other tests left
     file = one_file(tmp_path / "x.safetensors", {"a": torch.zeros(4)})
     file.read("a", 0, 4)
+    held = open_descriptors()
     del file
     gc.collect()
-    assert open_descriptors() == before
+    assert open_descriptors() < held
 
 
 def test_more_files_than_a_process_may_open_are_read(tmp_path, monkeypatch):
