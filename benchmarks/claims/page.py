@@ -65,7 +65,8 @@ ABOUT = (
     "`make claims` writes this page. Every claim is an ordering with a margin: it is *held* when the mean over seeds "
     "reaches the margin and, for a margin above nothing, is also above nothing by two standard errors; otherwise it is "
     "*not held*, which may mean that it is wrong here or that it is within the noise: the figures tell. ± is the "
-    "standard error of the mean over seeds, or of the rows where that is larger. A seed whose models fail a gate is not "
+    "standard error of the mean over seeds, or of the rows where that is larger. A seed whose models fail a gate is "
+    "not "
     "judged. Margins were set before these runs, from another implementation's measurements, and none was moved "
     "afterwards; a claim that was added later says so.",
     "",
