@@ -66,8 +66,7 @@ ABOUT = (
     "reaches the margin and, for a margin above nothing, is also above nothing by two standard errors; otherwise it is "
     "*not held*, which may mean that it is wrong here or that it is within the noise: the figures tell. ± is the "
     "standard error of the mean over seeds, or of the rows where that is larger. A seed whose models fail a gate is "
-    "not "
-    "judged. Margins were set before these runs, from another implementation's measurements, and none was moved "
+    "not judged. Margins were set before these runs, from another implementation's measurements, and none was moved "
     "afterwards; a claim that was added later says so.",
     "",
     "All merges go through Cuvee: `linear`, `task_arithmetic`, `ties_global` (which trims over the whole model, as the "
@@ -141,8 +140,13 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterable[str]:
 def _digits(units: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
     found = _outcomes(units)
     widths = list(found[0]["widths"])
-    names = list(found[0]["widths"][widths[0]])
-    rows = ([name, *(_cell([one["widths"][w][name] for one in found]) for w in widths)] for name in names)
+    names = dict.fromkeys(name for w in widths for name in found[0]["widths"][w])
+
+    def cell(width: str, name: str) -> str:
+        values = [one["widths"][width].get(name) for one in found]
+        return "–" if None in values else _cell(values)
+
+    rows = ([name, *(cell(w, name) for w in widths)] for name in names)
     yield from _table(["test accuracy", *(f"width {w}" for w in widths)], rows)
 
 

@@ -80,8 +80,7 @@ TRACKS: Final[Mapping[str, Track]] = {
         "Llama-type models of 93,000 (S) and 337,000 (M) parameters, pre-trained on twenty skills in other forms than "
         "the one asked for (pt), and taught that form on eight other skills besides (it); gentle experts for eight "
         "held-in skills, 100 steps each but 300 for `close`; four skills held out. No input of a test is in any "
-        "training. "
-        "A seed is that of everything. Held-in scores are divided by the "
+        "training. A seed is that of everything. Held-in scores are divided by the "
         "expert's, held-out ones are raw. Five subsets each of 2, 4 and 6 experts, the same everywhere; settings are "
         "tuned for 8 experts only.",
     ),
