@@ -11,7 +11,7 @@ OUT    ?= demo-out
 # What docs/differences.md speaks of; tests/peers refuse another mergekit.
 RIVAL  := mergekit==0.1.5 transformers==5.23.0
 
-.PHONY: demo test check lint types contract slow soak bench bench-micro bench-scaling bench-search giants gpu gpu-bench fuzz peers lm-eval
+.PHONY: demo test check lint types contract slow soak bench bench-micro bench-scaling bench-search giants gpu gpu-bench fuzz peers lm-eval browser
 .PHONY: catalogue claims setup clean
 
 setup: $(STAMP)
@@ -27,7 +27,7 @@ demo: $(STAMP)
 
 # A file's tests stay together, because what they share is made once; files in their order, so that small ones come last.
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not peers and not gpu and not lm_eval"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not peers and not gpu and not lm_eval and not browser"
 
 check: lint types contract test
 
@@ -42,7 +42,7 @@ contract: $(STAMP)
 	$(BIN)/lint-imports
 
 slow: $(STAMP)
-	$(BIN)/python -m pytest -m "slow and not peers and not gpu and not lm_eval"
+	$(BIN)/python -m pytest -m "slow and not peers and not gpu and not lm_eval and not browser"
 
 # Merges killed at random moments; SOAK_SIZE=0.5 and SOAK_SEED=2 choose other models and other moments.
 soak: $(STAMP)
@@ -103,6 +103,10 @@ $(PEER)/.installed: Makefile constraints.txt
 
 peers: $(STAMP) $(PEER)/.installed
 	PEER_PYTHON=$(CURDIR)/$(PEER)/bin/python $(BIN)/python -m pytest -m peers tests/peers
+
+# Opens the pages that Cuvee writes; CHROMIUM names the browser where it is not on the path.
+browser: $(STAMP)
+	$(BIN)/python -m pytest -m browser tests/browser
 
 # lm-eval brings data sets and much else, so it has an environment of its own, with Cuvee in it.
 $(LM_EVAL)/.installed: pyproject.toml constraints.txt

@@ -25,7 +25,7 @@ ADAPTERS: dict[str, str | tuple[str, ...] | None] = {
     "s3fs": "checkpoint/transport.py",
     "gcsfs": "checkpoint/transport.py",
     "aiohttp": "checkpoint/transport.py",
-    "peft": None,
+    "peft": "tuning/lora.py",
     "lm_eval": "judging/lm_evaluation.py",
     "pyarrow": "data/parquet.py",
     "PIL": "judging/tasks/pictures.py",
@@ -35,6 +35,8 @@ ADAPTERS: dict[str, str | tuple[str, ...] | None] = {
     "sklearn": "judging/metrics/from_sklearn.py",
     "optuna": "searching/through_optuna.py",
     "cmaes": "searching/through_cmaes.py",
+    "altair": "reporting/charts.py",
+    "vl_convert": "reporting/drawing.py",
 }
 RANKS = {
     "errors": 0,
@@ -56,6 +58,9 @@ RANKS = {
     "judging": 5,
     "preflight": 5,
     "searching": 5,
+    "explaining": 5,
+    "tuning": 5,
+    "reporting": 5,
     "api": 6,
     "demo": 7,
     "testing": 7,

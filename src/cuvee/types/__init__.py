@@ -19,6 +19,7 @@ from cuvee.types.declarations import (
     rows_of,
     vanishes,
 )
+from cuvee.types.predictions import PredictionAverage
 from cuvee.types.references import STORES, ModelRef, scheme_of, url_fault
 from cuvee.types.scores import Direction, Score, Scorer
 from cuvee.types.tensors import DTYPE_BY_CODE, DTYPES, DType, DTypeKind, TensorSpec
@@ -38,6 +39,7 @@ __all__ = [
     "MethodSpec",
     "ModelRef",
     "Param",
+    "PredictionAverage",
     "Scalar",
     "Scope",
     "Score",

@@ -1,0 +1,79 @@
+"""Gather what there is to tell of a merge: its record, and files that other commands wrote."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cuvee.api.arguments import as_path
+from cuvee.checkpoint.strict_json import parse_json, read_capped
+from cuvee.errors import Fault, InputError
+from cuvee.execute.record_form import RECORD_LIMIT, read_record
+from cuvee.reporting.evidence import Data, Evidence
+
+_TOLD = ("compare", "explain")
+"""Commands whose printed JSON is evidence."""
+
+
+def gather(folder: str | os.PathLike[str], files: Sequence[str | os.PathLike[str]] = ()) -> Evidence:
+    """What there is to tell of a merged model.
+
+    Args:
+        folder: the folder of a merge, with its record.
+        files: what `cuvee compare --json` and `cuvee explain --json` printed.
+
+    Raises:
+        InputError: the folder has no record, or files are not what they should be: all of them at once.
+    """
+    place = as_path(folder, "folder", "the model must be a folder")
+    faults: list[Fault] = []
+    record = _record(place, faults)
+    told: dict[str, list[Data]] = {command: [] for command in _TOLD}
+    for file in files:
+        path = as_path(file, "files", "evidence must be a file's name")
+        if (answer := _answer(path, faults)) is not None:
+            told[answer["command"]].append(answer)
+    if len(told["compare"]) > 1:
+        message = f"one comparison should be told of; found {len(told['compare'])}"
+        faults.append(Fault("bad-argument", message, subject="files", hint="compare all models in one call"))
+    if faults:
+        raise InputError(faults)
+    explained = tuple(one for answer in told["explain"] for one in answer["explanations"])
+    return Evidence(place, record, _config(place), next(iter(told["compare"]), None), (), explained)
+
+
+def _record(folder: Path, faults: list[Fault]) -> Data:
+    try:
+        record = read_record(folder) if folder.is_dir() else None
+    except (ValueError, OSError) as error:
+        faults.append(Fault("no-record", f"{folder}: cuvee.json is no record: {error}", subject=str(folder)))
+        return {}
+    if record is None:
+        message = f"{folder} should be the folder of a merge; it has no cuvee.json"
+        faults.append(Fault("no-record", message, subject=str(folder), hint="give the folder that merge wrote"))
+    return record or {}
+
+
+def _config(folder: Path) -> Data:
+    path = folder / "config.json"
+    if not path.is_file():
+        return {}
+    found = json.loads(path.read_text("utf-8"))
+    return found if isinstance(found, Mapping) else {}
+
+
+def _answer(path: Path, faults: list[Fault]) -> dict[str, Any] | None:
+    """What a command printed; `None`, and a fault, where it is nothing of the kind."""
+    try:
+        found, _ = parse_json(read_capped(path, RECORD_LIMIT))
+    except (ValueError, OSError) as error:
+        faults.append(Fault("bad-data", f"{path} cannot be read as JSON: {error}", subject=str(path)))
+        return None
+    if isinstance(found, dict) and found.get("command") in _TOLD:
+        return found
+    message = f"{path} should hold what `cuvee compare --json` or `cuvee explain --json` printed; it does not"
+    faults.append(Fault("bad-data", message, subject=str(path)))
+    return None

@@ -1,0 +1,1 @@
+"""A short fine-tuning of a model that was merged or stacked."""
