@@ -1,0 +1,178 @@
+"""What every part contributed on a task, with error bars."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from cuvee.explaining.coalitions import Course
+from cuvee.explaining.outcomes import Figure, Outcome, combined, differing, sampling_errors
+from cuvee.explaining.shapley import leave_one_out_weights, pair_weights, shapley_weights
+from cuvee.types import Direction
+
+Subject = Literal["merge", "ensemble"]
+Of = Literal["models", "layers"]
+
+_FEW: Final = 6
+"""Where fewer rows differ, all in one direction, chance alone does so in more than 5 of 100 cases: 2 / 2⁵."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one part contributed: gains, larger is better; `alone` is a score in the metric's own unit."""
+
+    name: str
+    shapley: Figure
+    leave_one_out: Figure
+    alone: Figure | None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The parts of a merge or an ensemble on one task.
+
+    Attributes:
+        subject: what is explained.
+        task: the task.
+        metric: its metric.
+        direction: whether higher or lower values are better.
+        n: rows.
+        of: what the parts are.
+        whole: the score of all parts together.
+        nothing_is: what no part at all means.
+        nothing: its score.
+        exact: whether every set of parts was scored.
+        coalitions: sets that were scored.
+        permutations: orders that were drawn, `None` where none were.
+        parts: what each contributed.
+        notes: what should be known.
+    """
+
+    subject: Subject
+    task: str
+    metric: str
+    direction: Direction
+    n: int
+    of: Of
+    whole: Figure
+    nothing_is: str
+    nothing: Figure
+    exact: bool
+    coalitions: int
+    permutations: int | None
+    parts: tuple[Part, ...]
+    notes: tuple[str, ...] = ()
+
+    def __getitem__(self, name: str) -> Part:
+        return next(part for part in self.parts if part.name == name)
+
+    def as_data(self) -> dict[str, Any]:
+        """Plain data, as `cuvee explain --json` prints them."""
+        return {
+            "subject": self.subject,
+            "task": self.task,
+            "metric": self.metric,
+            "direction": self.direction,
+            "n": self.n,
+            "of": self.of,
+            "whole": _score(self.whole),
+            "nothing": {"what": self.nothing_is, **_score(self.nothing)},
+            "exact": self.exact,
+            "coalitions": self.coalitions,
+            "permutations": self.permutations,
+            "parts": [_part(part) for part in self.parts],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What is explained; attributes as those of an `Explanation`."""
+
+    subject: Subject
+    task: str
+    metric: str
+    direction: Direction
+    n: int
+    of: Of
+    nothing_is: str
+
+
+def explained(about: About, names: Sequence[str], path: Course, outcomes: Mapping[int, Outcome]) -> Explanation:
+    """What every part contributed.
+
+    Args:
+        about: what is explained.
+        names: of the parts.
+        path: which sets were scored.
+        outcomes: what each of them came to.
+    """
+    listed = [outcomes[coalition] for coalition in path.coalitions]
+    weights, left_out = shapley_weights(path), leave_one_out_weights(path)
+    sampled = sampling_errors(pair_weights(path), listed)
+    values = combined(weights, listed)
+    parts = tuple(
+        Part(
+            name,
+            Figure(values[i].value, math.hypot(values[i].stderr, float(sampled[i]))),
+            combined(left_out[i : i + 1], listed)[0],
+            _of_one(about.direction, outcomes[1 << i]),
+        )
+        for i, name in enumerate(names)
+    )
+    return Explanation(
+        subject=about.subject,
+        task=about.task,
+        metric=about.metric,
+        direction=about.direction,
+        n=about.n,
+        of=about.of,
+        whole=_of_one(about.direction, outcomes[path.whole]),
+        nothing_is=about.nothing_is,
+        nothing=_of_one(about.direction, outcomes[0]),
+        exact=path.is_exact,
+        coalitions=len(path.coalitions),
+        permutations=None if path.orders is None else len(path.orders),
+        parts=parts,
+        notes=(*_few_rows(about, names, differing(weights, listed)), *_no_error(about, parts)),
+    )
+
+
+def _of_one(direction: Direction, outcome: Outcome) -> Figure:
+    """A score in the metric's own unit."""
+    figure = combined(np.ones((1, 1)), [outcome])[0]
+    return figure if direction == "higher" else Figure(-figure.value, figure.stderr)
+
+
+def _few_rows(about: About, names: Sequence[str], counts: Any) -> list[str]:
+    few = [] if counts is None else [name for name, count in zip(names, counts, strict=True) if 0 < count < _FEW]
+    if not few:
+        return []
+    what = f"{about.subject} on {about.task}: fewer than {_FEW} rows show any difference made by {', '.join(few)}"
+    return [f"{what}; such intervals are too narrow to be trusted"]
+
+
+def _no_error(about: About, parts: Sequence[Part]) -> list[str]:
+    if all(math.isfinite(part.shapley.stderr) for part in parts):
+        return []
+    return [f"{about.subject} on {about.task}: {about.metric} has no error bar here, so none is told"]
+
+
+def _score(figure: Figure) -> dict[str, float]:
+    return {"value": figure.value, "stderr": figure.stderr}
+
+
+def _part(part: Part) -> dict[str, Any]:
+    return {
+        "name": part.name,
+        "shapley": _gain(part.shapley),
+        "leave_one_out": _gain(part.leave_one_out),
+        "alone": None if part.alone is None else _score(part.alone),
+    }
+
+
+def _gain(figure: Figure) -> dict[str, float]:
+    return {**_score(figure), "low": figure.low, "high": figure.high}
