@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
 
 from cuvee.explaining.coalitions import Course
 from cuvee.explaining.outcomes import Figure, Outcome, combined, differing, sampling_errors
-from cuvee.explaining.shapley import leave_one_out_weights, pair_weights, shapley_weights
-from cuvee.types import Direction
+from cuvee.explaining.shapley import DATA, SAMPLED, SHAPLEY, leave_one_out_weights, pair_weights, shapley_weights
+from cuvee.types import Cite, Direction
 
 Subject = Literal["merge", "ensemble"]
 Of = Literal["models", "layers"]
@@ -85,6 +86,47 @@ class Explanation:
             "coalitions": self.coalitions,
             "permutations": self.permutations,
             "parts": [_part(part) for part in self.parts],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Explanations:
+    """All that was explained of a merge.
+
+    Attributes:
+        path: its folder.
+        explanations: by subject, by what the parts are and by task.
+        notes: what should be known.
+    """
+
+    path: Path
+    explanations: tuple[Explanation, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def citations(self) -> tuple[Cite, ...]:
+        """The sources of what was worked out."""
+        sampled = any(not one.exact for one in self.explanations)
+        return (SHAPLEY, *([SAMPLED] if sampled else []), DATA)
+
+    def of(self, task: str, subject: Subject = "merge", of: Of = "models") -> Explanation:
+        """One of them.
+
+        Raises:
+            KeyError: there is none.
+        """
+        found = [one for one in self.explanations if (one.task, one.subject, one.of) == (task, subject, of)]
+        if not found:
+            raise KeyError(f"there is no explanation of the {subject} by {of} on {task}")
+        return found[0]
+
+    def as_data(self) -> dict[str, Any]:
+        """Plain data, as `cuvee explain --json` prints them."""
+        return {
+            "path": str(self.path),
+            "explanations": [one.as_data() for one in self.explanations],
+            "notes": list(self.notes),
+            "citations": [{"text": cite.text, "arxiv": cite.arxiv} for cite in self.citations],
         }
 
 

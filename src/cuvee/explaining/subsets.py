@@ -19,18 +19,21 @@ from cuvee.recipe import Group, ModelEntry, Module, Recipe, Slice, Source, group
 from cuvee.types import MethodSpec, ModelRef
 
 
-def parts_of(recipe: Recipe, spec: MethodSpec) -> tuple[ModelRef, ...]:
-    """The models that contribute, in the recipe's order; a recipe inside it is one of them.
+def models_of(recipe: Recipe, spec: MethodSpec) -> tuple[ModelRef, ...]:
+    """Every model that is merged or stacked, in the recipe's order; a recipe inside it is one of them."""
+    return tuple(dict.fromkeys(member.model for group in groups(recipe) for member in group.merged(spec)))
+
+
+def refuse_indivisible(recipe: Recipe, spec: MethodSpec) -> None:
+    """Refuse a recipe of whose models there are sets that cannot be merged.
 
     Raises:
-        RecipeError: there are sets of them that cannot be merged.
+        RecipeError: it is one.
     """
-    lists = [tuple(dict.fromkeys(member.model for member in group.merged(spec))) for group in groups(recipe)]
-    parts = lists[0] if lists else ()
+    lists = [tuple(member.model for member in group.merged(spec)) for group in groups(recipe)]
     if wrong := _why_not(spec, lists):
         hint = "explain groups of layers instead, where there is a base (docs/explain.md)"
         raise RecipeError(Fault("wrong-number-of-models", wrong, subject=spec.name, hint=hint))
-    return parts
 
 
 def _why_not(spec: MethodSpec, lists: list[tuple[ModelRef, ...]]) -> str:
@@ -81,17 +84,15 @@ def _of_models(part: Recipe | Module, stay: Collection[ModelRef]) -> dict[str, A
     return {"models": models, "slices": slices}
 
 
-def alone(recipe: Recipe, model: ModelRef, *, as_it_is: bool = False) -> Recipe:
-    """One of a recipe's models by itself, in the layers that the recipe asks for.
+def whole(recipe: Recipe, model: ModelRef) -> Recipe:
+    """One of a recipe's models as it is."""
+    return Recipe("passthrough", (ModelEntry(model),), nested=recipe.nested, root=recipe.root)
 
-    Args:
-        recipe: the recipe.
-        model: the model.
-        as_it_is: in its own dtype; in the merge's without it.
-    """
+
+def alone(recipe: Recipe, model: ModelRef) -> Recipe:
+    """One of a recipe's models by itself, in the layers and the dtype that the recipe asks for."""
     shared: dict[str, Any] = {"nested": recipe.nested, "root": recipe.root, "missing": recipe.missing}
-    if not as_it_is:
-        shared |= {"dtype": recipe.dtype, "out_dtype": recipe.out_dtype}
+    shared |= {"dtype": recipe.dtype, "out_dtype": recipe.out_dtype}
     if recipe.models:
         return Recipe("passthrough", (ModelEntry(model),), **shared)
     found = iter(groups(recipe))
@@ -100,13 +101,13 @@ def alone(recipe: Recipe, model: ModelRef, *, as_it_is: bool = False) -> Recipe:
     modules = {
         name: Module(slices=tuple(_slices(len(module.slices), found, model)))
         if module.slices
-        else _whole(next(found), model)
+        else _as_module(next(found), model)
         for name, module in recipe.modules.items()
     }
     return Recipe("passthrough", modules=modules, **shared)
 
 
-def _whole(_group: Group, model: ModelRef) -> Module:
+def _as_module(_group: Group, model: ModelRef) -> Module:
     return Module(models=(ModelEntry(model),))
 
 

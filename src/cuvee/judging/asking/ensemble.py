@@ -135,7 +135,7 @@ def kind_of(model: Any) -> Kind:
 
 
 def log_mean(logits: Sequence[Tensor]) -> Tensor:
-    """The logarithm of the mean of probabilities, log 1/K Σ_k softmax(z_k), along the last dimension, in float32 or wider."""
+    """The logarithm of the mean of probabilities, log 1/K Σ_k softmax(z_k), along the last dimension, in ≥ float32."""
     whole: Tensor | None = None
     for one in logits:
         logs = functional.log_softmax(_wide(one), dim=-1)
