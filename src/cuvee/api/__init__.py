@@ -7,6 +7,7 @@ from cuvee.api.averaging import AverageRecipe, AverageResult, average, average_r
 from cuvee.api.collecting import collect
 from cuvee.api.comparing import compare
 from cuvee.api.evaluating import Evaluation, evaluate
+from cuvee.api.explaining import BUDGET, explain
 from cuvee.api.files import diff, inspect, opened, plan, verify
 from cuvee.api.foreseeing import will_merge
 from cuvee.api.learning import learn
@@ -19,6 +20,7 @@ from cuvee.api.recalibrating import recalibrate_batchnorm
 from cuvee.api.searching import TRIALS, search, search_pool
 
 __all__ = [
+    "BUDGET",
     "TRIALS",
     "AnyRecipe",
     "AverageRecipe",
@@ -33,6 +35,7 @@ __all__ = [
     "compare",
     "diff",
     "evaluate",
+    "explain",
     "inspect",
     "inspect_pack",
     "is_pack",

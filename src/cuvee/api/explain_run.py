@@ -227,5 +227,3 @@ def outcome_of(scorer: Scorer, model: Any, seed: int) -> tuple[Score, Outcome]:
         return score, Outcome(score.gain)
     metric = metric_named(score.metric, answers.kind)
     return score, Outcome(score.gain, draws=sign * resampled(metric, [answers], draws=_DRAWS, seed=abs(seed))[0])
-
-

@@ -61,7 +61,11 @@ def explain(
     given = list(tasks) if isinstance(tasks, list | tuple) else [tasks]
     refuse(
         [
-            *([] if given else [Fault("bad-argument", "`tasks` must be one task or more; found none", subject="tasks")]),
+            *(
+                []
+                if given
+                else [Fault("bad-argument", "`tasks` must be one task or more; found none", subject="tasks")]
+            ),
             *number_faults(seed=seed, limit=limit),
             *integer_faults("budget", budget, least=2),
             *([] if layers is None else integer_faults("layers", layers, least=1)),

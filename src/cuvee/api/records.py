@@ -98,7 +98,7 @@ def check_inputs(made: Recorded, stock: Stock) -> None:
     Results of recipes inside the recipe are not looked at here; `differs` finds what came of them.
 
     Raises:
-        InputError: `resume-mismatch`, for all that changed.
+        InputError: `model-changed`, for all that are.
     """
     if faults := list(_changed(made, stock)):
         raise InputError(faults)
@@ -121,7 +121,7 @@ def _changed(made: Recorded, stock: Stock) -> Iterator[Fault]:
         if told["model"] != str(facts.ref) or told["content"] != content:
             message = f"{facts.label} should be the model that was merged into {made.folder}; it has changed since"
             hint = f"merge again, or name where the models of then are with --root; looked from {made.recipe.root}"
-            yield Fault("resume-mismatch", message, subject=facts.label, hint=hint)
+            yield Fault("model-changed", message, subject=facts.label, hint=hint)
 
 
 def differs(made: Recorded, again: Candidate) -> str | None:

@@ -179,7 +179,10 @@ def explained(about: About, names: Sequence[str], path: Course, outcomes: Mappin
         coalitions=len(path.coalitions),
         permutations=None if path.orders is None else len(path.orders),
         parts=parts,
-        notes=(*_few_rows(about, names, differing(weights, listed)), *_no_error(about, parts)),
+        notes=(
+            *_few_rows(about, names, differing(weights, listed), differing(left_out, listed)),
+            *_no_error(about, parts),
+        ),
     )
 
 
@@ -189,12 +192,16 @@ def _of_one(direction: Direction, outcome: Outcome) -> Figure:
     return figure if direction == "higher" else Figure(-figure.value, figure.stderr)
 
 
-def _few_rows(about: About, names: Sequence[str], counts: Any) -> list[str]:
-    few = [] if counts is None else [name for name, count in zip(names, counts, strict=True) if 0 < count < _FEW]
-    if not few:
+def _few_rows(about: About, names: Sequence[str], shapley: Any, left_out: Any) -> list[str]:
+    """Which intervals rest on too few rows; where no row differs there is nothing to be in doubt of."""
+    told = []
+    for counts, what in ((shapley, "contribute anything"), (left_out, "are missed where they are left out")):
+        few = [] if counts is None else [name for name, count in zip(names, counts, strict=True) if 0 < count < _FEW]
+        told += [f"{', '.join(few)} {what}"] if few else []
+    if not told:
         return []
-    what = f"{about.subject} on {about.task}: fewer than {_FEW} rows show any difference made by {', '.join(few)}"
-    return [f"{what}; such intervals are too narrow to be trusted"]
+    message = f"{about.subject} on {about.task}: on fewer than {_FEW} rows {'; '.join(told)}"
+    return [f"{message}. Such intervals are too narrow to be trusted"]
 
 
 def _no_error(about: About, parts: Sequence[Part]) -> list[str]:

@@ -1,8 +1,8 @@
 """What sets of parts came to on a task, so that every figure made of them has the error bar that it can have.
 
-    rows     the score is a mean over rows: what each row adds
-    draws    it is not: the score on rows drawn again with replacement, the same for every set
-    neither  no error bar
+rows     the score is a mean over rows: what each row adds
+draws    it is not: the score on rows drawn again with replacement, the same for every set
+neither  no error bar
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ Array = np.ndarray[Any, Any]
 
 _NORMAL: Final = 1.959963984540054
 """A normal variable is within so many standard errors in 95 of 100 cases."""
+_DIGITS: Final = 1e-14
 _LEAST: Final = 0.5
 """Share of the draws that must have a value."""
 
@@ -73,8 +74,10 @@ def combined(weights: Array, outcomes: Sequence[Outcome]) -> list[Figure]:
         weights: `[figures, outcomes]`.
         outcomes: of the sets.
     """
-    values = weights @ np.array([one.value for one in outcomes])
-    errors = row_errors(weights, outcomes)
+    each = np.array([one.value for one in outcomes])
+    values, errors = weights @ each, row_errors(weights, outcomes)
+    # what cancels, cancels up to the last digits of what it is made of
+    values = np.where(np.abs(values) < _DIGITS * np.abs(each).max(), 0.0, values)
     return [Figure(float(value), float(error)) for value, error in zip(values, errors, strict=True)]
 
 
