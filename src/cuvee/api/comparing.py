@@ -225,7 +225,7 @@ def _parameters(model: Any) -> int | None:
         each = [_parameters(one) for one in model.models]
         return None if None in each else sum(one for one in each if one is not None)
     if callable(getattr(model, "parameters", None)):
-        return sum(one.numel() for one in model.parameters())
+        return sum(int(one.numel()) for one in model.parameters())
     try:
         return inspect(model).parameters if _is_name(model) else None
     except CuveeError:  # a recipe, which has no headers of its own

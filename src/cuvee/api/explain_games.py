@@ -18,7 +18,7 @@ from cuvee.searching.seat import Build, Seats
 from cuvee.types import ModelRef, TensorSpec
 
 if TYPE_CHECKING:
-    from cuvee.judging.asking import subject
+    from cuvee.judging.asking.subject import Subject as Asked
 
 MEAN = "the mean of the single models"
 """What nothing means where there is no base."""
@@ -171,9 +171,9 @@ class EnsembleGame:
 
     path: Course
     names: Sequence[str]
-    subjects: Sequence[subject.Subject]
+    subjects: Sequence[Asked]
     config: Any
-    base: subject.Subject | None
+    base: Asked | None
 
     @classmethod
     def of(
@@ -215,11 +215,11 @@ class EnsembleGame:
         return PredictionMean([self.subjects[part].model for part in members(coalition)], self.config).eval()
 
 
-def _subject(stock: Stock, build: Build, recipe: Recipe, model: ModelRef, first: ModelRef) -> subject.Subject:
+def _subject(stock: Stock, build: Build, recipe: Recipe, model: ModelRef, first: ModelRef) -> Asked:
     """A model as it is, with the tokenizer of its folder; a recipe's result with that of the first model."""
     import torch
 
-    from cuvee.judging.asking.subject import Subject, subject_in
+    from cuvee.judging.asking import subject as asking
 
     one = whole(recipe, model)
     module = build(stock.cellar.merged(one))
@@ -227,7 +227,7 @@ def _subject(stock: Stock, build: Build, recipe: Recipe, model: ModelRef, first:
         message = f"an ensemble should be of torch modules; {model} was made into a {type(module).__name__}"
         raise UsageError(Fault("bad-argument", message, subject="ensemble"))
     folder = stock.readers(one)[0].folder or stock.readers(whole(recipe, first))[0].folder
-    return Subject(str(model), module) if folder is None else subject_in(folder, module, str(model))
+    return asking.Subject(str(model), module) if folder is None else asking.subject_in(folder, module, str(model))
 
 
 def _base_or_mean(nothing: Recipe | None) -> str:

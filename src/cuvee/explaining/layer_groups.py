@@ -54,7 +54,8 @@ def _runs(stack: Stack, count: int, stacks: int) -> dict[int, str]:
     count = min(count, stack.count)
     size, longer = divmod(stack.count, count)
     what = "layers" if stacks == 1 else stack.prefix
-    found, start = {}, 0
+    found: dict[int, str] = {}
+    start = 0
     for number in range(count):
         stop = start + size + (number < longer)
         name = f"{what} {start}" if stop - start == 1 else f"{what} {start}-{stop - 1}"

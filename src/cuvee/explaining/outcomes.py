@@ -110,7 +110,7 @@ def sampling_errors(pairs: Array, outcomes: Sequence[Outcome]) -> Array:
 def differing(weights: Array, outcomes: Sequence[Outcome]) -> Array | None:
     """On how many rows each weighted sum is not nothing, `[figures]`; `None` without rows."""
     rows = _stacked([one.rows for one in outcomes])
-    return None if rows is None else (np.abs(weights @ rows) > 1e-12).sum(axis=1)  # type: ignore[no-any-return]
+    return None if rows is None else (np.abs(weights @ rows) > 1e-12).sum(axis=1)
 
 
 def _stacked(several: Sequence[Array | None]) -> Array | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from cuvee.errors import Fault, InputError
@@ -80,7 +80,7 @@ def _pictures(subject: Subject) -> Any:
     return None if subject.pictures is None else subject.pictures.to_json_string()
 
 
-_SHARED: Final = {
+_SHARED: Final[Mapping[str, Callable[[Subject], Any]]] = {
     "kind of predictions": _heads,
     "number of tokens in the vocabulary": lambda one: vocabulary_of(one.model),
     "tokenizer": _tokenizer,
