@@ -32,6 +32,7 @@ VERBS = (
     "push",
     "eval",
     "compare",
+    "explain",
     "inspect",
     "diff",
     "methods",

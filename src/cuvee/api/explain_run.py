@@ -13,7 +13,7 @@ from cuvee.api.objectives import furnish
 from cuvee.api.records import Recorded, check_inputs, differs, told_where
 from cuvee.errors import CuveeError, Fault, InputError, RecipeError
 from cuvee.explaining.coalitions import course
-from cuvee.explaining.explanation import About, Explanation, Explanations, explained
+from cuvee.explaining.explanation import About, Explanation, Explanations, doubts, explained
 from cuvee.explaining.outcomes import Outcome, mean_outcome
 from cuvee.explaining.subsets import alone, base_of, models_of, refuse_indivisible, restricted
 from cuvee.recipe import Recipe, faults
@@ -62,7 +62,8 @@ def carry_out(made: Recorded, asked: Asked) -> Explanations:
             again = stock.cellar.merged(recipe)
             notes += _told_of_difference(made, differs(made, again))
             games = list(_games(made, stock, asked, divided, base, wants, notes))
-            return Explanations(made.folder, tuple(run.played(games)), tuple(notes))
+            played = tuple(run.played(games))
+            return Explanations(made.folder, played, (*notes, *doubts(played)))
     except InputError as error:
         raise told_where(error, made) from error
 

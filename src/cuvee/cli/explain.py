@@ -100,6 +100,8 @@ def _text(found: Explanations, seconds: float) -> Iterator[RenderableType]:
             yield Text(one_line(_whole(one)))
         yield _table(several)
         yield ""
+    if any(f.is_doubtful for one in found.explanations for p in one.parts for f in (p.shapley, p.leave_one_out)):
+        yield "~ fewer than 6 rows make the difference: the interval is too narrow"
     yield from _ways(found)
     yield f"in {duration(seconds)}; docs/explain.md says what the figures mean"
 
@@ -146,7 +148,8 @@ def _score(figure: Figure) -> str:
 def _gain(figure: Figure) -> str:
     if math.isnan(figure.low):
         return _signed(figure.value)
-    return f"{_signed(figure.value)} [{_signed(figure.low)}, {_signed(figure.high)}]"
+    mark = "~" if figure.is_doubtful else " "
+    return f"{_signed(figure.value)} [{_signed(figure.low)}, {_signed(figure.high)}]{mark}"
 
 
 def _signed(value: float) -> str:

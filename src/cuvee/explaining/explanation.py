@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from cuvee.explaining.coalitions import Course
-from cuvee.explaining.outcomes import Figure, Outcome, combined, differing, sampling_errors
+from cuvee.explaining.outcomes import FEW, Figure, Outcome, combined, sampling_errors
 from cuvee.explaining.shapley import DATA, SAMPLED, SHAPLEY, leave_one_out_weights, pair_weights, shapley_weights
 from cuvee.types import Cite, Direction
 
 Subject = Literal["merge", "ensemble"]
 Of = Literal["models", "layers"]
-
-_FEW: Final = 6
-"""Where fewer rows differ, all in one direction, chance alone does so in more than 5 of 100 cases: 2 / 2⁵."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +156,7 @@ def explained(about: About, names: Sequence[str], path: Course, outcomes: Mappin
     parts = tuple(
         Part(
             name,
-            Figure(values[i].value, math.hypot(values[i].stderr, float(sampled[i]))),
+            replace(values[i], stderr=math.hypot(values[i].stderr, float(sampled[i]))),
             combined(left_out[i : i + 1], listed)[0],
             _of_one(about.direction, outcomes[1 << i]),
         )
@@ -179,29 +176,24 @@ def explained(about: About, names: Sequence[str], path: Course, outcomes: Mappin
         coalitions=len(path.coalitions),
         permutations=None if path.orders is None else len(path.orders),
         parts=parts,
-        notes=(
-            *_few_rows(about, names, differing(weights, listed), differing(left_out, listed)),
-            *_no_error(about, parts),
-        ),
+        notes=tuple(_no_error(about, parts)),
     )
 
 
 def _of_one(direction: Direction, outcome: Outcome) -> Figure:
     """A score in the metric's own unit."""
     figure = combined(np.ones((1, 1)), [outcome])[0]
-    return figure if direction == "higher" else Figure(-figure.value, figure.stderr)
+    return figure if direction == "higher" else replace(figure, value=-figure.value)
 
 
-def _few_rows(about: About, names: Sequence[str], shapley: Any, left_out: Any) -> list[str]:
-    """Which intervals rest on too few rows; where no row differs there is nothing to be in doubt of."""
-    told = []
-    for counts, what in ((shapley, "contribute anything"), (left_out, "are missed where they are left out")):
-        few = [] if counts is None else [name for name, count in zip(names, counts, strict=True) if 0 < count < _FEW]
-        told += [f"{', '.join(few)} {what}"] if few else []
-    if not told:
+def doubts(explanations: Sequence[Explanation]) -> list[str]:
+    """How many intervals rest on too few rows."""
+    figures = [one for e in explanations for part in e.parts for one in (part.shapley, part.leave_one_out)]
+    count = sum(one.is_doubtful for one in figures)
+    if not count:
         return []
-    message = f"{about.subject} on {about.task}: on fewer than {_FEW} rows {'; '.join(told)}"
-    return [f"{message}. Such intervals are too narrow to be trusted"]
+    what = f"{count} of {len(figures)} contributions differ from nothing on fewer than {FEW} rows"
+    return [f"{what}: their intervals are too narrow to be trusted"]
 
 
 def _no_error(about: About, parts: Sequence[Part]) -> list[str]:

@@ -16,6 +16,8 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
+FEW: Final = 6
+"""Where fewer rows differ, all in one direction, chance alone does so in more than 5 of 100 cases: 2 / 2⁵."""
 _NORMAL: Final = 1.959963984540054
 """A normal variable is within so many standard errors in 95 of 100 cases."""
 _DIGITS: Final = 1e-14
@@ -40,10 +42,22 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A figure, its standard error and its 95 % interval; NaN where there is none to give."""
+    """A figure, its standard error and its 95 % interval; NaN where there is none to give.
+
+    Attributes:
+        value: the figure.
+        stderr: its standard error.
+        differing: rows on which it is not nothing; `None` where that is not known.
+    """
 
     value: float
     stderr: float = math.nan
+    differing: int | None = None
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether its interval rests on so few rows that it is too narrow; on none there is nothing to doubt."""
+        return self.differing is not None and 0 < self.differing < FEW
 
     @property
     def low(self) -> float:
@@ -78,7 +92,8 @@ def combined(weights: Array, outcomes: Sequence[Outcome]) -> list[Figure]:
     values, errors = weights @ each, row_errors(weights, outcomes)
     # what cancels, cancels up to the last digits of what it is made of
     values = np.where(np.abs(values) < _DIGITS * np.abs(each).max(), 0.0, values)
-    return [Figure(float(value), float(error)) for value, error in zip(values, errors, strict=True)]
+    counts = differing(weights, outcomes)
+    return [Figure(float(value), float(error), n) for value, error, n in zip(values, errors, counts, strict=True)]
 
 
 def row_errors(weights: Array, outcomes: Sequence[Outcome]) -> Array:
@@ -107,10 +122,12 @@ def sampling_errors(pairs: Array, outcomes: Sequence[Outcome]) -> Array:
     return each.std(axis=0, ddof=1) / math.sqrt(len(each))  # type: ignore[no-any-return]
 
 
-def differing(weights: Array, outcomes: Sequence[Outcome]) -> Array | None:
-    """On how many rows each weighted sum is not nothing, `[figures]`; `None` without rows."""
+def differing(weights: Array, outcomes: Sequence[Outcome]) -> list[int | None]:
+    """On how many rows each weighted sum is not nothing; `None` without rows."""
     rows = _stacked([one.rows for one in outcomes])
-    return None if rows is None else (np.abs(weights @ rows) > 1e-12).sum(axis=1)
+    if rows is None:
+        return [None] * len(weights)
+    return [int(count) for count in (np.abs(weights @ rows) > _DIGITS * 100 * np.abs(rows).max()).sum(axis=1)]
 
 
 def _stacked(several: Sequence[Array | None]) -> Array | None:

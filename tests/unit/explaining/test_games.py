@@ -13,7 +13,7 @@ import pytest
 
 from cuvee.errors import UsageError
 from cuvee.explaining.coalitions import course, members, prefixes
-from cuvee.explaining.explanation import About, Explanation, explained
+from cuvee.explaining.explanation import About, Explanation, doubts, explained
 from cuvee.explaining.outcomes import Outcome, mean_outcome
 from cuvee.explaining.shapley import leave_one_out_weights, pair_weights, shapley_weights
 
@@ -182,10 +182,15 @@ def test_error_bars_over_rows_are_paired_and_exact() -> None:
     assert found.whole.value == pytest.approx(0.75)
     assert found.nothing.value == pytest.approx(0.25)
     assert found["p1"].alone.value == pytest.approx(0.5)
-    assert found.notes == (
-        "merge on t: on fewer than 6 rows p0, p1 contribute anything; p0, p1 are missed where they are left out. "
-        "Such intervals are too narrow to be trusted",
-    )
+    assert (found["p0"].shapley.differing, found["p0"].shapley.is_doubtful) == (1, True)
+    assert doubts([found])[0].startswith("4 of 4 contributions differ from nothing on fewer than 6 rows")
+
+
+def test_many_rows_or_none_leave_no_doubt() -> None:
+    many = told((1, 2, 0), lambda who: Outcome(len(who) / 2, rows=np.repeat([len(who), 0.0], 6)))
+    none = told((1, 2, 0), lambda who: Outcome(1.0, rows=np.ones(8)))
+    assert (many["p0"].shapley.differing, none["p0"].shapley.differing) == (6, 0)
+    assert doubts([many, none]) == []
 
 
 def test_where_lower_is_better_gains_are_positive_and_scores_as_they_are() -> None:
