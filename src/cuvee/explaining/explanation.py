@@ -151,12 +151,12 @@ def explained(about: About, names: Sequence[str], path: Course, outcomes: Mappin
     """
     listed = [outcomes[coalition] for coalition in path.coalitions]
     weights, left_out = shapley_weights(path), leave_one_out_weights(path)
-    sampled = sampling_errors(pair_weights(path), listed)
-    values = combined(weights, listed)
+    pairs, values = pair_weights(path), combined(weights, listed)
+    sampled = sampling_errors(pairs, listed)
     parts = tuple(
         Part(
             name,
-            replace(values[i], stderr=math.hypot(values[i].stderr, float(sampled[i]))),
+            values[i] if path.is_exact else values[i].with_drawing(float(sampled[i]), len(pairs)),
             combined(left_out[i : i + 1], listed)[0],
             _of_one(about.direction, outcomes[1 << i]),
         )

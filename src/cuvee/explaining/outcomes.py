@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -21,6 +21,7 @@ FEW: Final = 6
 _NORMAL: Final = 1.959963984540054
 """A normal variable is within so many standard errors in 95 of 100 cases."""
 _DIGITS: Final = 1e-14
+_STUDENT: Final = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 _LEAST: Final = 0.5
 """Share of the draws that must have a value."""
 
@@ -48,11 +49,13 @@ class Figure:
         value: the figure.
         stderr: its standard error.
         differing: rows on which it is not nothing; `None` where that is not known.
+        half: half the width of the interval, where it is not that of a normal variable.
     """
 
     value: float
     stderr: float = math.nan
     differing: int | None = None
+    half: float | None = None
 
     @property
     def is_doubtful(self) -> bool:
@@ -62,12 +65,33 @@ class Figure:
     @property
     def low(self) -> float:
         """Lower end of the interval."""
-        return self.value - _NORMAL * self.stderr
+        return self.value - self._half
 
     @property
     def high(self) -> float:
         """Upper end."""
-        return self.value + _NORMAL * self.stderr
+        return self.value + self._half
+
+    @property
+    def _half(self) -> float:
+        return _NORMAL * self.stderr if self.half is None else self.half
+
+    def with_drawing(self, error: float, pairs: int) -> Figure:
+        """The same with the error of drawn orders: of few pairs that is itself uncertain, hence Student's t."""
+        half = math.hypot(_NORMAL * self.stderr, student(pairs - 1) * error)
+        return replace(self, stderr=math.hypot(self.stderr, error), half=half)
+
+
+def student(freedom: int) -> float:
+    """What Student's t is within in 95 of 100 cases.
+
+    Args:
+        freedom: its degrees of freedom, 1 or more.
+    """
+    if freedom <= len(_STUDENT):
+        return _STUDENT[freedom - 1]
+    z = _NORMAL  # the first terms of Cornish and Fisher's expansion
+    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
 
 
 def mean_outcome(outcomes: Sequence[Outcome]) -> Outcome:

@@ -14,7 +14,7 @@ import pytest
 from cuvee.errors import UsageError
 from cuvee.explaining.coalitions import course, members, prefixes
 from cuvee.explaining.explanation import About, Explanation, doubts, explained
-from cuvee.explaining.outcomes import Outcome, mean_outcome
+from cuvee.explaining.outcomes import Outcome, mean_outcome, student
 from cuvee.explaining.shapley import leave_one_out_weights, pair_weights, shapley_weights
 
 Game = Callable[[frozenset[int]], Fraction]
@@ -125,6 +125,15 @@ def test_the_error_that_is_told_is_that_of_the_draws() -> None:
     values_of = np.array([[part.shapley.value for part in one.parts] for one in found])
     said = np.array([[part.shapley.stderr for part in one.parts] for one in found])
     np.testing.assert_allclose(np.sqrt((said**2).mean(axis=0)), values_of.std(axis=0, ddof=1), rtol=0.2)
+
+
+def test_few_pairs_of_orders_make_wide_intervals() -> None:
+    worth = drawn_game(11, 6)
+    found = told((6, 26, 1), lambda who: Outcome(float(worth(who)), rows=np.full(9, float(worth(who)))))
+    assert found.permutations == 4
+    part = found["p0"].shapley  # the rows are alike: all that is uncertain is what was drawn
+    assert (part.high - part.value) / part.stderr == pytest.approx(12.706)
+    assert [student(n) for n in (1, 10, 11, 30, 10**6)] == pytest.approx([12.706, 2.228, 2.201, 2.042, 1.960], abs=3e-3)
 
 
 def test_no_set_stands_twice_and_the_budget_holds() -> None:
