@@ -183,6 +183,32 @@ def test_bad_arguments(merged: Path, how: dict[str, Any], message: str) -> None:
         explained(merged, **how)
 
 
+def test_a_set_without_a_merge_is_told_before_anything_is_scored(tmp_path: Path) -> None:
+    write_units(tmp_path)
+    data = recipe_of(tmp_path, "linear", base_model=None)
+    for entry, weight in zip(data["models"], (1.0, -1.0, 1.0), strict=True):
+        entry["parameters"]["weight"] = weight
+    cuvee.merge(data, tmp_path / "out")
+    scorer = Near(TARGET)
+    with pytest.raises(RecipeError, match=f"without {tmp_path}/m2: ") as caught:
+        explained(tmp_path / "out", scorer)
+    assert {fault.code for fault in caught.value.faults} == {"zero-weight-sum"}
+    assert scorer.rows_asked == []
+
+
+def test_one_model_and_a_base(tmp_path: Path) -> None:
+    write_units(tmp_path)
+    data = {"merge_method": "slerp", "base_model": "base", "models": [{"model": "m0"}], "parameters": {"t": 0.5}}
+    (tmp_path / "r.yml").write_text(yaml.safe_dump(data), "utf-8")
+    cuvee.merge(tmp_path / "r.yml", tmp_path / "out")
+    found = explained(tmp_path / "out").of("near")
+    assert [part.name for part in found.parts] == ["m0"]
+    assert found.parts[0].shapley == found.parts[0].leave_one_out
+    assert found.parts[0].shapley.value == pytest.approx(found.whole.value - found.nothing.value)
+    with pytest.raises(UsageError, match="two models or more"):
+        explained(tmp_path / "out", ensemble=True)
+
+
 def test_a_task_that_is_asked_of_folders_alone(merged: Path, tmp_path: Path) -> None:
     path = write_task(tmp_path, kind="lm-eval", tasks=["x"], include=".")
     with pytest.raises(UsageError, match="asked of whole models"):

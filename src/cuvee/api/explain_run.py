@@ -11,7 +11,7 @@ from cuvee.api.cellars import Stock, opened_stock
 from cuvee.api.explain_games import EnsembleGame, Game, LayerGame, MergeGame
 from cuvee.api.objectives import furnish
 from cuvee.api.records import Recorded, check_inputs, differs, told_where
-from cuvee.errors import CuveeError, Fault, InputError, RecipeError
+from cuvee.errors import CuveeError, Fault, InputError, RecipeError, UsageError
 from cuvee.explaining.coalitions import course
 from cuvee.explaining.explanation import About, Explanation, Explanations, doubts, explained
 from cuvee.explaining.outcomes import Outcome, mean_outcome
@@ -50,6 +50,9 @@ def carry_out(made: Recorded, asked: Asked) -> Explanations:
     notes: list[str] = []
     divided = _divided(recipe, spec, models, asked, notes)
     wants = asked.ensemble is not False and len(models) > 1
+    if asked.ensemble and not wants:
+        message = f"an ensemble should be of two models or more; {made.folder} merges {len(models)} besides its base"
+        raise UsageError(Fault("bad-argument", message, subject="ensemble", hint="leave --ensemble out"))
     bounds = [recipe, *(one for one in divided.values() if one is not None)]
     base = base_of(recipe, spec) or recipe.base_model
     bounds += [] if base is None else [alone(recipe, base)]

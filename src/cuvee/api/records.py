@@ -83,7 +83,8 @@ def _found(recipe: Recipe) -> int:
     """How many of a recipe's models are there."""
     from cuvee.checkpoint.folder import local_path
 
-    return sum(os.path.lexists(local_path(ref.path, root)) for ref, root in leaves_of(recipe))
+    places = [(ref.path, ref.path.partition("#")[0], root) for ref, root in leaves_of(recipe)]  # a task of a pack, too
+    return sum(any(os.path.lexists(local_path(one, root)) for one in (whole, pack)) for whole, pack, root in places)
 
 
 def told_where(error: InputError, made: Recorded) -> InputError:

@@ -31,7 +31,9 @@ def refuse_indivisible(recipe: Recipe, spec: MethodSpec) -> None:
         RecipeError: it is one.
     """
     lists = [tuple(member.model for member in group.merged(spec)) for group in groups(recipe)]
-    if wrong := _why_not(spec, lists):
+    bases = {group.base for group in groups(recipe)}
+    wrong = _why_not(spec, lists) or ("slices of different bases have no base in common" if len(bases) > 1 else "")
+    if wrong:
         hint = "explain groups of layers instead, where there is a base (docs/explain.md)"
         raise RecipeError(Fault("wrong-number-of-models", wrong, subject=spec.name, hint=hint))
 

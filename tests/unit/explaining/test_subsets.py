@@ -39,6 +39,15 @@ def test_models_that_stay_keep_their_weights_and_the_base_is_in_every_set() -> N
     assert of(made) == {"merge_method": "passthrough", "models": [{"model": "base"}], "dtype": "bfloat16"}
 
 
+def test_a_base_that_is_listed_stays_listed() -> None:
+    entries = [{"model": "base"}, entry("a", 1.0), entry("b", 2.0)]
+    data = {"merge_method": "task_arithmetic", "base_model": "base", "models": entries}
+    made = from_data(data, methods.specs())
+    assert [str(one) for one in models_of(made, methods.get(made.method).spec)] == ["a", "b"]
+    assert of(made, "b")["models"] == [{"model": "base"}, entry("b", 2.0)]
+    assert of(made)["models"] == [{"model": "base"}]
+
+
 def test_without_a_base_nothing_has_no_recipe() -> None:
     made = recipe("linear", "a", "b")
     assert of(made) is None

@@ -98,13 +98,13 @@ def test_classes_that_do_not_exclude_others() -> None:
         torch.testing.assert_close(torch.sigmoid(both(input_ids=ids).logits), (own[0] + own[1]) / 2)
 
 
-def slow_writing(members: list[Subject], ids: list[int], most: int) -> list[int]:
+def slow_writing(members: list[Subject], ids: list[int], most: int, end: int | None = None) -> list[int]:
     """Tokens one after the other, everything worked out anew each time."""
     made: list[int] = []
     for _ in range(most):
         token = int(slow_mean(members, [*ids, *made])[-1].argmax())
         made.append(token)
-        if token == 2:
+        if token == end:
             break
     return made
 
@@ -112,11 +112,13 @@ def slow_writing(members: list[Subject], ids: list[int], most: int) -> list[int]
 @pytest.mark.parametrize("case", ["llama", "gpt2"])
 def test_writing_equals_a_slow_loop(case: str) -> None:
     members = [member(case, seed) for seed in range(3)]
-    both = joined("all", members).model
-    both.generation_config = transformers.GenerationConfig(eos_token_id=[2], pad_token_id=0)
     prompts = [[1, 9, 11, 30], [1, 40, 8], [1, 22]]
-    expected = [slow_writing(members, ids, 8) for ids in prompts]
-    assert expected != [slow_writing(members[:1], ids, 8) for ids in prompts]
+    end = slow_writing(members, prompts[0], 8)[3]  # a token that is written, so that a text ends before the others
+    both = joined("all", members).model
+    both.generation_config = transformers.GenerationConfig(eos_token_id=[end], pad_token_id=0)
+    expected = [slow_writing(members, ids, 8, end) for ids in prompts]
+    assert expected != [slow_writing(members[:1], ids, 8, end) for ids in prompts]
+    assert len(expected[0]) < max(map(len, expected)) == 8
     width = max(map(len, prompts))
     ids = torch.tensor([[0] * (width - len(one)) + one for one in prompts])
     mask = torch.tensor([[0] * (width - len(one)) + [1] * len(one) for one in prompts])
