@@ -135,10 +135,9 @@ def test_models_are_found_from_where_the_output_stands(tmp_path: Path) -> None:
     (tmp_path / "recipes").mkdir()
     data = recipe_of(Path("../models"))
     (tmp_path / "recipes" / "r.yml").write_text(yaml.safe_dump(data), "utf-8")
-    cuvee.merge(tmp_path / "recipes" / "r.yml", tmp_path / "merges" / "out")
-    assert [part.name for part in explained(tmp_path / "merges" / "out").of("near").parts] == [
-        f"../models/m{i}" for i in range(3)
-    ]
+    for out in (tmp_path / "merges" / "out", tmp_path / "merges" / "deeper" / "out"):
+        cuvee.merge(tmp_path / "recipes" / "r.yml", out)
+        assert [part.name for part in explained(out).of("near").parts] == [f"../models/m{i}" for i in range(3)]
     far = tmp_path / "far" / "away" / "from" / "here" / "out"
     cuvee.merge(tmp_path / "recipes" / "r.yml", far)
     with pytest.raises(InputError, match="m0") as caught:

@@ -75,7 +75,7 @@ def course(parts: int, budget: int, seed: int = 0) -> Course:
     if pairs < _PAIRS:
         least = min(1 << parts, len(first) + _PAIRS * _cost_of_pair(parts))
         message = f"{parts} parts need a budget of {least} sets or more; found {budget}"
-        raise UsageError(Fault("bad-argument", message, subject="budget", hint="or explain over fewer groups"))
+        raise UsageError(Fault("bad-argument", message, subject="budget", hint=f"all sets are {1 << parts:,}"))
     generator = np.random.default_rng(seed)
     orders: list[Order] = []
     for _ in range(pairs):
