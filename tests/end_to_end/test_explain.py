@@ -12,6 +12,7 @@ import torch
 import yaml
 
 import cuvee
+from cuvee.api import explain_run
 from cuvee.api.evidence import gather
 from cuvee.cli import explain as command
 from cuvee.errors import InputError, RecipeError, UsageError
@@ -268,6 +269,19 @@ def test_a_merge_and_an_ensemble_of_real_models(there: Path) -> None:
     assert both["b"].leave_one_out.value == pytest.approx(both["a"].alone.value - both.whole.value, abs=1e-9)
 
 
+def test_a_recipe_inside_is_one_part_of_both(there: Path, tmp_path: Path) -> None:
+    pair = {"merge_method": "linear", "name": "pair", "models": [{"model": f"{there}/{one}"} for one in ("base", "a")]}
+    for entry in pair["models"]:
+        entry["parameters"] = {"weight": 1.0}
+    models = [{"model": one, "parameters": {"weight": 0.5}} for one in (pair, f"{there}/b")]
+    cuvee.merge({"merge_method": "linear", "models": models}, tmp_path / "out")
+    found = cuvee.explain(tmp_path / "out", "perplexity.yml", ensemble=True)
+    for subject in ("merge", "ensemble"):
+        assert [part.name for part in found.of("perplexity", subject).parts] == ["pair", f"{there}/b"]
+    alone = cuvee.evaluate({"pair": pair}, "perplexity.yml").score("pair", "perplexity").value
+    assert found.of("perplexity", "ensemble")["pair"].alone.value == pytest.approx(alone, rel=1e-5)
+
+
 def test_layers_that_are_left_out_have_the_weights_of_the_base(there: Path) -> None:
     found = cuvee.explain("merged", "perplexity.yml", layers=2, ensemble=False).of("perplexity", of="layers")
     assert [part.name for part in found.parts] == ["embeddings", "layers 0", "layers 1", "head and rest"]
@@ -280,6 +294,20 @@ def test_layers_that_are_left_out_have_the_weights_of_the_base(there: Path) -> N
     assert math.fsum(one.shapley.value for one in found.parts) == pytest.approx(
         found.nothing.value - found.whole.value, abs=1e-9
     )
+
+
+def test_nothing_and_all_are_scored_once(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four sets of models and eight of layers, of which two are the same."""
+    seen, score = [], explain_run.outcome_of
+
+    def noted(*given: Any) -> Any:
+        seen.append(given)
+        return score(*given)
+
+    monkeypatch.setattr(explain_run, "outcome_of", noted)
+    found = cuvee.explain("merged", "perplexity.yml", layers=1, ensemble=False)
+    assert [one.coalitions for one in found.explanations] == [4, 8]
+    assert len(seen) == 10
 
 
 def test_tasks_that_an_ensemble_cannot_be_asked_cost_the_ensemble_alone(there: Path, tmp_path: Path) -> None:

@@ -187,9 +187,9 @@ class EnsembleGame:
         """
         from cuvee.judging.asking.agreement import joined
 
-        made = [_subject(stock, build, recipe, model, models[0]) for model in models]
+        made = [_subject(stock, build, recipe, model) for model in models]
         together = joined("the ensemble", made)
-        own = None if base is None else _subject(stock, build, recipe, base, models[0])
+        own = None if base is None else _subject(stock, build, recipe, base)
         return cls(path, [str(model) for model in models], made, together.config, own)
 
     @property
@@ -215,8 +215,8 @@ class EnsembleGame:
         return PredictionMean([self.subjects[part].model for part in members(coalition)], self.config).eval()
 
 
-def _subject(stock: Stock, build: Build, recipe: Recipe, model: ModelRef, first: ModelRef) -> Asked:
-    """A model as it is, with the tokenizer of its folder; a recipe's result with that of the first model."""
+def _subject(stock: Stock, build: Build, recipe: Recipe, model: ModelRef) -> Asked:
+    """A model as it is, with the tokenizer of its folder; a recipe's result with that of the first folder."""
     import torch
 
     from cuvee.judging.asking import subject as asking
@@ -226,7 +226,7 @@ def _subject(stock: Stock, build: Build, recipe: Recipe, model: ModelRef, first:
     if not isinstance(module, torch.nn.Module):
         message = f"an ensemble should be of torch modules; {model} was made into a {type(module).__name__}"
         raise UsageError(Fault("bad-argument", message, subject="ensemble"))
-    folder = stock.readers(one)[0].folder or stock.readers(whole(recipe, first))[0].folder
+    folder = stock.readers(one)[0].folder or next((found for found in stock.folders if found is not None), None)
     return asking.Subject(str(model), module) if folder is None else asking.subject_in(folder, module, str(model))
 
 
