@@ -60,7 +60,7 @@ class Figure:
     @property
     def is_doubtful(self) -> bool:
         """Whether its interval rests on so few rows that it is too narrow; on none there is nothing to doubt."""
-        return self.differing is not None and 0 < self.differing < FEW
+        return math.isfinite(self.stderr) and self.differing is not None and 0 < self.differing < FEW
 
     @property
     def low(self) -> float:

@@ -199,7 +199,9 @@ def test_many_rows_or_none_leave_no_doubt() -> None:
     many = told((1, 2, 0), lambda who: Outcome(len(who) / 2, rows=np.repeat([len(who), 0.0], 6)))
     none = told((1, 2, 0), lambda who: Outcome(1.0, rows=np.ones(8)))
     assert (many["p0"].shapley.differing, none["p0"].shapley.differing) == (6, 0)
-    assert doubts([many, none]) == []
+    single = told((1, 2, 0), lambda who: Outcome(float(len(who)), rows=np.array([float(len(who))])))
+    assert math.isnan(single["p0"].shapley.stderr)
+    assert doubts([many, none, single]) == []
 
 
 def test_where_lower_is_better_gains_are_positive_and_scores_as_they_are() -> None:
