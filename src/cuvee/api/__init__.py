@@ -16,7 +16,8 @@ from cuvee.api.merging import MergeResult, merge
 from cuvee.api.packing import PackResult, inspect_pack, is_pack, pack, unpack
 from cuvee.api.pushing import PushResult, push
 from cuvee.api.recalibrating import recalibrate_batchnorm
-from cuvee.api.searching import TRIALS, search, search_pool
+from cuvee.api.searching import search, search_pool
+from cuvee.searching.trials import TRIALS
 
 __all__ = [
     "TRIALS",
