@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, create_model
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, create_model
 from pydantic_core import PydanticCustomError
 
 from cuvee.errors import nearest
@@ -60,6 +60,12 @@ def _normalisation(value: str) -> str:
     if value not in NORMALISATIONS:
         message = f"should be {', '.join(NORMALISATIONS)}, found {described(value)}"
         raise fault("wrong-value", message, nearest(value, NORMALISATIONS))
+    return value
+
+
+def _said_first(value: str, info: ValidationInfo) -> str:
+    if not info.data.get("chat"):
+        raise fault("wrong-value", "goes with `chat: true`, found it without", "add `chat: true`, or leave it out")
     return value
 
 
@@ -118,6 +124,8 @@ class MatchTask(DataTask):
     normalise: Annotated[list[Annotated[str, AfterValidator(_normalisation)]], BeforeValidator(_list)] = ["strip"]  # noqa: RUF012
     parse: Annotated[str, AfterValidator(_pattern)] | None = None
     max_length: Count | None = None
+    chat: bool = False
+    system: Annotated[Name, AfterValidator(_said_first)] | None = None
 
 
 class ChoiceTask(DataTask):
