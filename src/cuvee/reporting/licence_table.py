@@ -90,11 +90,11 @@ _UNDER: Final = {
     "mpl-2.0": "lgpl-2.1 lgpl-3.0 gpl-2.0 gpl-3.0 agpl-3.0",
     "gpl-3.0": "agpl-3.0",
     "cc-by-4.0": "gpl-3.0 agpl-3.0",
-    "cc-by-sa-3.0": "cc-by-sa-4.0",
+    "cc-by-sa-3.0": "cc-by-sa-4.0 gpl-3.0 agpl-3.0",
     "cc-by-sa-4.0": "gpl-3.0 agpl-3.0",
     "cc-by-nc-sa-2.0": "cc-by-nc-sa-3.0 cc-by-nc-sa-4.0",
     "cc-by-nc-sa-3.0": "cc-by-nc-sa-4.0",
-    "eupl-1.1": "gpl-2.0 osl-3.0 eupl-1.2",
+    "eupl-1.1": "gpl-2.0 gpl-3.0 agpl-3.0 osl-3.0 eupl-1.2",
     "eupl-1.2": "gpl-2.0 gpl-3.0 agpl-3.0 osl-3.0",
 }
 _CLASHES: Final = {"apache-2.0": "gpl gpl-2.0 lgpl lgpl-2.1"}

@@ -76,8 +76,8 @@ def stated_in(model: str, front: Mapping[str, Any], file: tuple[str, str] | None
         place: where links of the card start from, `https://…/`; empty where that is no place on the web.
     """
     given = front.get("license")
-    ids = tuple(one.strip().lower() for one in (given if isinstance(given, list) else [given]) if _is_text(one))
-    ids = tuple(one for one in ids if one != "unknown")
+    words = [one for one in (given if isinstance(given, list) else [given]) if isinstance(one, str)]
+    ids = tuple(word for one in words if (word := one.strip().lower()) not in ("", "unknown"))
     name, link = front.get("license_name"), _link(front.get("license_link"), place)
     if ids == ("other",):
         ids = (name.strip().lower(),) if isinstance(name, str) and name.strip() else (f"licence of {model}",)
@@ -91,10 +91,6 @@ def stated_in(model: str, front: Mapping[str, Any], file: tuple[str, str] | None
         ids = (known or f"licence of {model}",)
         return Stated(model, ids, _link(file[0], place), f"its {file[0]} file", named=known is None)
     return Stated(model)
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
 
 
 def _link(given: object, place: str) -> str | None:
