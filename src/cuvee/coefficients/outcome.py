@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from cuvee.checkpoint.folder import local_path
-from cuvee.checkpoint.os_errors import told
+from cuvee.checkpoint.single_file import write_single
 from cuvee.coefficients.asked import Asked
 from cuvee.errors import Fault, OutputExists, ResourceError, UsageError
 from cuvee.recipe import Module, Recipe, recipe_hash, to_yaml
@@ -124,18 +124,10 @@ def write(result: LearnResult, out: Path) -> None:
     Raises:
         ResourceError: the system refuses.
     """
-    _put(log_beside(out), json.dumps(result.log, indent=1) + "\n")
-    _put(out, to_yaml(moved(result.recipe, out.absolute().parent)))
-
-
-def _put(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with told("write", path):
-        try:
-            beside.write_text(text, "utf-8")
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+    text = json.dumps(result.log, indent=1) + "\n"
+    write_single(log_beside(out), [text.encode("utf-8")], overwrite=True)
+    recipe = to_yaml(moved(result.recipe, out.absolute().parent))
+    write_single(out, [recipe.encode("utf-8")], overwrite=True)
 
 
 def moved(recipe: Recipe, folder: Path) -> Recipe:
