@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -45,7 +46,7 @@ def _statistics(part: Any) -> frozenset[str]:
 def _source(
     found: Mapping[str, Any], depth: int, statistics: frozenset[str], roots: Sequence[Path], notes: list[str]
 ) -> Source:
-    name, hub = found["model"], found.get("hub", {})
+    name, hub = found["model"], _hub(found)
     role = "statistics" if name in statistics else "result" if "inputs" in found else "model"
     role = "base" if found["base"] and role == "model" else role
     files = _files(found, roots, notes) if role in ("base", "model") else {}
@@ -65,6 +66,15 @@ def _source(
         stated_in(name, front, licence, place),
         tuple(languages_in(front)),
     )
+
+
+def _hub(found: Mapping[str, Any]) -> Mapping[str, str]:
+    """Id and commit of an input from the hub, if the record says what can be true."""
+    from cuvee.checkpoint.folder import is_hub_id
+
+    hub: Mapping[str, str] = found.get("hub", {})
+    good = hub and is_hub_id(hub["model"]) and re.fullmatch(r"[0-9a-f]{40}", hub["commit"])
+    return hub if good else {}
 
 
 def _front(name: str, files: Mapping[str, str], notes: list[str]) -> dict[str, Any]:
@@ -92,7 +102,7 @@ def _ids(front: Mapping[str, Any], files: Mapping[str, str]) -> tuple[str, ...]:
 
 def _files(found: Mapping[str, Any], roots: Sequence[Path], notes: list[str]) -> dict[str, str]:
     """The texts of an input's card, licence and configuration, by name."""
-    if hub := found.get("hub"):
+    if hub := _hub(found):
         return _from_hub(hub["model"], hub["commit"], notes)
     folder = _folder(found, roots, notes)
     if folder is None:

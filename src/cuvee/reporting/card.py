@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from cuvee.reporting.evidence import Evidence
 from cuvee.reporting.front_matter import front_matter
 from cuvee.reporting.licences import NO_ADVICE
 from cuvee.reporting.markdown import block, code, plain, table
-from cuvee.reporting.metadata import metadata
+from cuvee.reporting.metadata import metadata, method_of
 
 _TOLD: Final = 20
 """Notes that are told; a merge of many tensors may have thousands."""
@@ -50,14 +51,15 @@ def card(evidence: Evidence, inputs: Inputs, recipe: str) -> str:
 
 
 def _summary(evidence: Evidence, inputs: Inputs, row: Mapping[str, Any] | None) -> str:
-    method = str(evidence.record["recipe"]["merge_method"])
+    method = method_of(evidence)
     top = [one for one in inputs.sources if one.depth == 0]
     models = [_named(one) for one in top if one.role in ("model", "result")]
     bases = [_named(one) for one in top if one.role == "base"]
     number = "1 model" if len(models) == 1 else f"{len(models)} models"
     on = f" on {bases[0]}" if bases else ""
     what = METHODS.get(method).spec.summary.rstrip(".") if method in METHODS else ""
-    about = f" ({plain(what[:1].lower() + what[1:])})" if what else ""
+    what = what[:1].lower() + what[1:] if what[1:2].islower() else what
+    about = f" ({plain(what)})" if what else ""
     names = _joined(models) if models else _joined(bases)
     return (
         f"A merge of {number}{on}: {names}, by {code(method)}{about}, made with"
@@ -190,6 +192,6 @@ def _sources(evidence: Evidence) -> Iterator[str]:
 
 
 def _citation(one: Mapping[str, Any]) -> str:
-    if one.get("arxiv"):
-        return f"{plain(one['text'])}, [arXiv:{plain(one['arxiv'])}](https://arxiv.org/abs/{plain(one['arxiv'])})"
+    if re.fullmatch(r"[\w./-]+", paper := one.get("arxiv", "")):
+        return f"{plain(one['text'])}, [arXiv:{paper}](https://arxiv.org/abs/{paper})"
     return f"{plain(one['text'])}, {plain(one['url'])}" if one.get("url") else plain(one["text"])

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cuvee.reporting.licence_table import covers, licence_of
+from cuvee.reporting.licence_table import LICENCES, covers, licence_of
 
 NO_ADVICE: Final = "This was worked out from what the inputs say of themselves and a table; it is no legal advice."
 _TITLES: Final = {
@@ -34,14 +34,12 @@ class Stated:
         ids: hub ids, or names of other licences; none where nothing is said.
         link: where the terms stand, if that is said and leads anywhere from outside.
         source: where it is said.
-        named: whether it is `license: other` with a name of its own.
     """
 
     model: str
     ids: tuple[str, ...] = ()
     link: str | None = None
     source: str = ""
-    named: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +79,7 @@ def stated_in(model: str, front: Mapping[str, Any], file: tuple[str, str] | None
     name, link = front.get("license_name"), _link(front.get("license_link"), place)
     if ids == ("other",):
         ids = (name.strip().lower(),) if isinstance(name, str) and name.strip() else (f"licence of {model}",)
-        return Stated(model, ids, link, "its card", named=True)
+        return Stated(model, ids, link, "its card")
     if ids:
         return Stated(model, ids, link, "its card")
     if file is not None:
@@ -89,7 +87,7 @@ def stated_in(model: str, front: Mapping[str, Any], file: tuple[str, str] | None
             (one for one, title in _TITLES.items() if re.match(title, file[1], re.DOTALL | re.IGNORECASE)), None
         )
         ids = (known or f"licence of {model}",)
-        return Stated(model, ids, _link(file[0], place), f"its {file[0]} file", named=known is None)
+        return Stated(model, ids, _link(file[0], place), f"its {file[0]} file")
     return Stated(model)
 
 
@@ -136,7 +134,7 @@ def _decided(name: str, known: Sequence[str], stated: Sequence[Stated]) -> Decis
     reason += f", and asks for what {', '.join(lesser)} {'asks' if len(lesser) == 1 else 'ask'} too" if lesser else ""
     notices = ["Keep the notices of every input: a stricter licence does not take them away."] if lesser else []
     link = next((one.link for one in by if one.link), None)
-    if any(one.named for one in by):
+    if name not in LICENCES:  # the hub knows no other ids
         return Decision("other", _slug(name), link, models, (reason, *notices), (), tuple(stated))
     return Decision(name, None, None, models, (reason, *notices), (), tuple(stated))
 

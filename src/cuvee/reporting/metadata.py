@@ -31,10 +31,15 @@ def metadata(evidence: Evidence, inputs: Inputs, row: Mapping[str, Any] | None) 
         "pipeline_tag": task,
         "base_model": list(inputs.base_models),
         "base_model_relation": "merge" if inputs.base_models else None,
-        "tags": list(dict.fromkeys(["merge", "cuvee", str(evidence.record["recipe"]["merge_method"])])),
+        "tags": list(dict.fromkeys(["merge", "cuvee", method_of(evidence)])),
         "model-index": _index(evidence, row, task),
     }
     return {key: value for key, value in data.items() if value not in (None, [])}
+
+
+def method_of(evidence: Evidence) -> str:
+    """The merge method, of a record in which it may not stand."""
+    return str(evidence.record["recipe"].get("merge_method", "unknown"))
 
 
 def _index(evidence: Evidence, row: Mapping[str, Any] | None, task: str | None) -> list[dict[str, Any]]:

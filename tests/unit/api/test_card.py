@@ -49,8 +49,8 @@ def merged(yard: Path) -> Path:
 def compared(model: str, parents: tuple[str, ...] = ("models/a",)) -> dict[str, Any]:
     """What `cuvee compare --json` prints, in small."""
 
-    def row(name: str, value: float | None) -> dict[str, Any]:
-        gained = {"value": 0.042, "low": 0.01, "high": 0.075, "verdict": "better"}
+    def row(name: str, value: float) -> dict[str, Any]:
+        gained = {"value": 0.042, "low": 0.01, "high": 0.075, "verdict": "better", "rows": 120, "differing": 30}
         cell = {"metric": "accuracy", "value": value, "stderr": 0.02, "n": 120, "direction": "higher"}
         tasks = {"sums": {**cell, "normalised": 0.9, "against": gained}}
         against = {"model": "models/a", "among": 2, "difference": gained}
@@ -62,10 +62,12 @@ def compared(model: str, parents: tuple[str, ...] = ("models/a",)) -> dict[str, 
             "minimum": 0.8,
             "hardest": "sums",
             "against": against,
+            "cost": {"parameters": None, "seconds_per_row": None},
         }
 
-    rows = [row("models/a", 0.75), row(model, 0.8125), row("ensemble", None)]
+    rows = [row("models/a", 0.75), row(model, 0.8125), row("ensemble", 0.875)]
     answer = {"tasks": {"sums": "accuracy"}, "experts": {"sums": "models/a"}, "raw": False, "notes": ["few | rows"]}
+    answer |= {"groups": [], "forms": []}
     return {"schema": 1, "command": "compare", **answer, "models": rows}
 
 
@@ -79,7 +81,12 @@ def explained() -> dict[str, Any]:
     ]
     told = {"subject": "merge", "task": "sums", "metric": "accuracy", "direction": "higher", "n": 120, "of": "models"}
     how = {"exact": False, "coalitions": 8, "permutations": 64, "nothing": {"what": "the base", **figure}}
-    return {"schema": 1, "command": "explain", "explanations": [{**told, **how, "whole": figure, "parts": parts}]}
+    return {
+        "schema": 1,
+        "command": "explain",
+        "explanations": [{**told, **how, "whole": figure, "parts": parts}],
+        "citations": [],
+    }
 
 
 def put(folder: Path, name: str, data: Mapping[str, Any]) -> Path:
@@ -150,7 +157,7 @@ def test_scores_become_results_and_the_verdict_a_sentence(merged: Path, yard: Pa
     assert "**better than** `models/a`, the best of 2: +0.042 [+0.010, +0.075] of the experts' scores." in made.text
     assert f"| **`{merged}`** (this model) | 0.812 ± 0.020 | 0.900 | +0.042 [+0.010, +0.075] | better |" in made.text
     assert "| `models/a` (parent) | 0.750 ± 0.020 |" in made.text
-    assert "| `ensemble` | – |" in made.text
+    assert "| `ensemble` | 0.875 ± 0.020 |" in made.text
     assert "- few \\| rows" in made.text
     assert "| `models/<b>` | +0.500 [+0.460, +0.540] | +0.500 [+0.460, +0.540] | – |" in made.text
     assert "from 64 random orders" in made.text
@@ -241,6 +248,19 @@ def test_names_of_strangers_stay_names(tmp_path: Path) -> None:
     rows = [token for token in tokens if token.type == "tr_open"]
     cells = [token for token in tokens if token.type in ("td_open", "th_open")]
     assert 0 < len(rows) < len(cells)
+
+
+def test_a_record_that_somebody_wrote_leads_nowhere(merged: Path) -> None:
+    record = json.loads((merged / "cuvee.json").read_text("utf-8"))
+    record["inputs"][1]["hub"] = {"model": "a](javascript:alert(1))", "commit": "../../x"}
+    record["citations"] = [{"text": "T", "arxiv": "1) <b> ("}, {"text": "U", "url": "javascript:alert(1)"}]
+    del record["recipe"]["merge_method"]
+    (merged / "cuvee.json").write_text(json.dumps(record), "utf-8")
+    made = cuvee.card(merged)
+    tokens = MarkdownIt("commonmark").enable("table").parse(made.text.split("\n---\n", 1)[1])
+    links = [child for token in tokens for child in token.children or () if child.type == "link_open"]
+    assert links == []
+    assert made.base_models == ("org/origin",)
 
 
 # --- hub ids

@@ -133,6 +133,11 @@ def test_the_same_terms_of_its_own_in_all_inputs_are_kept_with_name_and_link() -
     assert found.warnings == ()
 
 
+def test_an_id_that_the_hub_does_not_know_becomes_the_name_of_another_licence() -> None:
+    found = decide([stated_in("a", {"license": "Acme-1.0"}, None, ""), stated_in("b", {"license": "mit"}, None, "")])
+    assert (found.id, found.name, found.decided_by) == ("other", "acme-1.0", ("a",))
+
+
 # --- what an input says
 
 
