@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cuvee.api.arguments import AnyRecipe, load_recipe, recipe_from
 from cuvee.api.averaging import AverageRecipe, AverageResult, average, average_recipe
+from cuvee.api.carding import CardResult, card
 from cuvee.api.collecting import collect
 from cuvee.api.comparing import compare
 from cuvee.api.evaluating import Evaluation, evaluate
@@ -24,12 +25,14 @@ __all__ = [
     "AnyRecipe",
     "AverageRecipe",
     "AverageResult",
+    "CardResult",
     "Evaluation",
     "MergeResult",
     "PackResult",
     "PushResult",
     "average",
     "average_recipe",
+    "card",
     "collect",
     "compare",
     "diff",

@@ -119,7 +119,7 @@ def _maker(name: str) -> str:
 
 
 def _moved(recipe: Recipe, folder: Path) -> Recipe:
-    from cuvee.coefficients.outcome import moved
+    from cuvee.planning.moving import moved
 
     return moved(recipe, folder.absolute())
 

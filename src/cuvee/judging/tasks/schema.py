@@ -6,11 +6,10 @@ import re
 from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, create_model
-from pydantic_core import PydanticCustomError
 
 from cuvee.errors import nearest
 from cuvee.recipe.findings import described
-from cuvee.recipe.scaling_schema import Item
+from cuvee.recipe.item import Item, fault
 
 NORMALISATIONS: Final = ("strip", "lower", "spaces", "punctuation", "articles")
 """What may be taken out of answers before they are compared."""
@@ -29,11 +28,6 @@ COLUMNS: Final[dict[str, dict[str, str | None]]] = {
 
 DOCUMENT_COLUMNS: Final = {"document": "id", "content": "text"}
 """The same of documents."""
-
-
-def fault(code: str, message: str, hint: str | None = None) -> PydanticCustomError:
-    """An error with our own reason code; the message completes "`key` …"."""
-    return PydanticCustomError(code, "{message}", {"message": message, "hint": hint})
 
 
 def _list(value: Any) -> Any:
