@@ -73,7 +73,8 @@ def _tokenizer(subject: Subject) -> Any:
         does: Any = {key: value for key, value in told.items() if key not in _PASSING}
     except AttributeError:  # one written in Python: its words
         does = tokenizer.get_vocab()
-    return [does, {name: str(token) for name, token in tokenizer.special_tokens_map.items()}]
+    special = {name: str(token) for name, token in tokenizer.special_tokens_map.items()}
+    return [does, special, getattr(tokenizer, "chat_template", None)]
 
 
 def _pictures(subject: Subject) -> Any:
