@@ -102,6 +102,17 @@ def test_a_recipe_inside_is_one_part() -> None:
             },
             "stacked cannot be left out",
         ),
+        (
+            {
+                "merge_method": "task_arithmetic",
+                "parameters": {"weight": 1},
+                "slices": [
+                    {"base_model": base, "sources": [{"model": one, "layer_range": [0, 2]} for one in "ab"]}
+                    for base in ("old", "new")
+                ],
+            },
+            "slices of different bases",
+        ),
         ({"merge_method": "krum", "models": [{"model": one} for one in "abcd"]}, "krum merges 3 models or more"),
         ({"merge_method": "ties", "base_model": "base", "models": [{"model": "base"}]}, "found none"),
     ],
