@@ -33,6 +33,7 @@ VERBS = (
     "push",
     "eval",
     "compare",
+    "explain",
     "inspect",
     "diff",
     "methods",

@@ -8,6 +8,7 @@ from cuvee.api.carding import CardResult, card
 from cuvee.api.collecting import collect
 from cuvee.api.comparing import compare
 from cuvee.api.evaluating import Evaluation, evaluate
+from cuvee.api.explaining import BUDGET, explain
 from cuvee.api.files import diff, inspect, opened, plan, verify
 from cuvee.api.foreseeing import will_merge
 from cuvee.api.learning import learn
@@ -21,6 +22,7 @@ from cuvee.api.searching import search, search_pool
 from cuvee.searching.trials import TRIALS
 
 __all__ = [
+    "BUDGET",
     "TRIALS",
     "AnyRecipe",
     "AverageRecipe",
@@ -37,6 +39,7 @@ __all__ = [
     "compare",
     "diff",
     "evaluate",
+    "explain",
     "inspect",
     "inspect_pack",
     "is_pack",

@@ -11,17 +11,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from cuvee.api.nesting import OpenModels
+from cuvee.api.cellars import opened_stock
 from cuvee.api.objectives import furnish, objective_notes
 from cuvee.api.search_folder import prepared_folder
-from cuvee.checkpoint.protocol import Reader
-from cuvee.errors import CheckFailed, Fault, InputError, UsageError
+from cuvee.errors import CheckFailed, Fault, UsageError
 from cuvee.recipe import Recipe
 from cuvee.searching import outcome
-from cuvee.searching.cellar import Cellar, needed, room_for, stack_bytes
+from cuvee.searching.cellar import Cellar
 from cuvee.searching.grading import difference, overall, scores_on, verdict
 from cuvee.searching.grid import size
-from cuvee.searching.held import Shelf, held
 from cuvee.searching.journal import NAME, Journal, Trial
 from cuvee.searching.outcome import Held, SearchResult
 from cuvee.searching.parents import parents, recipes_at_ends, uniform
@@ -31,7 +29,7 @@ from cuvee.searching.seat import Build, Seats, built_by_transformers
 from cuvee.searching.space import Space, fill
 from cuvee.searching.strategy import OneByOne, Strategy, make_strategy
 from cuvee.searching.trials import TRIALS, Executor, Search, Way, one_by_one
-from cuvee.types import ModelRef, Score, Scorer
+from cuvee.types import Score, Scorer
 
 
 @dataclass(frozen=True)
@@ -154,49 +152,9 @@ def _models(space: Space, asked: Asked) -> Iterator[tuple[Cellar, Mapping[str, A
         InputError: models that are missing or do not fit each other, whatever stands in the holes.
         ResourceError: too little memory.
     """
-    from cuvee.planning.free import free_memory
-
-    table = _Opened(weights=True, seed=asked.seed, allow_nonfinite=False, kept={})
-    try:
-        cellar = Cellar(table.of, seed=asked.seed, room=0)
-        plans = [cellar.plan(recipe) for recipe in recipes_at_ends(space)]
-        stored = sum(spec.nbytes for reader in table.opened.values() for spec in reader.specs.values())
-        stacks = sum(sum(map(stack_bytes, plan.steps)) for plan in plans)
-        folders = [reader.folder for reader in table.opened.values()]
-        furnish([*asked.objectives, *asked.reports], folders)
-        room = room_for(needed(plans), stored + stacks, asked.limit, free_memory())
-        table.shelf.grow(min(stored, room // 2))
-        yield Cellar(table.of, seed=asked.seed, room=max(0, room - stored)), table.facts
-    finally:
-        for reader in table.opened.values():
-            reader.close()
-
-
-@dataclass
-class _Opened(OpenModels):
-    """Models opened once each for all candidates, their tensors kept while there is room."""
-
-    shelf: Shelf = field(default_factory=lambda: Shelf(0))
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    def of(self, recipe: Recipe) -> Sequence[Reader]:
-        """The models of a recipe.
-
-        Raises:
-            InputError: the faults of all that cannot be opened.
-        """
-        self.open_leaves(recipe)
-        if self.faults:
-            faults, self.faults = self.faults, []
-            raise InputError(dict.fromkeys(faults))
-        return self.readers(recipe)
-
-    def _open(self, ref: ModelRef, root: Path | None, kept: Path | None) -> None:
-        super()._open(ref, root, kept)
-        reader = self.opened.get((ref, root))
-        if reader is not None:
-            self.opened[ref, root] = held(reader, self.shelf)
-            self.facts[str(ref)] = [dict(file.fixed) for file in reader.input_files]
+    with opened_stock(recipes_at_ends(space), seed=asked.seed, limit=asked.limit) as stock:
+        furnish([*asked.objectives, *asked.reports], stock.folders)
+        yield stock.cellar, stock.facts
 
 
 def _header(
