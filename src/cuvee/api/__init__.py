@@ -17,6 +17,7 @@ from cuvee.api.packing import PackResult, inspect_pack, is_pack, pack, unpack
 from cuvee.api.pushing import PushResult, push
 from cuvee.api.recalibrating import recalibrate_batchnorm
 from cuvee.api.searching import TRIALS, search, search_pool
+from cuvee.api.tuning import tune
 
 __all__ = [
     "TRIALS",
@@ -49,6 +50,7 @@ __all__ = [
     "recipe_from",
     "search",
     "search_pool",
+    "tune",
     "unpack",
     "verify",
     "will_merge",
