@@ -73,7 +73,7 @@ def tune(
         column: Column of a table, or key of JSON lines, that holds the text.
         steps: Steps of AdamW.
         batch_size: Rows of a step.
-        learning_rate: The highest; 5e-5 without it, and 2e-4 with --lora.
+        learning_rate: The highest; 5e-5 by default, with --lora 2e-4.
         warm_up: Steps in which the rate rises; a twentieth of all without it.
         weight_decay: AdamW's, on everything but biases and norms.
         clip: Most that the norm of the gradient may be.
@@ -84,7 +84,7 @@ def tune(
         check_every: Steps between looks at these rows.
         patience: Looks without a gain after which it stops.
         max_length: Tokens after which a row is cut.
-        seed: Seed of the split, the order of rows, dropout and --lora.
+        seed: Seed of the split, the order of rows, dropout and low-rank factors.
         dtype: What the model is run in; its weights stay float32 meanwhile.
         device: Where it is trained: cpu, cuda, cuda:1 …
         threads: Threads of torch; the same number gives the same bytes.

@@ -133,8 +133,8 @@ def _row(value: Any, path: Path, number: int, column: str) -> Row | Fault:
         return bad_row(path, number, what)
     targets = given.get("labels", [])
     if not isinstance(targets, list) or len(targets) not in (0, len(ids)) or not all(map(_is_target, targets)):
-        what = f"`labels` should be a token number or {NO_TARGET} for each of {len(ids)} `input_ids`; found {targets!r:.60}"
-        return bad_row(path, number, what)
+        what = f"`labels` should be a token number or {NO_TARGET} for each of {len(ids)} `input_ids`"
+        return bad_row(path, number, f"{what}; found {targets!r:.60}")
     return Row(number, ids=tuple(ids), label=label, targets=tuple(targets))
 
 

@@ -14,6 +14,8 @@ Arithmetic = Literal["float32", "bfloat16"]
 FULL_RATE: Final = 5e-5
 LORA_RATE: Final = 2e-4
 """Learning rates where none is given: of all weights, and of low-rank factors, which start at nothing."""
+_MOST_RATE: Final = 1e30
+"""A larger one is no number in the float32 that weights are trained in."""
 CHECKS: Final = 20
 """Checks on held-out rows in a run where nobody says how often."""
 
@@ -99,7 +101,7 @@ class Asked:
         yield from integer_faults("seed", self.seed)
         yield from self._warm_up_faults()
         if self.learning_rate is not None:
-            yield from _number_faults("learning_rate", self.learning_rate, above=True)
+            yield from _number_faults("learning_rate", self.learning_rate, above=True, below=_MOST_RATE)
         yield from _number_faults("weight_decay", self.weight_decay)
         yield from _number_faults("clip", self.clip, above=True)
         yield from _number_faults("holdout", self.holdout, below=1.0)
@@ -122,7 +124,7 @@ def _number_faults(name: str, value: object, *, above: bool = False, below: floa
     good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if good and (value > 0 if above else value >= 0) and value < below:  # type: ignore[operator]
         return
-    wanted = "above 0" if above else "of 0 or more" if below == math.inf else f"of 0 or more and below {below:g}"
+    wanted = f"{'above 0' if above else 'of 0 or more'}{'' if below == math.inf else f' and below {below:g}'}"
     yield Fault("bad-argument", f"`{name}` must be a number {wanted}; found {value!r:.40}", subject=name)
 
 
