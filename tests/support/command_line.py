@@ -24,6 +24,7 @@ VERBS = (
     "learn",
     "search",
     "merge",
+    "tune",
     "average",
     "pack",
     "unpack",

@@ -19,6 +19,7 @@ from cuvee.api.packing import PackResult, inspect_pack, is_pack, pack, unpack
 from cuvee.api.pushing import PushResult, push
 from cuvee.api.recalibrating import recalibrate_batchnorm
 from cuvee.api.searching import search, search_pool
+from cuvee.api.tuning import tune
 from cuvee.searching.trials import TRIALS
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "recipe_from",
     "search",
     "search_pool",
+    "tune",
     "unpack",
     "verify",
     "will_merge",

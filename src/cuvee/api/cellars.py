@@ -39,7 +39,13 @@ class Stock:
 
 @contextmanager
 def opened_stock(
-    recipes: Iterable[Recipe], *, seed: int, limit: int | None, allow_nonfinite: bool = False, beside: int = 0
+    recipes: Iterable[Recipe],
+    *,
+    seed: int,
+    limit: int | None,
+    allow_nonfinite: bool = False,
+    beside: int = 0,
+    workers: int = 1,
 ) -> Iterator[Stock]:
     """The models of some recipes, open and planned with.
 
@@ -49,6 +55,7 @@ def opened_stock(
         limit: most memory, bytes; half of what is free without it.
         allow_nonfinite: let NaN and infinity pass in recipes inside one.
         beside: copies of a model in float32 that are held besides.
+        workers: processes that may be on this machine, each with models of its own: what is free is shared by all.
 
     Raises:
         InputError: models that are missing or do not fit each other, whatever the recipe.
@@ -56,6 +63,7 @@ def opened_stock(
     """
     from cuvee.planning.free import free_memory
 
+    free = free_memory()
     table = _Opened(weights=True, seed=seed, allow_nonfinite=allow_nonfinite, kept={})
     try:
         planner = Cellar(table.of, seed=seed, room=0)
@@ -63,7 +71,8 @@ def opened_stock(
         stored = sum(spec.nbytes for reader in table.opened.values() for spec in reader.specs.values())
         stacks = sum(sum(map(stack_bytes, plan.steps)) for plan in plans)
         largest = max((4 * sum(step.out.numel for step in plan.steps) for plan in plans), default=0)
-        room = room_for(needed(plans) + beside * largest, stored + stacks, limit, free_memory())
+        share = None if free is None else free // workers
+        room = room_for(needed(plans) + beside * largest, stored + stacks, limit, share)
         table.shelf.grow(min(stored, room // 2))
         cellar = Cellar(table.of, seed=seed, room=max(0, room - stored))
         folders = tuple(reader.folder for reader in table.opened.values())

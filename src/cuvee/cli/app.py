@@ -37,6 +37,7 @@ VERBS: Final = (
     Verb("learn", "Learn the weights of a merge on data, and write them down as a recipe.", _MERGE),
     Verb("search", "Fill the holes of a recipe with what is worth most.", _MERGE),
     Verb("merge", "Merge models into a new folder, which appears complete or not at all.", _MERGE),
+    Verb("tune", "Fine-tune a model for a few steps: heal a stack, or refine a merge.", _MERGE),
     Verb("average", "Average the checkpoints of a training run into a new folder.", _MERGE),
     Verb("pack", "Pack the models of a recipe: one delta, and one bit per entry and model.", _MERGE),
     Verb("unpack", "Write one task of a pack out as a model, or list the tasks.", _MERGE),
