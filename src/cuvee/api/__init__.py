@@ -16,6 +16,7 @@ from cuvee.api.merging import MergeResult, merge
 from cuvee.api.packing import PackResult, inspect_pack, is_pack, pack, unpack
 from cuvee.api.pushing import PushResult, push
 from cuvee.api.recalibrating import recalibrate_batchnorm
+from cuvee.api.reporting import ReportResult, report
 from cuvee.api.searching import TRIALS, search, search_pool
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "MergeResult",
     "PackResult",
     "PushResult",
+    "ReportResult",
     "average",
     "average_recipe",
     "collect",
@@ -47,6 +49,7 @@ __all__ = [
     "push",
     "recalibrate_batchnorm",
     "recipe_from",
+    "report",
     "search",
     "search_pool",
     "unpack",
