@@ -60,7 +60,7 @@ def the_merge(evidence: Evidence) -> str | None:
     """What the comparison calls the merge; `None` where it is not in it."""
     if evidence.comparison is None:
         return None
-    names = [one["model"] for one in evidence.comparison["models"] if not one["parent"]]
+    names = [str(one["model"]) for one in evidence.comparison["models"] if not one["parent"]]
     own = evidence.folder.absolute()
     exact = [name for name in names if Path(name).absolute() == own or Path(name).resolve() == own.resolve()]
     alike = [name for name in names if _end(name) == own.name]

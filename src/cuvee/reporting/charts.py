@@ -49,9 +49,9 @@ def _spec(chart: Any, rows: Rows, *, name: str = "rows") -> Spec:
     return made
 
 
-def _start(height: Any, width: Any = "container") -> Any:
+def _start(height: int) -> Any:
     alt = _altair()
-    return alt.Chart(alt.NamedData(name="rows")).properties(width=width, height=height)
+    return alt.Chart(alt.NamedData(name="rows")).properties(width="container", height=height)
 
 
 def scores(rows: Rows, order: Sequence[str], title: str, domain: tuple[float, float] | None) -> Spec:
@@ -67,7 +67,7 @@ def scores(rows: Rows, order: Sequence[str], title: str, domain: tuple[float, fl
     scale = alt.Scale(zero=False, nice=True) if domain is None else alt.Scale(domain=list(domain), nice=True)
     y = alt.Y("model:N", sort=list(order), title=None, axis=alt.Axis(ticks=False, domain=False))
     colour = alt.Color("role:N", scale=alt.Scale(domain=list(ROLES), range="category"), legend=None)
-    base = _start(alt.Step(24)).encode(y=y, color=colour)
+    base = _start(24 * len(order)).encode(y=y, color=colour)
     bars = base.mark_rule(strokeWidth=2, opacity=0.65, aria=False).encode(
         x=alt.X("low:Q", title=title, scale=scale), x2="high:Q"
     )
@@ -92,7 +92,7 @@ def contributions(rows: Rows, order: Sequence[str], title: str) -> Spec:
     offset = alt.YOffset("kind:N", sort=list(KINDS))
     legend = alt.Legend(orient="top", title=None)
     colour = alt.Color("kind:N", scale=alt.Scale(domain=list(KINDS), range="category"), legend=legend)
-    base = _start(alt.Step(18)).encode(y=y, yOffset=offset)
+    base = _start(38 * len(order)).encode(y=y, yOffset=offset)
     bars = base.mark_bar(cornerRadiusEnd=3).encode(
         x=alt.X("value:Q", title=title),
         color=colour,
@@ -186,7 +186,7 @@ def heat(
     scale: dict[str, Any] = {"range": "diverging" if diverging else "heatmap", "interpolate": "lab"}
     scale |= {} if domain is None else {"domain": list(domain)}
     axis = alt.Axis(labelAngle=0, labelOverlap=True, ticks=False, domain=False, title="layer", labelLimit=60)
-    base = _start(alt.Step(22)).encode(
+    base = _start(22 * len(y)).encode(
         x=alt.X("x:N", sort=list(x), axis=axis, scale=alt.Scale(paddingInner=0 if crowded else 0.06)),
         y=alt.Y(
             "y:N",

@@ -118,11 +118,11 @@ def weights(applied: Applied) -> Figure:
         domain=domain,
         labels=domain[0] + 0.55 * (domain[1] - domain[0]) if is_small else None,
     )
-    said = "How much of each model is in each layer: its weight times λ, divided by the sum where the method divides by it,"
-    said += (
-        f" in the mean over the entries of the layer; a copy counts 1. “{BEFORE}” and “{AFTER}” are before and behind"
+    said = (
+        "How much of each model is in each layer: its weight times λ, divided by the sum where the method divides by "
     )
-    said += " the layers."
+    said += f"it, in the mean over the entries of the layer; a copy counts 1. “{BEFORE}” and “{AFTER}” are before and "
+    said += "behind the layers."
     cells = {(row["y"], row["x"]): row["label"] for row in rows}
     body = tuple((name, *(str(cells.get((name, layer), "–")) for layer in applied.layers)) for name in shown)
     return Figure("weights", "Effective weight of every model", said, spec, ("model", *applied.layers), body)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from cuvee.reporting import charts
@@ -108,48 +108,45 @@ def _data(looked: Looked, names: Mapping[int, str]) -> dict[str, Any]:
 def _map(number: int, looked: Looked, names: Mapping[int, str], words: tuple[str, str]) -> Figure:
     title, what = words
     assert looked.applied is not None
-    rows, parts = [], list(dict.fromkeys(cell.part for cell in looked.cells))
-    for cell in looked.cells:
-        for model, one in cell.models.items():
-            value = _figures(one)[number]
-            told = {"x": cell.layer, "y": cell.part, "model": names[model], "value": value, "label": figure(value)}
-            rows.append(told)
+    parts = list(dict.fromkeys(cell.part for cell in looked.cells))
+    rows = [
+        {
+            "x": cell.layer,
+            "y": cell.part,
+            "model": names[model],
+            "value": (own := _figures(one)[number]),
+            "label": figure(own),
+        }
+        for cell in looked.cells
+        for model, one in cell.models.items()
+    ]
     present = {cell.layer for cell in looked.cells}
     columns = [layer for layer in looked.applied.layers if layer in present]
-    highest = max((row["value"] for row in rows if row["value"] is not None), default=1.0)
-    domain = (-1.0, 1.0) if number == 0 else (0.0, max(highest, 0.5) if number == 2 else highest or 1.0)
+    found = [value for cell in looked.cells for one in cell.models.values() if (value := _figures(one)[number])]
+    highest = max(found, default=1.0)
+    domain = (-1.0, 1.0) if number == 0 else (0.0, max(highest, 0.5) if number == 2 else highest)
     chosen = next(iter(names.values()))
     spec = charts.heat(rows, columns, parts, title=title.lower(), domain=domain, diverging=number == 0, chosen=chosen)
-    values = {(row["y"], row["x"]): row["label"] for row in rows if row["model"] == chosen}
+    values = {(row["y"], row["x"]): str(row["label"]) for row in rows if row["model"] == chosen}
     body = tuple((part, *(values.get((part, layer), "–") for layer in columns)) for part in parts)
-    return Figure(
-        f"map-{_KEYS[number]}", title, f"{what[0].upper()}{what[1:]}.", spec, (f"part ({chosen})", *columns), body
-    )
+    said = f"{what[0].upper()}{what[1:]}."
+    return Figure(f"map-{_KEYS[number]}", title, said, spec, (f"part ({chosen})", *columns), body)
 
 
 def _totals(looked: Looked, names: Mapping[int, str], words: Sequence[tuple[str, str]]) -> Html:
     """The figures of every model in the mean over the cells, by their entries."""
-    rows = []
+    rows: list[list[str]] = []
     for number, name in names.items():
         own = [(cell.models[number], cell.of) for cell in looked.cells if number in cell.models]
-        rows.append([name, *(_mean(own, lambda one, key=key: getattr(one, key)) for key in _KEYS)])  # type: ignore[misc]
-    rows.append(
-        [
-            _MERGE,
-            "–",
-            *(
-                _mean([(c.merged, c.of) for c in looked.cells], lambda one, key=key: getattr(one, key))
-                for key in _KEYS[1:]
-            ),
-        ]
-    )  # type: ignore[misc]
-    return table(
-        ("model", *(word for word, _ in words)), rows, "Every model, in the mean over all tensors by their entries"
-    )
+        rows.append([name, *(_mean(own, key) for key in _KEYS)])
+    merged = [(cell.merged, cell.of) for cell in looked.cells]
+    rows.append([_MERGE, "–", *(_mean(merged, key) for key in _KEYS[1:])])
+    columns = ("model", *(word for word, _ in words))
+    return table(columns, rows, "Every model, in the mean over all tensors by their entries")
 
 
-def _mean(found: Sequence[tuple[Figures, int]], of: Callable[[Figures], float | None]) -> str:
-    told = [(value, size) for one, size in found if (value := of(one)) is not None]
+def _mean(found: Sequence[tuple[Figures, int]], key: str) -> str:
+    told = [(getattr(one, key), size) for one, size in found if getattr(one, key) is not None]
     return figure(sum(value * size for value, size in told) / sum(size for _, size in told)) if told else "–"
 
 
