@@ -32,6 +32,7 @@ VERBS = (
     "push",
     "eval",
     "compare",
+    "report",
     "inspect",
     "diff",
     "methods",

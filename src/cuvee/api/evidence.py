@@ -49,7 +49,9 @@ def gather(
         faults.append(Fault("bad-argument", message, subject="files", hint="compare all models in one call"))
     if faults:
         raise InputError(faults)
-    explained = tuple(one for answer in told["explain"] for one in answer["explanations"])
+    explained = tuple(
+        {**one, "citations": answer["citations"]} for answer in told["explain"] for one in answer["explanations"]
+    )
     return Evidence(place, record, _config(place), next(iter(told["compare"]), None), searched, explained)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cuvee.api.arguments import as_path, callback_faults, refuse, switch_faults
-from cuvee.errors import CuveeError, Fault, InputError, UsageError
+from cuvee.errors import CuveeError, Fault, InputError, UsageError, listed
 
 if TYPE_CHECKING:
     from cuvee.checkpoint.protocol import Reader
@@ -134,17 +134,18 @@ class _Looking:
         """What is found from the first folder whose models are those of the record."""
         from cuvee.reporting.looked import Looked
 
-        why: list[str] = []
+        faults: list[Fault] = []
         for root in self._roots:
             try:
                 found = self._from(root)
             except CuveeError as error:
-                why += [fault.message for fault in error.faults]
+                faults += error.faults
                 continue
             self.root = root
             return found
-        hint = "" if len(self._roots) == 1 else "; --root says where the recipe's paths lead from"
-        return Looked(why=f"{why[0]}{hint}.")
+        missing = dict.fromkeys(str(fault.subject) for fault in faults if fault.code == "model-missing")
+        why = f"not found: {listed(missing)}" if missing else faults[0].message
+        return Looked(why=f"{why}. `--root FOLDER` says where the paths of the recipe lead from.")
 
     def _from(self, root: Path) -> Looked:
         from cuvee import methods
@@ -160,6 +161,7 @@ class _Looking:
         with opened_for(recipe, weights=False, seed=self._evidence.record["seed"]) as readers:
             plan = bind(recipe, readers, spec)
             self._check(plan)
+            plan = self._settled(plan, readers)
             done = applied(plan, {argument(param.name): param.name for param in spec.params})
             try:
                 cells = self._measured(done.slots, readers)
@@ -168,6 +170,18 @@ class _Looking:
             notes = tuple(self._changed(plan, readers))
         why = "" if self._budget else "it was asked for none."
         return Looked(done, cells, why, notes)
+
+    def _settled(self, plan: Plan, readers: Sequence[Reader]) -> Plan:
+        """The plan with the factors of its layer scaling, for which the models are read again."""
+        from cuvee import methods
+        from cuvee.execute.settling import settle
+        from cuvee.planning import Workers
+        from cuvee.planning.room import PASS_TILE
+
+        if not self._budget:
+            return plan
+        method, seed = methods.get(plan.recipe.method), self._evidence.record["seed"]
+        return settle(plan, readers, method, seed=seed, workers=Workers(1, PASS_TILE), allow_nonfinite=True)
 
     def _check(self, plan: Plan) -> None:
         """Refuse models that cannot be those of the record."""

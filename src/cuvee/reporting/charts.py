@@ -252,7 +252,7 @@ def histogram(rows: Rows) -> Spec:
 
 def at_width(spec: Mapping[str, Any], width: int) -> Spec:
     """The same with a width of its own, for a picture."""
-    made: Spec = copy.deepcopy(dict(spec))
+    made: Spec = copy.deepcopy({key: value for key, value in spec.items() if key != "autosize"})
     for part in (made, *made.get("layer", ())):
         if part.get("width") == "container":
             part["width"] = width

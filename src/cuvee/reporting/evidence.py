@@ -21,7 +21,7 @@ class Evidence:
         config: its `config.json`; empty where there is none.
         comparison: what `cuvee compare --json` printed.
         searches: `result.json` of searches, with their trials under `tried`.
-        explanations: each entry of `explanations` in what `cuvee explain --json` printed.
+        explanations: each entry of `explanations` in what `cuvee explain --json` printed, with its `citations`.
     """
 
     folder: Path

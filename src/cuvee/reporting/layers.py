@@ -183,8 +183,12 @@ def spread(numel: int, most: int) -> Iterator[tuple[int, int]]:
 def _cell(slots: Sequence[Slot], readers: Sequence[Reader], merged: Reader, room: int) -> Cell:
     first = slots[0]
     numbers = sorted(first.models)
-    taken = slots if len(slots) * BLOCK <= room else slots[:: -(-len(slots) * BLOCK // max(room, BLOCK))]
-    parts = [_read(slot, numbers, readers, merged, room // len(taken)) for slot in taken]
+    sizes = [_numel(merged, slot) for slot in slots]
+    if room < sum(sizes):  # a share of each, or of some where there are more than blocks
+        slots = slots[:: max(1, -(-len(slots) * BLOCK // room))]
+        parts = [_read(slot, numbers, readers, merged, room // len(slots)) for slot in slots]
+    else:
+        parts = [_read(slot, numbers, readers, merged, size) for slot, size in zip(slots, sizes, strict=True)]
     values = torch.cat(parts, dim=1)
     models, own = values[: len(numbers)], values[len(numbers)]
     base = values[-1] if first.base is not None else models.mean(0)
@@ -202,7 +206,7 @@ def _cell(slots: Sequence[Slot], readers: Sequence[Reader], merged: Reader, room
         merged=_figures(seen[1], seen[1], delta, elected, size, edge),
         edge=edge,
         entries=values.shape[1],
-        of=sum(_numel(merged, slot) for slot in slots),
+        of=sum(sizes),
     )
 
 

@@ -122,6 +122,7 @@
   }
 
   if (layers.cells) {
+    for (const chooser of document.querySelectorAll(".chooser")) chooser.hidden = false;
     model.addEventListener("change", show);
     tensor.addEventListener("change", show);
   }

@@ -74,9 +74,14 @@ def folded(summary: str, inside: object) -> Html:
     return tag("details", tag("summary", summary), inside)
 
 
-def absent(*words: object) -> Html:
+def spoken(words: str) -> Html:
+    """Text in which commands stand between backticks."""
+    return joined(tag("code", part) if number % 2 else part for number, part in enumerate(words.split("`")))
+
+
+def absent(words: str) -> Html:
     """What is not there, and what to do for it."""
-    return tag("p", joined(words), class_="absent")
+    return tag("p", spoken(words), class_="absent")
 
 
 def notes(told: Sequence[str]) -> Html | None:

@@ -15,7 +15,7 @@ from cuvee.reporting.figures import Figure
 from cuvee.reporting.lineage import lineage
 from cuvee.reporting.looked import Looked
 from cuvee.reporting.markup import Html, joined, pairs, table, tag
-from cuvee.reporting.parts import Section, absent, chart, notes
+from cuvee.reporting.parts import Section, absent, chart, notes, spoken
 from cuvee.reporting.verdicts import verdicts, what_it_is
 from cuvee.reporting.words import counted, figure, in_millions, seconds
 
@@ -30,13 +30,13 @@ def verdict(evidence: Evidence) -> Section:
         tag(
             "li",
             tag("span", _SIGNS[one.mood], class_="sign", aria_hidden="true"),
-            tag("div", tag("h3", one.head), tag("p", one.text)),
+            tag("div", tag("h3", one.head), tag("p", spoken(one.text))),
             class_=f"card {one.mood}",
         )
         for one in verdicts(evidence)
     ]
     body = joined([tag("p", what_it_is(evidence), class_="lead"), tag("ul", cards, class_="cards")])
-    return Section("verdict", "Was it worth it?", body)
+    return Section("verdict", "Was it worth it?", body, is_told=bool(evidence.comparison or evidence.searches))
 
 
 def made(evidence: Evidence, recipe: str) -> Section:
@@ -81,7 +81,7 @@ def what_was_applied(evidence: Evidence, looked: Looked) -> Section:
     if record["tied"]:
         body.append(tag("p", "Tied: ", "; ".join(f"{a} is {b}" for a, b in record["tied"].items()), "."))
     if looked.applied is None:
-        body.append(absent("What the recipe comes to in every layer is not told: ", looked.why))
+        body.append(absent(f"What the recipe comes to in every layer is not told: {looked.why}"))
     else:
         if looked.applied.weights:
             figures.append(weights(looked.applied))

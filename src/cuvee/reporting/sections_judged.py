@@ -12,16 +12,14 @@ from cuvee.reporting.markup import Html, joined, table, tag
 from cuvee.reporting.parts import Section, absent, chart, folded, grid, notes
 from cuvee.reporting.words import counted, figure, in_millions, interval, seconds, signed
 
-_SMALL: Final = 300
+_SMALL: Final = 380
 
 
 def scores(evidence: Evidence) -> Section:
     """Every model on every task."""
     told = evidence.comparison
     if told is None:
-        words = "Nobody judged it yet: "
-        hint = tag("code", "cuvee report DIR --tasks FILE…")
-        body = absent(words, hint, " compares base, inputs and merge now.")
+        body = absent("Nobody judged it yet: `cuvee report DIR --tasks FILE…` compares base, inputs and merge now.")
         return Section("scores", "Scores", body, is_told=False)
     found = tuple(figures.scores(evidence))
     body = joined(
@@ -129,19 +127,13 @@ def _cost(told: Data) -> Html:
 def search(evidence: Evidence) -> Section:
     """What was tried, and what it was worth."""
     if not evidence.searches:
-        words = (
-            "No search was given: ",
-            tag("code", "--search FOLDER"),
-            " tells of what ",
-            tag("code", "cuvee search"),
-            " wrote.",
-        )
-        return Section("search", "Search", absent(*words), is_told=False)
+        words = "No search was given: `--search FOLDER` tells of what `cuvee search` wrote."
+        return Section("search", "Search", absent(words), is_told=False)
     found = tuple(figures.searches(evidence))
     body: list[object] = []
     for number, told in enumerate(evidence.searches, start=1):
         own = [one for one in found if one.name == f"search-{number}" or one.name.startswith(f"front-{number}-")]
-        body += [tag("h3", _search_title(told)), _optimism(told), grid([chart(one, level=4, width=460) for one in own])]
+        body += [tag("h3", _search_title(told)), _optimism(told), grid([chart(one, level=4, width=400) for one in own])]
         values = [(name, _value(value)) for name, value in told["best"]["values"].items()]
         body += [table(("hole", "best"), values, f"What stands in the holes, trial {told['best']['trial']}")]
         body.append(notes(told.get("notes", ())))
@@ -180,13 +172,8 @@ def _value(value: object) -> str:
 def explained(evidence: Evidence) -> Section:
     """What contributed."""
     if not evidence.explanations:
-        words = ("Nobody asked what contributed: ", tag("code", "cuvee explain DIR --task T --json"), " says so, and ")
-        return Section(
-            "explained",
-            "What contributed",
-            absent(*words, tag("code", "--with FILE"), " tells it here."),
-            is_told=False,
-        )
+        words = "Nobody asked what contributed: `cuvee explain --json` does, and `--with FILE` tells what it printed."
+        return Section("explained", "What contributed", absent(words), is_told=False)
     found = tuple(figures.explanations(evidence))
     told = [tag("p", line) for line in dict.fromkeys(_how(one) for one in evidence.explanations)]
     body = joined([told, grid([chart(one, width=_SMALL, open_table=True) for one in found])])

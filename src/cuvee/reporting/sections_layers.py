@@ -40,7 +40,7 @@ def layers(evidence: Evidence, looked: Looked) -> tuple[Section, Mapping[str, An
     """The section, and what its selectors choose from."""
     if not looked.cells or looked.applied is None:
         why = looked.why or "tensors were copied as they are, so that there are no changes to measure"
-        return Section("layers", "Layer by layer", absent("No figures: ", why), is_told=False), {}
+        return Section("layers", "Layer by layer", absent(f"No figures: {why}"), is_told=False), {}
     names = _names(looked)
     data = _data(looked, names)
     words = _BASED if looked.cells[0].based else _UNBASED
@@ -52,7 +52,7 @@ def layers(evidence: Evidence, looked: Looked) -> tuple[Section, Mapping[str, An
             tag("p", _how(looked, evidence)),
             _totals(looked, names, words),
             _chooser(names),
-            grid([*(chart(one, width=420) for one in maps), tag("div", chart(spread, width=420), _tensors(data))]),
+            grid([*(chart(one, width=340) for one in maps), tag("div", chart(spread, width=340), _tensors(data))]),
             notes(looked.notes),
         ]
     )
@@ -154,7 +154,8 @@ def _chooser(names: Mapping[int, str]) -> Html:
     options = [tag("option", name, value=name) for name in names.values()]
     words = "The maps show one model at a time; a click on a cell shows how its changes are spread."
     label = tag("label", "Model", for_="layer-model")
-    return tag("div", label, tag("select", options, id="layer-model"), tag("p", words), class_="chooser")
+    chosen = tag("div", label, tag("select", options, id="layer-model"), tag("p", words), class_="chooser", hidden=True)
+    return joined([chosen, tag("p", f"On paper the maps show {next(iter(names.values()))}.", class_="paper")])
 
 
 def _tensors(data: Mapping[str, Any]) -> Html:
@@ -164,7 +165,7 @@ def _tensors(data: Mapping[str, Any]) -> Html:
     ]
     label = tag("label", "Tensor", for_="layer-tensor")
     said = tag("output", id="layer-said", for_="layer-model layer-tensor", aria_live="polite")
-    return tag("div", label, tag("select", options, id="layer-tensor"), said, class_="chooser")
+    return tag("div", label, tag("select", options, id="layer-tensor"), said, class_="chooser", hidden=True)
 
 
 def _histogram(data: Mapping[str, Any], shown: str) -> Figure:
