@@ -102,7 +102,8 @@ def test_the_histogram_counts_changes_between_minus_and_plus_its_edge() -> None:
     for value in flat(change):
         slow[min(BINS - 1, int((value + cell.edge) / width))] += 1
     assert list(cell.models[0].counts) == slow
-    assert cell.merged.counts[0] == 0 and sum(cell.merged.counts) == 310
+    assert cell.merged.counts[0] == 0
+    assert sum(cell.merged.counts) == 310
 
 
 def test_a_few_huge_changes_do_not_squeeze_the_rest_into_one_bar() -> None:
@@ -119,16 +120,19 @@ def test_what_has_no_value_is_told_as_none() -> None:
     base, same = drawn(0, *SHAPE), drawn(0, *SHAPE)
     readers = [reader("same", w=same), reader("two", w=drawn(2, *SHAPE)), reader("base", w=base)]
     cell = only(measure([one_slot(2, base=True)], readers, reader("merge", w=base), budget=1 << 20))
-    assert cell.models[0].cosine is None and cell.models[0].conflict is None
+    assert cell.models[0].cosine is None
+    assert cell.models[0].conflict is None
     assert cell.models[0].ratio == 0
-    assert cell.models[1].cosine is None and cell.models[1].conflict == 0
+    assert cell.models[1].cosine is None
+    assert cell.models[1].conflict == 0
 
 
 def test_nan_and_infinity_count_as_zero() -> None:
     base, one = torch.ones(4), torch.tensor([2.0, float("nan"), float("inf"), 2.0])
     readers = [reader("one", w=one), reader("base", w=base)]
     found = only(measure([one_slot(1, base=True)], readers, reader("merge", w=one), budget=1 << 20)).models[0]
-    assert found.cosine == pytest.approx(1) and found.ratio == pytest.approx(1)
+    assert found.cosine == pytest.approx(1)
+    assert found.ratio == pytest.approx(1)
 
 
 def test_rounding_to_a_coarser_dtype_is_no_change() -> None:
@@ -152,7 +156,10 @@ def test_experts_are_one_cell_and_other_models_another() -> None:
 
 def test_tensors_that_cannot_be_compared_are_passed_over() -> None:
     whole, other = torch.arange(4), torch.ones(5)
-    readers = [reader("one", w=whole, v=other, x=torch.ones(2)), reader("two", w=whole, v=torch.ones(4), x=torch.ones(2))]
+    readers = [
+        reader("one", w=whole, v=other, x=torch.ones(2)),
+        reader("two", w=whole, v=torch.ones(4), x=torch.ones(2)),
+    ]
     merged = reader("merge", w=whole, v=torch.ones(5))
     slots = [Slot(name, "0", name, {0: name, 1: name}, None) for name in ("w", "v", "x")]
     assert measure([*slots, Slot("v", "0", "copied", {0: "v"}, None)], readers, merged, budget=1 << 20) == ()
@@ -187,6 +194,8 @@ def test_no_more_is_read_than_was_allowed_and_all_of_what_is_small() -> None:
 
 def test_blocks_are_spread_over_the_whole_tensor() -> None:
     blocks = list(spread(100 * BLOCK + 5, 4 * BLOCK))
-    assert len(blocks) == 4 and all(stop - start == BLOCK for start, stop in blocks)
-    assert blocks[0][0] == 0 and blocks[-1][0] >= 70 * BLOCK
+    assert len(blocks) == 4
+    assert all(stop - start == BLOCK for start, stop in blocks)
+    assert blocks[0][0] == 0
+    assert blocks[-1][0] >= 70 * BLOCK
     assert list(spread(3, MOST)) == [(0, 3)]
