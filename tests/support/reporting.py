@@ -27,10 +27,10 @@ def folder_of(root: Path) -> Path:
         write(root / "models" / name, values)
     recipe = {
         "merge_method": "ties",
-        "base_model": "models/base",
+        "base_model": "./models/base",
         "models": [
-            {"model": "models/one", "parameters": {"weight": [0.2, 1.0], "density": 0.5}},
-            {"model": f"models/{HOSTILE}", "parameters": {"weight": 0.5, "density": 0.5}},
+            {"model": "./models/one", "parameters": {"weight": [0.2, 1.0], "density": 0.5}},
+            {"model": f"./models/{HOSTILE}", "parameters": {"weight": 0.5, "density": 0.5}},
         ],
         "parameters": {"normalize": True, "lambda": 0.8},
     }

@@ -143,7 +143,7 @@ class _Looking:
                 continue
             self.root = root
             return found
-        missing = dict.fromkeys(str(fault.subject) for fault in faults if fault.code == "model-missing")
+        missing = dict.fromkeys(str(fault.subject) for fault in faults if fault.code in ("model-missing", "offline"))
         why = f"not found: {listed(missing)}" if missing else faults[0].message
         return Looked(why=f"{why}. `--root FOLDER` says where the paths of the recipe lead from.")
 

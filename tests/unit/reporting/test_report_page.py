@@ -233,7 +233,7 @@ def test_a_changed_input_is_noted(made: Made, tmp_path: Path) -> None:
     raw[-1] ^= 1
     weights.write_bytes(raw)
     result = cuvee.report(folder, tmp_path / "r.html")
-    assert result.notes == ("models/one is not what it was when it was merged: figures are of what is there now",)
+    assert result.notes == ("./models/one is not what it was when it was merged: figures are of what is there now",)
 
 
 @pytest.mark.parametrize(("library", "ask"), [("altair", charts._altair), ("vl_convert", drawing._vl_convert)])
