@@ -47,7 +47,7 @@ CONTRAST = """() => {
   }
   return faint;
 }"""
-"""Visible text with a contrast below 4.5 to 1, that on cells of heat maps and on the last box of the lineage left out."""
+"""Visible text with a contrast below 4.5 to 1, but for that on heat maps and on the last box of the lineage."""
 
 
 @pytest.fixture(scope="module")

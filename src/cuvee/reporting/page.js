@@ -15,6 +15,16 @@
     return narrow.matches ? { ...own, axisY: { ...own.axisY, labelLimit: 92 } } : own;
   }
 
+  const maps = ["map-cosine", "map-ratio", "map-conflict"];
+
+  function rowsOf(which) {
+    return layers.cells.flatMap((cell) => Object.entries(cell.models).map(([name, own]) => (
+      { x: cell.layer, y: cell.part, model: name, value: own[which], label: number(own[which]) })));
+  }
+
+  const number = (value) => (value === null ? "–" : value === 0 ? "0" : Math.abs(value) < 0.001
+    ? value.toExponential(1) : value.toFixed(3));
+
   async function draw(element) {
     const name = element.dataset.chart;
     const options = {
@@ -22,10 +32,12 @@
       tooltip: { theme: dark() ? "dark" : "light" },
     };
     views[name]?.finalize();
-    const made = await vegaEmbed(element, structuredClone(charts[name]), options);
+    const spec = structuredClone(charts[name]);
+    if (maps.includes(name)) spec.data.values = rowsOf(maps.indexOf(name));
+    const made = await vegaEmbed(element, spec, options);
     views[name] = made.view;
     element.closest("figure").classList.add("drawn");
-    if (name.startsWith("map-")) {
+    if (maps.includes(name)) {
       made.view.addEventListener("click", (_, item) => item?.datum?.y !== undefined && choose(item.datum));
     }
   }
@@ -62,12 +74,9 @@
       { from: n * width - cell.edge, to: (n + 1) * width - cell.edge, share: count / total, series }));
   }
 
-  const number = (value) => (value === null ? "–" : value === 0 ? "0" : Math.abs(value) < 0.001
-    ? value.toExponential(1) : value.toFixed(3));
-
   async function show() {
     const cell = layers.cells[Number(tensor.value)], name = model.value;
-    for (const key of ["map-cosine", "map-ratio", "map-conflict"]) {
+    for (const key of maps) {
       if (views[key]) await views[key].signal("model", name).runAsync();
     }
     fillMaps(name);
@@ -93,12 +102,12 @@
   function fillMaps(name) {
     const columns = [...new Set(layers.cells.map((cell) => cell.layer))];
     const parts = [...new Set(layers.cells.map((cell) => cell.part))];
-    ["cosine", "ratio", "conflict"].forEach((key, n) => {
+    maps.forEach((key, n) => {
       const found = new Map();
       for (const cell of layers.cells) {
         if (cell.models[name]) found.set(`${cell.part}\n${cell.layer}`, number(cell.models[name][n]));
       }
-      fill(`map-${key}`, [`part (${name})`, ...columns],
+      fill(key, [`part (${name})`, ...columns],
         parts.map((part) => [part, ...columns.map((layer) => found.get(`${part}\n${layer}`) ?? "–")]));
     });
   }

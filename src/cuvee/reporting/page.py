@@ -12,10 +12,11 @@ from typing import Any, Final
 from cuvee.reporting import sections, sections_judged
 from cuvee.reporting.drawing import THEMES, scripts
 from cuvee.reporting.evidence import Evidence
+from cuvee.reporting.figures import Figure
 from cuvee.reporting.looked import Looked
 from cuvee.reporting.markup import Html, data, joined, tag
 from cuvee.reporting.parts import Section
-from cuvee.reporting.sections_layers import layers
+from cuvee.reporting.sections_layers import MAPS, layers
 from cuvee.reporting.verdicts import what_it_is
 
 _LIBRARIES: Final = ("cuvee", "altair", "vl-convert-python")
@@ -60,7 +61,7 @@ def _document(evidence: Evidence, made: Sequence[Section], cells: Mapping[str, A
         tag("style", Html(_file("style.css"))),
     )
     blocks = {
-        "cuvee-charts": {one.name: _without_address(one.spec) for section in made for one in section.figures},
+        "cuvee-charts": {one.name: _for_browser(one) for section in made for one in section.figures},
         "cuvee-themes": THEMES,
         "cuvee-layers": cells,
     }
@@ -87,9 +88,15 @@ def _top(name: str, made: Sequence[Section]) -> Html:
     return joined([tag("header", title, button), tag("nav", tag("ul", links), aria_label="Sections")])
 
 
-def _without_address(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """The specification without the address of its schema, which nobody needs to fetch."""
-    return {key: value for key, value in spec.items() if key != "$schema"}
+def _for_browser(figure: Figure) -> dict[str, Any]:
+    """The specification without the address of its schema, which nobody needs to fetch.
+
+    The rows of heat maps stand in the page already, among what the selectors choose from.
+    """
+    spec = {key: value for key, value in figure.spec.items() if key != "$schema"}
+    if figure.name in MAPS:
+        spec["data"] = {"name": "rows", "values": []}
+    return spec
 
 
 def _policy(code: Sequence[str]) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from cuvee.reporting.drawing import draw_svg
 from cuvee.reporting.figures import Figure
 from cuvee.reporting.markup import Html, joined, table, tag
+
+_LABELS: Final = re.compile(r' (?:aria-[a-z]+|role)="[^"]*"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ def chart(figure: Figure, *, level: int = 3, width: int = 560, open_table: bool 
         tag("div", class_="live", id=f"chart-{figure.name}", data_chart=figure.name, role="img", aria_label=words),
         tag(
             "div",
-            Html(draw_svg(figure.spec, width=width, name=figure.name)),
+            _picture(figure, width),
             class_="still",
             role="img",
             aria_label=words,
@@ -62,6 +66,11 @@ def chart(figure: Figure, *, level: int = 3, width: int = 560, open_table: bool 
         class_="chart small" if small else "chart",
         id=f"figure-{figure.name}",
     )
+
+
+def _picture(figure: Figure, width: int) -> Html:
+    """A chart drawn here; its marks need no labels of their own, because the picture has one."""
+    return Html(_LABELS.sub("", draw_svg(figure.spec, width=width, name=figure.name)))
 
 
 def grid(charts: Sequence[Html]) -> Html:

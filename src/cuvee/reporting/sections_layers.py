@@ -34,6 +34,8 @@ _UNBASED: Final = (
     ("Sign conflict", "share of the model’s entries whose sign is not that of the sum over models, Σⱼ θⱼ"),
 )
 _KEYS: Final = ("cosine", "ratio", "conflict")
+MAPS: Final = tuple(f"map-{key}" for key in _KEYS)
+"""Names of the heat maps."""
 
 
 def layers(evidence: Evidence, looked: Looked) -> tuple[Section, Mapping[str, Any]]:
@@ -130,7 +132,7 @@ def _map(number: int, looked: Looked, names: Mapping[int, str], words: tuple[str
     values = {(row["y"], row["x"]): str(row["label"]) for row in rows if row["model"] == chosen}
     body = tuple((part, *(values.get((part, layer), "–") for layer in columns)) for part in parts)
     said = f"{what[0].upper()}{what[1:]}."
-    return Figure(f"map-{_KEYS[number]}", title, said, spec, (f"part ({chosen})", *columns), body)
+    return Figure(MAPS[number], title, said, spec, (f"part ({chosen})", *columns), body)
 
 
 def _totals(looked: Looked, names: Mapping[int, str], words: Sequence[tuple[str, str]]) -> Html:

@@ -70,6 +70,13 @@ def test_models_are_known_by_where_they_lie_or_their_last_part() -> None:
     }
 
 
+def test_of_two_models_of_one_name_the_merge_is_the_one_that_lies_there(tmp_path: Path) -> None:
+    told = dict(evidence().comparison or {})
+    told["models"] = [*told["models"], row(str(tmp_path / "merged"), 0.1, parent=False)]
+    assert cast.the_merge(evidence(comparison=told)) is None
+    assert cast.the_merge(evidence(comparison=told, folder=tmp_path / "merged")) == str(tmp_path / "merged")
+
+
 def test_a_comparison_of_other_models_is_no_verdict_on_this_one() -> None:
     strange = evidence(folder=Path("/elsewhere/third"))
     assert cast.the_merge(strange) is None
