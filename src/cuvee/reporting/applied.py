@@ -39,7 +39,7 @@ class Applied:
         layers: the layers in order, as far as there are any.
         effects: parameters by layers and parts.
         weights: effective weights, empty where the method has none.
-        slots: every tensor, and what it was made of.
+        slots: every tensor, and what it was made of, layer by layer.
     """
 
     models: tuple[str, ...]
@@ -59,9 +59,9 @@ def applied(plan: Plan, words: Mapping[str, str]) -> Applied:
     layers = _layers(plan.steps)
     told = [_renamed(effect, words) for effect in effects(plan)]
     several = len({step.layer[0] for step in plan.steps if step.layer}) > 1
-    slots = tuple(_slot(step, several) for step in plan.steps)
+    slots = sorted((_slot(step, several) for step in plan.steps), key=lambda slot: layers.index(slot.layer))
     names = tuple(str(facts.ref) for facts in plan.models)
-    return Applied(names, layers, tuple(told), _weights(plan, layers), slots)
+    return Applied(names, layers, tuple(told), _weights(plan, layers), tuple(slots))
 
 
 def layer_of(step: Step) -> str:

@@ -15,13 +15,15 @@ from cuvee.reporting.figures import Figure
 from cuvee.reporting.lineage import lineage
 from cuvee.reporting.looked import Looked
 from cuvee.reporting.markup import Html, joined, pairs, table, tag
-from cuvee.reporting.parts import Section, absent, chart, notes, spoken
+from cuvee.reporting.parts import Section, absent, chart, folded, notes, spoken
 from cuvee.reporting.verdicts import verdicts, what_it_is
 from cuvee.reporting.words import counted, figure, in_millions, seconds
 
 _SIGNS: Final = {"better": "▲", "worse": "▼", "even": "≈", "open": "○"}
 _LABELS: Final = 400
 """Cells of a heat map that still have their values written into them."""
+_SHORT: Final = 24
+"""Rows of a table that is seen at once."""
 
 
 def verdict(evidence: Evidence) -> Section:
@@ -108,7 +110,8 @@ def weights(applied: Applied) -> Figure:
     names = list(dict.fromkeys(short[name] for name in applied.models))
     shown = [name for name in names if any(row["y"] == name for row in rows)]
     ends = [float(str(row["value"])) for row in rows]
-    domain = (min(0.0, *ends), max(1.0, *ends))
+    varied = max(ends) - min(ends) > 0.01
+    domain = (min(0.0, *ends), max(ends) if varied and max(ends) > 0 else max(1.0, *ends))
     is_small = len(shown) * len(applied.layers) <= _LABELS and len(applied.layers) <= 12
     spec = charts.heat(
         rows,
@@ -132,14 +135,28 @@ def _effects(applied: Applied) -> Html:
     short = short_names(applied.models)
     names = list(dict.fromkeys(name for one in applied.effects for name in one.values))
     columns = ("layers", "part", "tensors", "what", *names)
-    rows = [_effect(one, names, short) for one in applied.effects]
-    return table(columns, rows, "Parameters, layer by layer; several numbers are one for each model, in their order")
+    rows = [_effect(found, names, short) for found in _alike(applied.effects)]
+    caption = "Parameters, layer by layer; several numbers are one for each model, in their order"
+    made = table(columns, rows, caption)
+    return made if len(rows) <= _SHORT else folded(f"{len(rows)} rows", made)
 
 
-def _effect(one: Effect, names: Sequence[str], short: Mapping[str, str]) -> list[object]:
+def _alike(effects: Sequence[Effect]) -> list[list[Effect]]:
+    """Parts of the same layers that are treated alike, together."""
+    found: dict[str, list[Effect]] = {}
+    for one in effects:
+        key = repr((one.stack, one.layers, one.action, sorted(one.values.items()), one.models))
+        found.setdefault(key, []).append(one)
+    return list(found.values())
+
+
+def _effect(alike: Sequence[Effect], names: Sequence[str], short: Mapping[str, str]) -> list[object]:
+    one = alike[0]
     layers = "–" if one.layers is None else "–".join(dict.fromkeys(str(end) for end in one.layers))
     what = "merged" if one.action == "merge" else f"copied from {short.get(one.models[0], one.models[0])}"
-    return [layers, one.group, f"{one.tensors:,}", what, *(_setting(one.values.get(name, "")) for name in names)]
+    parts = ", ".join(part.group.removesuffix(".weight") for part in alike)
+    tensors = sum(part.tensors for part in alike)
+    return [layers, parts, f"{tensors:,}", what, *(_setting(one.values.get(name, "")) for name in names)]
 
 
 def _setting(value: object) -> str:
@@ -148,7 +165,7 @@ def _setting(value: object) -> str:
         return told[0] if len(set(told)) == 1 else " ".join(told)
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def record(evidence: Evidence, versions: Mapping[str, str]) -> Section:

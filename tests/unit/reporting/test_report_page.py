@@ -225,6 +225,29 @@ def test_a_comparison_and_tasks_are_one_too_many(made: Made, tmp_path: Path) -> 
         cuvee.report(made.root / "merged", tmp_path / "r.html", files=[made.root / "compare.json"], tasks=["sums.yml"])
 
 
+def test_tasks_compare_base_inputs_and_merge_now(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = json.loads((made.root / "compare.json").read_text())
+    asked: dict[str, Any] = {}
+
+    class Standings:
+        def as_data(self) -> dict[str, Any]:
+            told["models"][0]["cost"]["seconds_per_row"] = float("nan")
+            return told
+
+    def compare(models: list[str], tasks: list[str], **more: Any) -> Standings:
+        asked.update(models=models, tasks=tasks, **more)
+        return Standings()
+
+    monkeypatch.setattr("cuvee.api.comparing.compare", compare)
+    result = cuvee.report(made.root / "merged", tmp_path / "r.html", tasks=["sums.yml"], asking={"limit": 3})
+    inputs = [str(made.root / "models" / name) for name in ("base", "one", HOSTILE)]
+    assert sorted(asked["parents"]) == sorted(inputs)
+    assert asked["models"] == [*asked["parents"], str(made.root / "merged")]
+    assert asked["tasks"] == ["sums.yml"]
+    assert asked["asking"] == {"limit": 3}
+    assert result.sections["Scores"]
+
+
 def test_a_changed_input_is_noted(made: Made, tmp_path: Path) -> None:
     root = tmp_path / "copy"
     folder = folder_of(root)
