@@ -11,6 +11,9 @@ OUT    ?= demo-out
 # What docs/differences.md speaks of; tests/peers refuse another mergekit.
 RIVAL  := mergekit==0.1.5 transformers==5.23.0
 
+# Some images forbid Python to keep what it compiles; every process, and the tests start hundreds, would then compile anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test check lint types contract slow soak bench bench-micro bench-scaling bench-search giants gpu gpu-bench fuzz peers lm-eval browser
 .PHONY: catalogue claims setup clean
 
@@ -25,9 +28,12 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/cuvee demo --out $(OUT) --overwrite
 
+# Folders that are lanes of their own, each with a target below.
+OWN_LANES := $(addprefix --ignore=tests/,peers gpu lm_eval browser)
+
 # A file's tests stay together, because what they share is made once; files in their order, so that small ones come last.
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not peers and not gpu and not lm_eval and not browser"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(OWN_LANES) -m "not slow"
 
 check: lint types contract test
 
@@ -42,7 +48,7 @@ contract: $(STAMP)
 	$(BIN)/lint-imports
 
 slow: $(STAMP)
-	$(BIN)/python -m pytest -m "slow and not peers and not gpu and not lm_eval and not browser"
+	$(BIN)/python -m pytest $(OWN_LANES) -m slow
 
 # Merges killed at random moments; SOAK_SIZE=0.5 and SOAK_SEED=2 choose other models and other moments.
 soak: $(STAMP)

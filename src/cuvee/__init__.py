@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cuvee.api import (
         AverageRecipe,
         AverageResult,
+        CardResult,
         Evaluation,
         MergeResult,
         PackResult,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         ReportResult,
         average,
         average_recipe,
+        card,
         collect,
         compare,
         diff,
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
 _HOME = {
     "AverageRecipe": "cuvee.api",
     "AverageResult": "cuvee.api",
+    "CardResult": "cuvee.api",
     "Evaluation": "cuvee.api",
     "MergeResult": "cuvee.api",
     "PackResult": "cuvee.api",
@@ -66,6 +69,7 @@ _HOME = {
     "ReportResult": "cuvee.api",
     "average": "cuvee.api",
     "average_recipe": "cuvee.api",
+    "card": "cuvee.api",
     "collect": "cuvee.api",
     "compare": "cuvee.api",
     "diff": "cuvee.api",
@@ -103,6 +107,7 @@ _HOME = {
 __all__ = [
     "AverageRecipe",
     "AverageResult",
+    "CardResult",
     "CheckFailed",
     "CuveeError",
     "Evaluation",
@@ -120,6 +125,7 @@ __all__ = [
     "UsageError",
     "average",
     "average_recipe",
+    "card",
     "collect",
     "compare",
     "diff",

@@ -213,6 +213,16 @@ class OutputExists(CuveeError):
     exit_code = 7
 
 
+def refuse(wrong: Iterable[Fault]) -> None:
+    """Tell everything that is wrong with a call at once.
+
+    Raises:
+        UsageError: anything is.
+    """
+    if told := tuple(wrong):
+        raise UsageError(told)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out; torch says so with an error of its own."""
     return isinstance(error, MemoryError) or (

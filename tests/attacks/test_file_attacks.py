@@ -172,7 +172,7 @@ def repeated(start: bytes, unit: bytes, end: bytes, size: int = 20_000_000) -> b
         pytest.param("header", repeated(b'{"a":[', b"1.5,", b"0]}"), 350, marks=pytest.mark.slow),
         pytest.param("header", repeated(b'{"a":[', b'"ab",', b"0]}"), 450, marks=pytest.mark.slow),
         ("config", repeated(b'{"a":[', b"[],", b"0]}", 19_000_000), 60),
-        ("index", repeated(b'{"weight_map":{"a":[', b"300,", b"0]}}"), 350),
+        pytest.param("index", repeated(b'{"weight_map":{"a":[', b"300,", b"0]}}"), 350, marks=pytest.mark.slow),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )

@@ -320,6 +320,7 @@ def test_verify(folder: Path, capsys: Capsys) -> None:
     assert failed["ok"] is False
 
 
+@pytest.mark.slow
 def test_schema_is_a_schema_that_knows_a_right_recipe_from_a_wrong_one(capsys: Capsys) -> None:
     bare = json.loads(call(capsys, "schema").out)
     assert answered(call(capsys, "schema", "--json"), "schema")["json_schema"] == bare

@@ -93,7 +93,7 @@ def shell(words: list[str], end: str, cwd: Path) -> subprocess.CompletedProcess[
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no shell")
 @pytest.mark.parametrize(
-    "case", ["messages", "all", *(pytest.param(c, marks=pytest.mark.slow) for c in ("output", "both"))]
+    "case", ["messages", *(pytest.param(c, marks=pytest.mark.slow) for c in ("all", "output", "both"))]
 )
 def test_a_merge_is_done_though_nobody_can_be_told(folder: Path, tmp_path: Path, case: str) -> None:
     done = shell(command("merge", "recipe.yml", "-o", tmp_path / "m"), CLOSED[case], folder)

@@ -229,6 +229,7 @@ def merging(*words: str) -> int:
     return main(words)
 
 
+@pytest.mark.slow
 def test_told_to_end_at_random_moments(yard: Yard, forked: Forks) -> None:
     """From the first sign of work on: earlier, nothing has been touched."""
     for seed, name in enumerate("zxy"):

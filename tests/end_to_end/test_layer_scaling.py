@@ -156,9 +156,13 @@ def larv_factors(models: str, scaling: dict[str, object]) -> list[float]:
 
 
 LARV = [{}, {"mapping": "continuous"}, {"scales": [0.8, 1.2]}, {"mapping": "continuous", "eta": 0.5, "rho": 2}]
+LARV_CASES = [
+    pytest.param(method, asked, marks=[pytest.mark.slow] * (number > 1))
+    for number, (method, asked) in enumerate(zip(["ties", "task_arithmetic"] * 2, LARV, strict=True))
+]
 
 
-@pytest.mark.parametrize(("method", "asked"), list(zip(["ties", "task_arithmetic"] * 2, LARV, strict=True)), ids=str)
+@pytest.mark.parametrize(("method", "asked"), LARV_CASES, ids=str)
 def test_larv_finds_the_factors_of_the_slow_formulas(method: str, asked: dict[str, object], tmp_path: Path) -> None:
     plain = merged(recipe(method), tmp_path / "plain")
     base = load_file(GOLDEN / "base" / "model.safetensors")

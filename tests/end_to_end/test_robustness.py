@@ -158,6 +158,7 @@ def test_runs_killed_at_any_moment(yard: Yard, forked: Forks, long: tuple[str, .
     assert hidden(yard.root) == []
 
 
+@pytest.mark.slow
 def test_overwriting_runs_killed_at_any_moment(yard: Yard, forked: Forks, long: tuple[str, ...]) -> None:
     cuvee.merge(linear(yard.root / "x", yard.root / "y"), yard.out)
     old = read(yard.out)
@@ -182,7 +183,11 @@ def when_at_work(yard: Yard, running: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)], ids=str)
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGKILL, -signal.SIGKILL)],
+    ids=str,
+)
 def test_a_process_of_its_own(yard: Yard, number: int, code: int) -> None:
     """`python -m cuvee`, as a user starts it."""
     for seed, name in enumerate(("z", "x", "y")):
@@ -282,6 +287,7 @@ def test_two_runs_into_one_output(yard: Yard, forked: Forks, long: tuple[str, ..
         assert hidden(yard.root) == []
 
 
+@pytest.mark.slow
 def test_two_overwriting_runs_into_one_output(yard: Yard, forked: Forks, long: tuple[str, ...]) -> None:
     cuvee.merge(linear(yard.root / "x", yard.root / "y"), yard.out)
     for _ in range(3):

@@ -181,6 +181,7 @@ def test_a_method_without_masks_does_not_change_with_the_seed(yard: Yard, method
 MERGE_ALL = "import sys; from tests.support.merging import merge_all; merge_all(*sys.argv[1:])"
 
 
+@pytest.mark.slow
 def test_the_hash_seed_of_python_changes_no_byte_of_any_file(yard: Yard) -> None:
     for method in METHODS:
         yard.file(recipe(method, "base", "a", "b", out_dtype="bfloat16"), f"{method}.yml")

@@ -42,6 +42,11 @@ def test_without_yes_nothing_is_written(bucket: Bucket, out: Path, capsys: pytes
     ran = call(capsys, "push", out, URL)
     assert ran.code == 0
     assert "nothing was sent, --yes does it" in ran.out
+    assert f"no README.md: `cuvee card {out}` writes a model card" in " ".join(ran.out.split("\n"))
+    (out / "README.md").write_text("# Mine\n", "utf-8")
+    again = call(capsys, "push", out, URL).out
+    assert "cuvee card" not in again
+    assert "README.md" in again
     found = call(capsys, "push", out, URL, "--json").json
     assert (found["done"], found["creates"], found["removes"]) == (False, True, [])
     assert {entry["name"]: entry["nbytes"] for entry in found["files"]} == {n: len(c) for n, c in files(out).items()}

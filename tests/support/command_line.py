@@ -29,6 +29,7 @@ VERBS = (
     "unpack",
     "collect",
     "verify",
+    "card",
     "push",
     "eval",
     "compare",

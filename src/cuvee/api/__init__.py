@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cuvee.api.arguments import AnyRecipe, load_recipe, recipe_from
 from cuvee.api.averaging import AverageRecipe, AverageResult, average, average_recipe
+from cuvee.api.carding import CardResult, card
 from cuvee.api.collecting import collect
 from cuvee.api.comparing import compare
 from cuvee.api.evaluating import Evaluation, evaluate
@@ -17,13 +18,15 @@ from cuvee.api.packing import PackResult, inspect_pack, is_pack, pack, unpack
 from cuvee.api.pushing import PushResult, push
 from cuvee.api.recalibrating import recalibrate_batchnorm
 from cuvee.api.reporting import ReportResult, report
-from cuvee.api.searching import TRIALS, search, search_pool
+from cuvee.api.searching import search, search_pool
+from cuvee.searching.trials import TRIALS
 
 __all__ = [
     "TRIALS",
     "AnyRecipe",
     "AverageRecipe",
     "AverageResult",
+    "CardResult",
     "Evaluation",
     "MergeResult",
     "PackResult",
@@ -31,6 +34,7 @@ __all__ = [
     "ReportResult",
     "average",
     "average_recipe",
+    "card",
     "collect",
     "compare",
     "diff",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from cuvee import methods
 from cuvee.errors import Fault, RecipeError, UsageError
+from cuvee.errors import refuse as refuse  # given on: every call of the front door needs it
 from cuvee.recipe import Recipe, faults, from_data, not_yet, parse_file
 from cuvee.recipe.findings import described
 from cuvee.types import ModelRef, scheme_of, url_fault
@@ -20,16 +21,6 @@ AnyRecipe = Recipe | Mapping[str, Any] | str | os.PathLike[str]
 def found(value: object) -> str:
     """What was given, in words short enough for a message."""
     return "None" if value is None else described(value)
-
-
-def refuse(wrong: Iterable[Fault]) -> None:
-    """Tell everything that is wrong with a call at once.
-
-    Raises:
-        UsageError: anything is.
-    """
-    if told := tuple(wrong):
-        raise UsageError(told)
 
 
 def unfit(name: str, wanted: str, value: object, hint: str | None = None) -> Fault:

@@ -117,7 +117,7 @@ def _free(path: Path) -> Path:
 def _write(found: Preflight, path: Path) -> None:
     """The recipe, with why it is the one to begin with; a file that has come in the meantime is left alone."""
     from cuvee.checkpoint.os_errors import told
-    from cuvee.coefficients.outcome import moved
+    from cuvee.planning.moving import moved
     from cuvee.recipe import to_yaml
 
     if found.suggestion is None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import os
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from cuvee.api.arguments import as_path, refuse, unfit
+from cuvee.data.functions import function_named, names_function
 from cuvee.errors import CuveeError, Fault, UsageError
 from cuvee.types import Scorer
 
@@ -43,8 +42,8 @@ def as_scorers(given: Objective | Sequence[Objective], argument: str) -> tuple[S
 
 
 def _scorer(given: Any, argument: str) -> Scorer:
-    if isinstance(given, str) and (named := _function_of(given)) is not None:
-        return _made(*named, argument)
+    if isinstance(given, str) and names_function(given):
+        return _made(given, argument)
     if isinstance(given, str | os.PathLike):
         return scorer_of_task(given)
     if not _is_scorer(given):
@@ -85,26 +84,18 @@ def furnish(scorers: Sequence[Scorer], folders: Iterable[Path | None]) -> None:
                 scorer.image_processor = load_image_processor(folder)
 
 
-def _function_of(text: str) -> tuple[str, str] | None:
-    """Module and function that a text names; a path or a URL names none."""
-    module, _, name = text.partition(":")
-    dotted = module.split(".")
-    return (module, name) if name.isidentifier() and all(part.isidentifier() for part in dotted) else None
-
-
-def _made(module: str, name: str, argument: str) -> Scorer:
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # a script's own folder is there already; that of whoever calls the command is not
+def _made(named: str, argument: str) -> Scorer:
+    function = function_named(named, argument, "makes a scorer")
     try:
-        found = getattr(importlib.import_module(module), name)()
+        found = function()
     except CuveeError:
         raise
     except Exception as error:
-        message = f"`{argument}` names `{module}:{name}`, which could not be called: {type(error).__name__}: {error}"
+        message = f"`{argument}` names `{named}`, which could not be called: {type(error).__name__}: {error}"
         hint = "a function without arguments that gives a scorer, in a module that can be imported from here"
         raise UsageError(Fault("bad-argument", message, subject=argument, hint=hint)) from error
     if not _is_scorer(found):
-        raise UsageError(unfit(argument, f"a scorer, from `{module}:{name}`", found))
+        raise UsageError(unfit(argument, f"a scorer, from `{named}`", found))
     return cast(Scorer, found)
 
 

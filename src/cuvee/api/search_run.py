@@ -30,11 +30,8 @@ from cuvee.searching.rows import Draw, drawn, rungs
 from cuvee.searching.seat import Build, Seats, built_by_transformers
 from cuvee.searching.space import Space, fill
 from cuvee.searching.strategy import OneByOne, Strategy, make_strategy
-from cuvee.searching.trials import Executor, Search, Way, one_by_one
+from cuvee.searching.trials import TRIALS, Executor, Search, Way, one_by_one
 from cuvee.types import ModelRef, Score, Scorer
-
-_MOST = 100
-"""Trials of a strategy that knows no end, or none that is near."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +57,13 @@ class Asked:
     def most(self) -> int | None:
         """Trials at most."""
         ends = self.strategy in ("grid", "uniform-soup", "greedy-soup", "learned-soup")
-        return self.trials if self.trials is not None or ends else _MOST
+        return self.trials if self.trials is not None or ends else TRIALS
 
     def expected(self, space: Space) -> int:
         """Trials that are to be expected."""
         models = len(space.switches)
         own = {"grid": size(space), "uniform-soup": 1, "learned-soup": 1, "greedy-soup": max(1, 2 * models - 1)}
-        wanted = own.get(self.strategy, _MOST)
+        wanted = own.get(self.strategy, TRIALS)
         return wanted if self.most is None else min(self.most, own.get(self.strategy, self.most))
 
 
@@ -122,7 +119,7 @@ def _maker(name: str) -> str:
 
 
 def _moved(recipe: Recipe, folder: Path) -> Recipe:
-    from cuvee.coefficients.outcome import moved
+    from cuvee.planning.moving import moved
 
     return moved(recipe, folder.absolute())
 

@@ -6,12 +6,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from cuvee.api.arguments import AnyRecipe, as_path, callback_faults, refuse, switch_faults, unfit
 from cuvee.api.objectives import Objective, as_scorers
 from cuvee.errors import Fault, RecipeError, UsageError, number_faults
 from cuvee.recipe import Recipe, to_data
+from cuvee.searching.trials import TRIALS
 
 if TYPE_CHECKING:
     from cuvee.api.learning import Data
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from cuvee.searching.seat import Build
     from cuvee.searching.space import Space
     from cuvee.searching.trials import Executor
-
-TRIALS: Final = 100
-"""Trials of a strategy that goes on for as long as it is asked."""
 
 _SOUPS = ("uniform-soup", "greedy-soup")
 Told = Callable[[int, int, str], None]

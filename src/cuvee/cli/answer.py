@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
-from typing import Any, Final
+from typing import Any
 
 from rich.console import RenderableType
 
 from cuvee.cli.console import show, tell_notes, write_out
 from cuvee.cli.options import Common
-
-SCHEMA: Final = 1
-"""Version of the JSON objects; it goes up when a key changes its meaning or goes away, not when one is added."""
+from cuvee.types.plain import answer_text
 
 
 @dataclass(frozen=True)
@@ -52,16 +47,5 @@ def deliver(answer: Answer, common: Common) -> int:
 
 
 def write_json(command: str | None, data: Mapping[str, Any]) -> None:
-    """Print one JSON object on standard output, ASCII only, on lines of its own."""
-    write_out(json.dumps({"schema": SCHEMA, "command": command, **as_json(data)}, indent=2, allow_nan=False) + "\n")
-
-
-def as_json(value: Any) -> Any:
-    """Plain data of plain data: paths become text, and `null` stands for NaN and infinity, which JSON cannot say."""
-    if isinstance(value, Mapping):
-        return {str(key): as_json(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [as_json(entry) for entry in value]
-    if isinstance(value, PurePath):
-        return str(value)
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    """Print one JSON object on standard output."""
+    write_out(answer_text(command, data))

@@ -42,6 +42,7 @@ VERBS: Final = (
     Verb("unpack", "Write one task of a pack out as a model, or list the tasks.", _MERGE),
     Verb("collect", "Run a model over calibration data and keep what RegMean or Fisher merging asks for.", _MERGE),
     Verb("verify", "Check a model folder: readable, complete, finite, as recorded, loadable.", _MERGE),
+    Verb("card", "Write the model card of a merge, README.md, for the hub.", _MERGE),
     Verb("push", "Send a finished model folder to the hub or to a store, or say what that would do.", _MERGE),
     Verb("eval", "Judge models on tasks: scores with error bars, what is known not asked again.", _LOOK),
     Verb("compare", "Compare models on tasks: against their best parent, and is it more than noise?", _LOOK),

@@ -13,10 +13,10 @@ from rich.text import Text
 
 from cuvee.cli.answer import Answer, deliver
 from cuvee.cli.console import printable
-from cuvee.cli.options import COMMON, Common, Out, Seed, Switch
+from cuvee.cli.options import COMMON, Common, Out, Seed, Switch, batch_size_of
 from cuvee.cli.progress import metered
 from cuvee.cli.words import counted, duration
-from cuvee.errors import Fault, UsageError, listed
+from cuvee.errors import listed
 
 if TYPE_CHECKING:
     from cuvee.collecting.collect import Collected
@@ -85,7 +85,7 @@ def collect(
             column=column,
             max_samples=max_samples,
             max_length=max_length,
-            batch_size=_size(batch_size),
+            batch_size=batch_size_of(batch_size),
             labels=labels,
             seed=seed,
             through_merged=through_merged,
@@ -97,15 +97,6 @@ def collect(
     seconds = time.perf_counter() - start
     notes = tuple(dict.fromkeys(note for one in made for note in one.notes))
     return deliver(Answer("collect", _data(made, seconds), _text(made, seconds), notes=notes), common)
-
-
-def _size(text: str) -> int | None:
-    """Samples to a batch; `None` for `auto`."""
-    if text == "auto":
-        return None
-    if text.isascii() and text.isdigit() and len(text) < 10:
-        return int(text)
-    raise UsageError(Fault("bad-argument", f"--batch-size must be `auto` or a number; found {text[:60]!r}"))
 
 
 def _data(made: Sequence[Collected], seconds: float) -> dict[str, Any]:

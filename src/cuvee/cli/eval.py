@@ -11,11 +11,11 @@ from rich.console import RenderableType
 
 from cuvee.cli.answer import Answer, deliver
 from cuvee.cli.failures import failure_of, report
-from cuvee.cli.options import COMMON, Common, Device, Switch, Whole
+from cuvee.cli.options import COMMON, Common, Device, Switch, Whole, batch_size_of
 from cuvee.cli.progress import metered
 from cuvee.cli.tables import Column, table
 from cuvee.cli.words import duration
-from cuvee.errors import Fault, InputError, UsageError
+from cuvee.errors import InputError
 
 if TYPE_CHECKING:
     from cuvee.api import Evaluation
@@ -62,7 +62,7 @@ def eval(
         made = api.evaluate(
             list(models),
             list(tasks),
-            batch_size=_size(batch_size),
+            batch_size=batch_size_of(batch_size),
             limit=limit,
             seed=seed,
             dtype=dtype,
@@ -77,15 +77,6 @@ def eval(
     if made.failures and not common.json:
         report(InputError([fault for one in made.failures for fault in one.error.faults]), "eval", common)
     return code
-
-
-def _size(text: str) -> int | None:
-    """Rows to a batch; `None` for `auto`."""
-    if text == "auto":
-        return None
-    if text.isascii() and text.isdigit() and len(text) < 10:
-        return int(text)
-    raise UsageError(Fault("bad-argument", f"--batch-size must be `auto` or a number; found {text[:60]!r}"))
 
 
 def _data(made: Evaluation) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from cyclopts import Group, Parameter, Token
 from cyclopts.validators import Number
 
 from cuvee.cli.words import shortened
+from cuvee.errors import Fault, UsageError
 from cuvee.types import scheme_of
 
 
@@ -37,6 +38,19 @@ def _whole(_type: object, tokens: Sequence[Token]) -> int:
     except ValueError:  # no number, or one of thousands of digits
         pass
     raise ValueError(f"it must be an integer, and is {shortened(text)}")
+
+
+def batch_size_of(text: str) -> int | None:
+    """Rows to a batch; `None` for `auto`.
+
+    Raises:
+        UsageError: it is neither `auto` nor a number.
+    """
+    if text == "auto":
+        return None
+    if text.isascii() and text.isdigit() and len(text) < 10:
+        return int(text)
+    raise UsageError(Fault("bad-argument", f"--batch-size must be `auto` or a number; found {text[:60]!r}"))
 
 
 SWITCH: Final = Parameter(negative=(), show_default=False)

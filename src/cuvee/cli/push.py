@@ -89,6 +89,8 @@ def _text(result: PushResult, seconds: float) -> Iterator[RenderableType]:
         yield Text(printable(f"{file.sha256}  {format_size(file.nbytes):>9}  {file.name}"), no_wrap=True)
     for name in result.removes:
         yield Text(printable(f"{'removed' if result.done else 'would be removed'}: {name}"))
+    if not any(file.name == "README.md" for file in result.files):
+        yield Text(printable(f"no README.md: `cuvee card {result.path}` writes a model card"))
     all_files = f"{counted(len(result.files), 'file')}, {format_size(result.nbytes)}"
     where = result.target if result.revision is None else f"{result.target}@{result.revision}"
     if result.done:

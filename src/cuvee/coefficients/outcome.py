@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from cuvee.checkpoint.folder import local_path
-from cuvee.checkpoint.os_errors import told
+from cuvee.checkpoint.single_file import write_single
 from cuvee.coefficients.asked import Asked
 from cuvee.errors import Fault, OutputExists, ResourceError, UsageError
-from cuvee.recipe import Module, Recipe, recipe_hash, to_yaml
-from cuvee.types import Cite, ModelRef, scheme_of
+from cuvee.planning.moving import moved
+from cuvee.recipe import Recipe, recipe_hash, to_yaml
+from cuvee.types import Cite
 
 SCHEMA: Final = 1
 """Version of the log's form."""
@@ -124,57 +124,7 @@ def write(result: LearnResult, out: Path) -> None:
     Raises:
         ResourceError: the system refuses.
     """
-    _put(log_beside(out), json.dumps(result.log, indent=1) + "\n")
-    _put(out, to_yaml(moved(result.recipe, out.absolute().parent)))
-
-
-def _put(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with told("write", path):
-        try:
-            beside.write_text(text, "utf-8")
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-
-
-def moved(recipe: Recipe, folder: Path) -> Recipe:
-    """The recipe as it must stand in another folder: relative paths of models that are there lead on from it."""
-    start = recipe.root or Path()
-    if folder.resolve() == start.resolve():
-        return recipe
-
-    def led(ref: ModelRef) -> ModelRef:
-        is_path = scheme_of(ref.path) is None and not ref.path.startswith("~") and not Path(ref.path).is_absolute()
-        if not is_path or ref.path in recipe.nested or not local_path(ref.path, recipe.root).exists():
-            return ref
-        return replace(ref, path=os.path.relpath(start.resolve() / ref.path, folder.resolve()))
-
-    nested = {
-        name: replace(one, folder=os.path.relpath((one.root or start).resolve(), folder.resolve()))
-        for name, one in recipe.nested.items()
-    }
-    modules = {name: _led_on(module, led) for name, module in recipe.modules.items()}
-    base = None if recipe.base_model is None else led(recipe.base_model)
-    return replace(_led_on(recipe, led), base_model=base, modules=modules, nested=nested, root=folder)
-
-
-_Part = TypeVar("_Part", Recipe, Module)
-
-
-def _led_on(part: _Part, led: Callable[[ModelRef], ModelRef]) -> _Part:
-    """What stands in the lists of a recipe or module, with other references."""
-
-    def of(ref: ModelRef | None) -> ModelRef | None:
-        return None if ref is None else led(ref)
-
-    models = tuple(replace(one, model=led(one.model), statistics=of(one.statistics)) for one in part.models)
-    slices = tuple(
-        replace(
-            piece,
-            base_model=of(piece.base_model),
-            sources=tuple(replace(source, model=led(source.model)) for source in piece.sources),
-        )
-        for piece in part.slices
-    )
-    return replace(part, models=models, slices=slices)
+    text = json.dumps(result.log, indent=1) + "\n"
+    write_single(log_beside(out), [text.encode("utf-8")], overwrite=True)
+    recipe = to_yaml(moved(result.recipe, out.absolute().parent))
+    write_single(out, [recipe.encode("utf-8")], overwrite=True)

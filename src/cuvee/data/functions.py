@@ -38,6 +38,12 @@ def function_named(text: str, subject: str, what: str, start: Path | None = None
     return function
 
 
+def names_function(text: str) -> bool:
+    """Whether a text has the form of `module:function` or `file.py:function`, and is no file."""
+    home, _, name = text.rpartition(":")
+    return bool(home) and name.isidentifier() and not Path(text).exists()
+
+
 def _module(home: str, start: Path) -> Any:
     if not home.endswith(".py"):
         with _folder_first(start):

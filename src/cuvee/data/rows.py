@@ -16,8 +16,8 @@ FORMS: Final = (".jsonl", ".ndjson", ".txt", ".csv", ".tsv")
 MOST_FAULTS: Final = 20
 """Lines told of; a file of another kind is wrong in every line."""
 
-_LINE: Final = 50_000_000
-"""Characters of one line: more is no text that a model is run on."""
+LINE: Final = 50_000_000
+"""Characters of one line: more is no text or row that a model is run on."""
 _HINT: Final = 'a line should be {"text": "…"} or {"input_ids": [1, 2, …]}, with or without "label"'
 
 
@@ -90,10 +90,19 @@ def _missing(path: Path, error: OSError) -> Fault:
 
 def _lines(file: TextIO) -> Iterator[tuple[int, str]]:
     number = 0
-    while line := file.readline(_LINE):
+    while line := file.readline(LINE):
         number += 1
         if line.strip():
             yield number, line
+
+
+def json_values(file: TextIO) -> Iterator[tuple[int, Any, str | None]]:
+    """The number of each line that is not empty, its value, and what is wrong with it where it is no JSON."""
+    for number, line in _lines(file):
+        try:
+            yield number, json.loads(line), None
+        except (ValueError, RecursionError) as error:
+            yield number, None, f"a line should be JSON; it cannot be read: {str(error)[:200]}"
 
 
 def _text_lines(file: TextIO, _path: Path, _column: str) -> Iterator[Row | Fault]:
@@ -102,13 +111,8 @@ def _text_lines(file: TextIO, _path: Path, _column: str) -> Iterator[Row | Fault
 
 
 def _json_lines(file: TextIO, path: Path, column: str) -> Iterator[Row | Fault]:
-    for number, line in _lines(file):
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            yield bad_row(path, number, f"a line should be JSON; it cannot be read: {str(error)[:200]}")
-            continue
-        yield _row(value, path, number, column)
+    for number, value, wrong in json_values(file):
+        yield _row(value, path, number, column) if wrong is None else bad_row(path, number, wrong)
 
 
 def _row(value: Any, path: Path, number: int, column: str) -> Row | Fault:
@@ -136,7 +140,7 @@ def _texted(text: Any, path: Path, number: int, column: str, label: int | str | 
 
 
 def _table(file: TextIO, path: Path, column: str) -> Iterator[Row | Fault]:
-    csv.field_size_limit(_LINE)
+    csv.field_size_limit(LINE)
     table = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
     names = list(table.fieldnames or ())
     if column not in names:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from cuvee.data.rows import MOST_FAULTS
+from cuvee.data.rows import LINE, MOST_FAULTS, json_values
 from cuvee.errors import Fault, InputError, Place, listed, nearest
 
 TABLES: Final = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
 """Endings of files that are read."""
-
-_LINE: Final = 50_000_000
-"""Characters of one line: more is no row that a model is run on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,24 +100,17 @@ def _checked(path: Path, found: Iterable[Entry | Fault], faults: list[Fault]) ->
 
 
 def _objects(file: TextIO, path: Path) -> Iterator[Entry | Fault]:
-    number = 0
-    while line := file.readline(_LINE):
-        number += 1
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            yield _bad(path, number, f"a line should be JSON; it cannot be read: {str(error)[:200]}")
-            continue
-        if isinstance(value, dict):
+    for number, value, wrong in json_values(file):
+        if wrong is not None:
+            yield _bad(path, number, wrong)
+        elif isinstance(value, dict):
             yield Entry(number, value)
         else:
             yield _bad(path, number, f"a line should be an object; found {type(value).__name__}")
 
 
 def _cells(file: TextIO, path: Path) -> Iterator[Entry | Fault]:
-    csv.field_size_limit(_LINE)
+    csv.field_size_limit(LINE)
     table = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", restkey="", strict=True)
     names = table.fieldnames or ()
     if len(set(names)) < len(names):

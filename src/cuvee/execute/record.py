@@ -29,6 +29,7 @@ from cuvee.types import Cite, MethodSpec
 
 RECORD_FORMAT: Final = 1
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 
 
 def record_of(
@@ -98,6 +99,7 @@ def _input(plan: Plan, readers: Sequence[Reader], inputs: Mapping[Piece, str], i
         "tensors": facts.tensors,
         "parameters": facts.parameters,
         **({"sha256": sums} if sums else {}),
+        **({"hub": hub} if (hub := hub_place(readers[i].folder)) else {}),
         **_inner(readers[i], [piece.tensor for piece in inputs if piece.model == i]),
     }
 
@@ -142,6 +144,14 @@ def hub_sums(folder: Path | None) -> dict[str, str]:
         return {}
     found = {path.name: path.resolve().name for path in folder.glob("*.safetensors")}
     return {name: digest for name, digest in sorted(found.items()) if _SHA256.fullmatch(digest)}
+
+
+def hub_place(folder: Path | None) -> dict[str, str]:
+    """Id and commit of a model that lies in a hub cache, which names its folders by them."""
+    if folder is None or folder.parent.name != "snapshots" or not _COMMIT.fullmatch(folder.name):
+        return {}
+    kind, *parts = folder.parent.parent.name.split("--")  # no id on the hub has two dashes in a row
+    return {"model": "/".join(parts), "commit": folder.name} if kind == "models" and len(parts) in (1, 2) else {}
 
 
 def as_text(record: Mapping[str, Any]) -> str:

@@ -28,6 +28,7 @@ _MODEL: Final = {
     "tensors": int,
     "parameters": int,
     "sha256?": _SUMS,
+    "hub?": {"model": str, "commit": str},
 }
 
 

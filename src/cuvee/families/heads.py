@@ -25,8 +25,12 @@ _TABLES: Final[Mapping[Head, str]] = {
 
 def heads_of(model: Any) -> tuple[Head, ...]:
     """What a model may be asked, by the name of its class; nothing of a class that transformers does not list."""
+    return heads_named(type(model).__name__)
+
+
+def heads_named(name: str) -> tuple[Head, ...]:
+    """The heads of a class of transformers by its name, in the order of the tables."""
     tables = library().models.auto.modeling_auto
-    name = type(model).__name__
     return tuple(head for head, table in _TABLES.items() if name in _flat(getattr(tables, table).values()))
 
 

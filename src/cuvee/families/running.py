@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cuvee.errors import Fault, InputError, listed
+from cuvee.families.heads import heads_named
 from cuvee.families.pretrained import class_of, config_of, library, quiet
 
 if TYPE_CHECKING:
@@ -23,12 +24,6 @@ Head = Literal["causal-lm", "masked-lm", "classification", "none"]
 
 _LOADING_AS_KNOWN: Final = (5, 16)
 """The first version whose loading code takes the arguments that `homes` gives."""
-_HEADS: Final[Mapping[str, Head]] = {
-    "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES": "causal-lm",
-    "MODEL_FOR_MASKED_LM_MAPPING_NAMES": "masked-lm",
-    "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES": "classification",
-    "MODEL_MAPPING_NAMES": "none",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +71,7 @@ def load(folder: Path) -> Running:
     with quiet(transformers):
         config = config_of(transformers, folder)
         cls = class_of(transformers, config, folder)
-        head = _head(transformers, cls.__name__, folder)
+        head = _head(cls.__name__, folder)
         try:
             model, info = cls.from_pretrained(
                 str(folder),
@@ -132,9 +127,9 @@ def homes(running: Running, shapes: Mapping[str, Sequence[int]]) -> tuple[dict[s
     return found, without
 
 
-def _head(transformers: Any, cls: str, folder: Path) -> Head:
-    for table, head in _HEADS.items():
-        if cls in _flat(getattr(transformers.models.auto.modeling_auto, table).values()):
+def _head(cls: str, folder: Path) -> Head:
+    for head in heads_named(cls):
+        if head != "image-classification":
             return head
     message = f"{folder}: {cls} is no causal or masked language model, sequence classifier or bare text model"
     hint = "statistics of other kinds of models are not collected by this version"
@@ -151,11 +146,6 @@ def _made_up(folder: Path, cls: str, info: Mapping[str, Any]) -> Iterator[Fault]
     if missing := sorted(set(info["missing_keys"]) - wrong):
         message = f"{folder}: {cls} needs tensors that are not there, and would make them up: {listed(missing)}"
         yield Fault("missing-tensor", message, subject=missing[0], hint=hint)
-
-
-def _flat(values: Any) -> Iterator[str]:
-    for value in values:
-        yield from (value,) if isinstance(value, str) else value
 
 
 def _transforms(model: Any) -> tuple[list[Any], list[Any]]:

@@ -7,10 +7,10 @@ from typing import Final
 
 import numpy as np
 
-from cuvee.errors import Fault, UsageError
+from cuvee.errors import Fault, UsageError, refuse
 from cuvee.judging.bootstrap import USUAL, Difference, Draws, difference_of, differing, gains_of
 from cuvee.judging.by_group import group_tables
-from cuvee.judging.lined_up import AllAnswers, LinedUp, against_best, known_names, line_up, names_in, refuse, share_of
+from cuvee.judging.lined_up import AllAnswers, LinedUp, against_best, known_names, line_up, names_in, share_of
 from cuvee.judging.metrics import metric_named
 from cuvee.judging.metrics.declared import Array, value_of
 from cuvee.judging.standings import Against, Cell, Cost, FormCheck, Standing, Standings

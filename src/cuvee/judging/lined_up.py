@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cuvee.errors import Fault, InputError, UsageError, listed, nearest
+from cuvee.errors import Fault, InputError, listed, nearest
 from cuvee.judging.answers import Answers
-from cuvee.judging.bootstrap import Difference, Draws, aligned, difference_of, differing, gains_of, interval_of
+from cuvee.judging.bootstrap import Draws, aligned, difference_of, differing, gains_of, interval_of
 from cuvee.judging.metrics import Metric, metric_named, metrics_for
 from cuvee.judging.metrics.declared import Array
 from cuvee.judging.metrics.scoring import sound_score
@@ -186,28 +186,4 @@ def against_best(
         spread = spread[np.isfinite(spread)]
         lows.append(interval_of(value, spread, how.level, how.interval)[0])
         highs.append(interval_of(value, spread, 1 - alpha / len(others), how.interval)[1])
-    return Against(best, len(others), _bounded(plain, min(lows), min(highs)))
-
-
-def _bounded(found: Difference, low: float, high: float) -> Difference:
-    return Difference(
-        found.value,
-        low,
-        high,
-        found.level,
-        found.better,
-        found.p_value,
-        found.rows,
-        found.differing,
-        found.undefined,
-    )
-
-
-def refuse(faults: Sequence[Fault]) -> None:
-    """Tell everything that is wrong with a call.
-
-    Raises:
-        UsageError: anything is.
-    """
-    if faults:
-        raise UsageError(faults)
+    return Against(best, len(others), replace(plain, low=min(lows), high=min(highs)))

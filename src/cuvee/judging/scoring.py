@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
-
-import numpy as np
 
 from cuvee.errors import Fault, InputError, UsageError
 from cuvee.judging.answering import answers_of, prepare
@@ -16,8 +14,9 @@ from cuvee.judging.asking.asked import Asked
 from cuvee.judging.asking.batching import Follow
 from cuvee.judging.asking.subject import Subject, config_text
 from cuvee.judging.metrics import metrics_for, score_of
+from cuvee.judging.metrics.outcomes import MEAN
 from cuvee.judging.tasks.model import FunctionOptions, Task
-from cuvee.types.scores import Direction, Score
+from cuvee.types.scores import Score
 
 PARSED = "parsed"
 """The metric that says how many answers have the form that is asked for."""
@@ -53,15 +52,9 @@ def scores_of(answers: Answers, task: Task, label: str = "the model") -> tuple[S
 def _score(answers: Answers, metric: str, task: Task) -> Score:
     if answers.kind != "outcome":
         return score_of(answers, metric)
+    # what a function says may be called anything: its task says which way is better
     assert isinstance(task.options, FunctionOptions)
-    return mean_score(answers.columns["value"], metric, task.options.direction)
-
-
-def mean_score(values: np.ndarray[Any, Any], metric: str, direction: Direction) -> Score:
-    """The mean of numbers, one for each row, with its standard error; NaN for that of a single one."""
-    n = len(values)
-    stderr = float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan
-    return Score(metric, float(values.mean()), stderr, n, direction, tuple(map(float, values)))
+    return replace(score_of(answers, MEAN[task.options.direction]), metric=metric)
 
 
 def _no_score(score: Score, task: Task, label: str) -> Fault:

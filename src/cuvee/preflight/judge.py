@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from cuvee.preflight.facts import Barrier, Level, ModelFigures, PairFigures, Reason, Verdict
@@ -50,8 +50,3 @@ def verdict_of(reasons: Iterable[Reason]) -> Verdict:
     if "stops" in levels:
         return "will not merge as they are"
     return "merge with care" if "care" in levels else "merge"
-
-
-def stopping(reasons: Iterable[Reason]) -> Iterator[Reason]:
-    """The reasons that stop a merge."""
-    return (reason for reason in reasons if reason.level == "stops")

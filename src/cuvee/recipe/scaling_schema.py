@@ -1,26 +1,16 @@
-"""The base of every mapping in a recipe, and what scales the layers of a merge."""
+"""What scales the layers of a merge."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from cuvee.recipe.item import Item, fault
 
 LINES: Final = "<lines>"
 LARV: Final = "<larv>"
 """Tags of the policies, as in `schema`."""
-
-
-def fault(code: str, message: str, hint: str | None = None) -> PydanticCustomError:
-    """An error with our own reason code; the message completes "`key` …"."""
-    return PydanticCustomError(code, "{message}", {"message": message, "hint": hint})
-
-
-class Item(BaseModel):
-    """Base of every mapping in a recipe."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
 class LinesItem(Item):

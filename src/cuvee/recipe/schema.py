@@ -14,8 +14,9 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, 
 
 from cuvee.errors import nearest
 from cuvee.recipe.findings import described
+from cuvee.recipe.item import Item, fault
 from cuvee.recipe.reference import read_reference
-from cuvee.recipe.scaling_schema import LARV, LINES, Item, LayerScalingItem, fault
+from cuvee.recipe.scaling_schema import LARV, LINES, LayerScalingItem
 
 TEMPLATES: Final = ("alpaca", "auto", "chatml", "exaone", "llama3", "mistral")
 """Chat templates that have a name."""

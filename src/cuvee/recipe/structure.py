@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from cuvee.errors import nearest
 from cuvee.recipe.findings import Finding, described, dotted, named, shortened
+from cuvee.recipe.item import Item
 from cuvee.recipe.model import DocumentPath
-from cuvee.recipe.scaling_schema import Item
 from cuvee.recipe.schema import TAGS, RecipeItem
 
 Error = Mapping[str, Any]

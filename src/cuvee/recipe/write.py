@@ -150,12 +150,17 @@ def hash_of_data(data: Mapping[str, Any]) -> str:
 
 def to_yaml(recipe: Recipe) -> str:
     """A recipe as YAML text that `parse_text` reads back."""
+    return data_as_yaml(to_data(recipe))
+
+
+def data_as_yaml(data: Mapping[str, Any]) -> str:
+    """A recipe's plain data, as `to_data` gives them, as YAML text."""
     from ruamel.yaml import YAML  # only who writes YAML loads it
 
     yaml = YAML()
     yaml.width = 120
     stream = StringIO()
-    yaml.dump(_quoted(to_data(recipe)), stream)
+    yaml.dump(_quoted(data), stream)
     return stream.getvalue()
 
 

@@ -9,4 +9,8 @@ verdicts           what is said first
 markup, lineage    HTML that escapes, and a drawing of what came from what
 parts, sections*   the parts of the page
 page               all of it in one file, with style.css and page.js
+card               the model card: its page, of card_parts, card_scores and metadata (front matter)
+licences           the strictest licence of the inputs, by the facts of licence_table
+front_matter       YAML at the head of a card, read and written
+markdown           words of strangers in Markdown
 """

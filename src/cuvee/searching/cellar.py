@@ -3,6 +3,7 @@
 tensors of the models      read once, while there is room
 stacks of a tensor         values or deltas in the dtype of the arithmetic, kept while there is room
 passes of a method         kept, see `prepared`
+decompositions             of matrices that were seen before, kept while there is room
 a candidate                the method's own `combine` on these stacks, rounded to the output's dtype
 """
 
@@ -13,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import torch
+import xxhash
 from torch import Tensor
 
 from cuvee import methods, tensors
@@ -32,6 +34,7 @@ from cuvee.planning.model import Evaluated
 from cuvee.planning.room import PASS_TILE
 from cuvee.recipe import Recipe, recipe_hash
 from cuvee.searching.prepared import Prepared
+from cuvee.tensors.factors import Factors
 
 _FEW: Final = 2
 _SINGLE: Final = 3
@@ -59,9 +62,11 @@ class Cellar:
     def __init__(self, open_models: Callable[[Recipe], Sequence[Reader]], *, seed: int, room: int) -> None:
         self._open = open_models
         self._seed = seed
-        self._stacks: Kept[Tile] = Kept(room, _FEW)
+        self._kept: Kept[Any] = Kept(room, _FEW)
         self._compared: set[str] = set()
         self.prepared = Prepared()
+        self.factored = 0
+        """Decompositions that were made, for tests and benchmarks."""
 
     def plan(self, recipe: Recipe) -> Plan:
         """What a candidate would be, from headers.
@@ -113,16 +118,29 @@ class Cellar:
     def _combined(self, bench: Bench, step: Step) -> Tensor:
         """The merged tensor, flat, in the dtype of the arithmetic, with memory of its own."""
         job, key = bench.job(step), _key(bench, step)
-        whole = self._stacks.get(key, stack_bytes(step), lambda: read_tile(bench, step, 0, step.out.numel, job))
+        whole: Tile = self._kept.get(key, stack_bytes(step), lambda: read_tile(bench, step, 0, step.out.numel, job))
 
         def show(following: Round, watched: Job, known: Any) -> Any:
             return observed(following, whole.stack, 0, watched, known)
 
         known = self.prepared.known(key, bench.method, job, show)
-        merged = combine_tile(bench.method, whole.stack, whole.base, 0, job, known, whole.collected)
+        with tensors.factors_kept(self._factors):
+            merged = combine_tile(bench.method, whole.stack, whole.base, 0, job, known, whole.collected)
         kept = [whole.stack, *([] if whole.base is None else [whole.base])]
         shared = any(merged.untyped_storage().data_ptr() == one.untyped_storage().data_ptr() for one in kept)
         return merged.clone() if shared else merged
+
+    def _factors(self, matrix: Tensor, make: Callable[[], Factors]) -> Factors:
+        """The factors of a matrix, made once: deltas are the same for every candidate, whatever stands before them."""
+        digest = xxhash.xxh3_128_hexdigest(matrix.contiguous().numpy().data)
+        nbytes = 8 * min(matrix.shape) * (sum(matrix.shape) + 1)
+
+        def made() -> Factors:
+            self.factored += 1
+            return make()
+
+        found: Factors = self._kept.get(f"factors {tuple(matrix.shape)} {digest}", nbytes, made)
+        return found
 
 
 def _key(bench: Bench, step: Step) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from cuvee.checkpoint.os_errors import told
+from cuvee.checkpoint.single_file import write_single
 from cuvee.recipe import Recipe, to_yaml
 from cuvee.searching.grading import Estimate, difference, overall, verdict
 from cuvee.searching.journal import Trial
@@ -179,15 +178,6 @@ def write_result(folder: Path, recipe: Recipe, log: Mapping[str, Any]) -> None:
     Raises:
         ResourceError: the system refuses.
     """
-    _put(folder / RECIPE, to_yaml(recipe))
-    _put(folder / RESULT, json.dumps(log, indent=1, allow_nan=False) + "\n")
-
-
-def _put(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with told("write", path):
-        try:
-            beside.write_text(text, "utf-8")
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+    write_single(folder / RECIPE, [to_yaml(recipe).encode("utf-8")], overwrite=True)
+    text = json.dumps(log, indent=1, allow_nan=False) + "\n"
+    write_single(folder / RESULT, [text.encode("utf-8")], overwrite=True)

@@ -10,9 +10,6 @@ from typing import Final
 from cuvee.errors import Fault, UsageError
 from cuvee.types import Scorer
 
-REPORT: Final = 0.5
-"""Share of the rows that are kept for the report."""
-
 FIRST: Final = 0.25
 LEAST: Final = 16
 """Share of the rows on which a candidate is first judged where hopeless ones are stopped, and the fewest of them."""

@@ -26,6 +26,8 @@ from cuvee.types import Score
 Judge = Callable[[Recipe, float, float], tuple[Score, ...]]
 """Merges a recipe and scores it on the rows between two shares."""
 
+TRIALS: Final = 100
+"""Trials of a strategy that knows no end, or none that is near."""
 _FEW: Final = 4
 """Candidates that must have come to a rung before one is stopped there."""
 _TEXT: Final = 20_000

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cuvee.tensors.consensus import agreeing_weight, agreement, spread
     from cuvee.tensors.distances import Addends, apart_blocks, krum_order, median_coefficients
     from cuvee.tensors.elementary import exp, tanh
+    from cuvee.tensors.factors import factors_kept
     from cuvee.tensors.geometry import gram, gram_blocks, slerp_coefficients, slerp_unit_coefficients, square_blocks
     from cuvee.tensors.lowrank import (
         Matrices,
@@ -107,6 +108,7 @@ _HOME = {
     "Matrices": "lowrank",
     "SharedBasis": "lowrank",
     "Triplets": "lowrank",
+    "factors_kept": "factors",
     "keep_top": "lowrank",
     "length": "lowrank",
     "merge_matrices": "lowrank",
@@ -177,6 +179,7 @@ __all__ = [
     "edges_of",
     "equal_counts",
     "exp",
+    "factors_kept",
     "gram",
     "gram_blocks",
     "karcher_coefficients",

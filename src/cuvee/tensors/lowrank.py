@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cuvee.tensors.factors import factors_of
+
 _EPS = torch.finfo(torch.float64).eps
 _TIE = 1e-12
 """Shares of a sum of singular values that differ by less are the same share, rounded in two ways."""
@@ -136,7 +138,7 @@ def triplets(matrix: Tensor, most: int | None = None, floor: float | None = None
         most: how many at most.
         floor: singular values up to this are rounding; by default `rank_floor` of the largest.
     """
-    u, sigma, vt = torch.linalg.svd(matrix, full_matrices=False)
+    u, sigma, vt = factors_of(matrix)
     largest = float(sigma[0]) if len(sigma) else 0.0
     limit = rank_floor(largest, matrix.shape) if floor is None else floor
     kept = min(int((sigma > limit).sum()), len(sigma) if most is None else most)

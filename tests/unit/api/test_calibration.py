@@ -106,6 +106,7 @@ def test_the_dtypes_of_a_fused_form() -> None:
     assert kinds_of(plan_of(recipe("linear", entry("a", weight=1)), {"a": whole | tensors("w")})) == ""
 
 
+@pytest.mark.slow
 def test_a_machine_is_measured_and_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUVEE_CACHE")  # kernels that are compiled already
     monkeypatch.setattr("cuvee.fused.SAVES", {k: v for k, v in SAVES.items() if k == "linear"})

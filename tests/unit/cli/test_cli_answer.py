@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cuvee.cli.answer import SCHEMA, Answer, as_json, deliver, write_json
+from cuvee.cli.answer import Answer, deliver, write_json
 from cuvee.cli.options import Common
+from cuvee.types.plain import SCHEMA, as_json
 
 
 def test_what_json_cannot_say_is_null() -> None:

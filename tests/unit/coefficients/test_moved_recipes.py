@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from cuvee import methods
-from cuvee.coefficients.outcome import moved
 from cuvee.planning import referenced
+from cuvee.planning.moving import moved
 from cuvee.recipe import from_data, to_data
 
 INNER = {"merge_method": "linear", "name": "both", "models": [{"model": "a", "parameters": {"weight": 1}}] * 1}

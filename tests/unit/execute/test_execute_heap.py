@@ -9,12 +9,13 @@ import sys
 import pytest
 
 from cuvee.execute import heap
+from tests.support.lanes import rarely
 
 TAKEN = "from cuvee.execute.heap import {0}; raise SystemExit(not {0}())"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
-@pytest.mark.parametrize("setting", ["keep_freed_memory", "give_back_freed_memory"])
+@pytest.mark.parametrize("setting", ["keep_freed_memory", *rarely("give_back_freed_memory")])
 def test_the_library_takes_the_settings(setting: str) -> None:
     assert subprocess.run([sys.executable, "-c", TAKEN.format(setting)], check=False).returncode == 0
 

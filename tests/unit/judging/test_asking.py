@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from cuvee.judging.asking.classes import Encoded, _logits
 from cuvee.judging.asking.classes import prepare as prepare_classes
 from cuvee.judging.asking.encoding import context_of, padded, start_of
 from cuvee.judging.asking.matching import ended, judged, normalised
+from cuvee.judging.asking.matching import prepare as prepare_matching
 from cuvee.judging.asking.retrieval import rank_of, vectors
 from cuvee.judging.asking.subject import Subject, subject_in
 from cuvee.judging.tasks.model import MatchOptions
@@ -237,6 +240,38 @@ def test_texts_without_a_tokenizer_are_refused(models, tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         answers(models("llama").model, task(tmp_path, TEXTS, kind="perplexity"))
     assert caught.value.codes == ("no-tokenizer",)
+
+
+CHAT = "{% for m in messages %}[{{ m.role }}] {{ m.content }} {% endfor %}{% if add_generation_prompt %}> {% endif %}"
+
+
+def test_prompts_are_told_by_the_chat_template(models, tmp_path: Path) -> None:
+    llama = models("llama")
+    talking = copy.deepcopy(llama.tokenizer)
+    talking.chat_template = CHAT
+    asked = replace(llama, tokenizer=talking)
+    how = {"kind": "exact-match", "max_new_tokens": 1}
+    plain = prepare_matching(task(tmp_path / "a", PROMPTS[:2], **how), asked)
+    chat = prepare_matching(task(tmp_path / "b", PROMPTS[:2], **how, chat=True, system="be dry"), asked)
+    for (prompt,), (spoken,), text in zip(plain.questions, chat.questions, WORDS):
+        told = talking(f"[system] be dry [user] {text} > ", add_special_tokens=False)["input_ids"]
+        assert spoken.ids == tuple(told)
+        assert prompt.ids != spoken.ids
+        assert prompt.ids[0] == start_of(talking)[0]
+
+
+def test_a_tokenizer_without_a_chat_template_is_told(models, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        prepare_matching(task(tmp_path, PROMPTS, kind="exact-match", chat=True), models("llama"))
+    assert caught.value.codes == ("no-tokenizer",)
+    assert "chat template" in str(caught.value)
+
+
+def test_a_system_without_a_chat_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        task(tmp_path, PROMPTS, kind="exact-match", system="be dry")
+    assert caught.value.codes == ("wrong-value",)
+    assert "`system` goes with `chat: true`" in str(caught.value)
 
 
 def test_rows_that_are_cut_are_noted(models, tmp_path: Path) -> None:

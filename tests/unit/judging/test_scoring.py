@@ -15,7 +15,7 @@ from cuvee.errors import InputError, UsageError
 from cuvee.judging import read_task, scorer
 from cuvee.judging.answers import Answers
 from cuvee.judging.asking import likelihood
-from cuvee.judging.scoring import mean_score, scores_of
+from cuvee.judging.scoring import scores_of
 from cuvee.judging.tasks.model import FunctionOptions, Task
 from tests.support.judging import WORDS, subject, task, write_task
 
@@ -204,7 +204,10 @@ def test_the_share_that_parses_stands_beside_the_answers(tmp_path: Path) -> None
 
 
 def test_a_mean_of_one_row_has_no_error() -> None:
-    assert math.isnan(mean_score(np.array([2.0]), "mean", "higher").stderr)
+    about = Task("own", "function", FunctionOptions("mine:own", direction="lower"), rows=())
+    (found,) = scores_of(Answers("outcome", {"value": np.array([2.0])}, ("1",)), about)
+    assert math.isnan(found.stderr)
+    assert (found.metric, found.value, found.direction) == ("mean", 2.0, "lower")
 
 
 def test_tasks_of_lm_eval_are_no_scorers(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def recipes(draw):
     return {"merge_method": "ties", "base_model": "base", "parameters": draw(SHARED), **body, **draw(extra)}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(recipes())
 def test_written_and_read_is_the_same(data):
     recipe = from_data(data, SPECS)
@@ -81,7 +81,7 @@ def test_written_and_read_is_the_same(data):
     assert canonical(again) == canonical(recipe)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(recipes(), st.randoms())
 def test_order_of_keys_does_not_count_and_order_of_models_does(data, random):
     def shuffled(value):

@@ -42,6 +42,8 @@ TRIED = {
     "model_stock": [{}],
     "geometric_median": [{"weight": [1.0, 1.0, 1.0]}, {"weight": [1.0, 2.0, 3.0]}],
     "tsv_m": [{"lambda": 1.0}, {"lambda": 0.5}],
+    "knots": [{**PER_MODEL, "density": 0.5}, {"weight": [0.9, 0.1, 0.2], "density": 0.8}],
+    "iso_cts": [{"lambda": 1.0}, {"lambda": 0.5}],
     "sce": [{"select_topk": 0.5}, {"select_topk": 0.2}],
     "breadcrumbs": [{**PER_MODEL, "density": 0.8, "gamma": 0.05}, {**PER_MODEL, "density": 0.5, "gamma": 0.1}],
 }
@@ -131,6 +133,26 @@ def test_passes_are_made_again_only_for_what_they_look_at() -> None:
     assert kept.prepared.made == made > 0
     kept.merged(recipe_of("ties", other_density))
     assert kept.prepared.made > made
+
+
+@pytest.mark.parametrize("method", ["tsv_m", "knots", "iso_cts"])
+def test_matrices_are_factored_once_for_all_candidates(method: str) -> None:
+    kept = cellar()
+    first, second = TRIED[method]
+    kept.merged(recipe_of(method, first))
+    made = kept.factored
+    kept.merged(recipe_of(method, second))
+    assert kept.factored == made > 0
+    kept.merged(recipe_of(method, {**second, "weight": [0.9, 0.0, 0.2]} if method == "knots" else second))
+    assert kept.factored == made + (method == "knots")  # of fewer models another matrix
+
+
+def test_factors_are_made_again_where_there_is_no_room() -> None:
+    kept = cellar(room=0)
+    kept.merged(recipe_of("tsv_m", TRIED["tsv_m"][0]))
+    made = kept.factored
+    kept.merged(recipe_of("tsv_m", TRIED["tsv_m"][1]))
+    assert kept.factored == 2 * made
 
 
 def test_settings_tell_who_looked() -> None:

@@ -45,6 +45,32 @@ def context_of(tokenizer: Any) -> tuple[int, ...]:
     return ()
 
 
+def told_by_template(subject: Subject, task: Task, prompts: Sequence[str], system: str | None) -> list[str]:
+    """Each prompt as what a user says, up to where the answer begins, by the tokenizer's chat template.
+
+    Args:
+        subject: the model.
+        task: what is asked.
+        prompts: what users say.
+        system: what the system says before it, if anything.
+
+    Raises:
+        InputError: `no-tokenizer`: the tokenizer has no chat template, or it fails.
+    """
+    before = [] if system is None else [{"role": "system", "content": system}]
+    template = subject.tokenizer.apply_chat_template
+    try:
+        return [
+            str(template([*before, {"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True))
+            for prompt in prompts
+        ]
+    except Exception as error:  # templates are programs of their own, and raise what they like
+        said = " ".join(str(error).split())[:300]
+        message = f"{task.name}: {subject.label}: the chat template cannot tell the prompts: {said}"
+        hint = "leave `chat` out, or copy the chat template into the model's folder"
+        raise InputError(Fault("no-tokenizer", message, subject=subject.label, hint=hint)) from error
+
+
 def limit_of(subject: Subject, asked: int | None) -> int | None:
     """Most tokens that a model is given: what the task says, and never more than the model has positions for."""
     own = longest_input(subject.config) if subject.config is not None else None

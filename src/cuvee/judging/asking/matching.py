@@ -25,6 +25,7 @@ from cuvee.judging.asking.encoding import (
     padding_of,
     plain_ids,
     start_of,
+    told_by_template,
     vocabulary_of,
 )
 from cuvee.judging.asking.subject import Subject, check_asked, tokenizer_of
@@ -58,11 +59,13 @@ def prepare(task: Task, subject: Subject) -> Asked:
     if room is not None and room < 1:
         message = f"{task.name}: {options.max_new_tokens} new tokens leave no room in the {limit} of {subject.label}"
         raise InputError(Fault("wrong-model", message, subject=subject.label, hint="ask for fewer `max_new_tokens`"))
+    prompts = [row.values["prompt"] for row in task.rows]
+    # a template writes what texts begin with itself
+    start = () if options.chat else start_of(tokenizer)
+    if options.chat:
+        prompts = told_by_template(subject, task, prompts, options.system)
     # a prompt without a token must begin with something
-    start = start_of(tokenizer)
-    written = [
-        ids or list(context_of(tokenizer)) for ids in plain_ids(tokenizer, [r.values["prompt"] for r in task.rows])
-    ]
+    written = [ids or list(context_of(tokenizer)) for ids in plain_ids(tokenizer, prompts)]
     check_tokens(subject, task, written)
     whole = [(*start, *ids) for ids in written]
     # the end of a prompt is what is answered; the start that models are used to stays

@@ -48,6 +48,8 @@ class MatchOptions:
         parse: a regular expression that an answer of the right form matches somewhere; its first group, if it has
             one, is what is compared.
         max_length: most tokens of prompt and answer together.
+        chat: whether prompts are told by the tokenizer's chat template, each as what a user says.
+        system: what the system says before it.
     """
 
     max_new_tokens: int = 16
@@ -55,6 +57,8 @@ class MatchOptions:
     normalise: tuple[str, ...] = ("strip",)
     parse: str | None = None
     max_length: int | None = None
+    chat: bool = False
+    system: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Final
 
+from cuvee.data.functions import names_function
 from cuvee.judging.tasks.model import (
     ChoiceOptions,
     FunctionOptions,
@@ -49,7 +50,7 @@ def read_task(given: str | os.PathLike[str], *, limit: int | None = None, seed: 
         UsageError: the function is not there; or what reads the data is not installed.
     """
     text = os.fspath(given)
-    if _names_function(text):
+    if names_function(text):
         return Task(text.rpartition(":")[2], "function", FunctionOptions(text))
     path = Path(os.path.expanduser(text))  # noqa: PTH111 - the Path method raises on `~nobody`
     item = read_structure(path)
@@ -88,8 +89,3 @@ def _options(item: AnyTask, folder: Path) -> Options:
     given: dict[str, Any] = {name: getattr(item, name, None) for name in names}
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     return kind(**given, **({"start": folder} if item.kind == "function" else {}))
-
-
-def _names_function(text: str) -> bool:
-    home, _, name = text.rpartition(":")
-    return bool(home) and name.isidentifier() and not Path(text).exists()

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, create_model
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, create_model
 
 from cuvee.errors import nearest
 from cuvee.recipe.findings import described
-from cuvee.recipe.scaling_schema import Item
+from cuvee.recipe.item import Item, fault
 
 NORMALISATIONS: Final = ("strip", "lower", "spaces", "punctuation", "articles")
 """What may be taken out of answers before they are compared."""
@@ -29,11 +28,6 @@ COLUMNS: Final[dict[str, dict[str, str | None]]] = {
 
 DOCUMENT_COLUMNS: Final = {"document": "id", "content": "text"}
 """The same of documents."""
-
-
-def fault(code: str, message: str, hint: str | None = None) -> PydanticCustomError:
-    """An error with our own reason code; the message completes "`key` …"."""
-    return PydanticCustomError(code, "{message}", {"message": message, "hint": hint})
 
 
 def _list(value: Any) -> Any:
@@ -60,6 +54,12 @@ def _normalisation(value: str) -> str:
     if value not in NORMALISATIONS:
         message = f"should be {', '.join(NORMALISATIONS)}, found {described(value)}"
         raise fault("wrong-value", message, nearest(value, NORMALISATIONS))
+    return value
+
+
+def _said_first(value: str, info: ValidationInfo) -> str:
+    if not info.data.get("chat"):
+        raise fault("wrong-value", "goes with `chat: true`, found it without", "add `chat: true`, or leave it out")
     return value
 
 
@@ -118,6 +118,8 @@ class MatchTask(DataTask):
     normalise: Annotated[list[Annotated[str, AfterValidator(_normalisation)]], BeforeValidator(_list)] = ["strip"]  # noqa: RUF012
     parse: Annotated[str, AfterValidator(_pattern)] | None = None
     max_length: Count | None = None
+    chat: bool = False
+    system: Annotated[Name, AfterValidator(_said_first)] | None = None
 
 
 class ChoiceTask(DataTask):
