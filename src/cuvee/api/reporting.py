@@ -5,7 +5,6 @@ Nothing heavy is imported until a call needs it.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -79,6 +78,7 @@ def report(
     from cuvee.api.evidence import gather
     from cuvee.checkpoint.layout import parse_size
     from cuvee.checkpoint.single_file import exists, write_single
+    from cuvee.recipe.write import data_as_yaml
     from cuvee.reporting.page import page
 
     refuse([*switch_faults(overwrite=overwrite), *callback_faults(progress)])
@@ -95,24 +95,11 @@ def report(
     looked = found.look()
     if tasks:
         evidence = replace(evidence, comparison=_compared(evidence, found.root, tasks, progress, asking or {}))
-    text, sections = page(evidence, looked, _yaml(evidence))
+    text, sections = page(evidence, looked, data_as_yaml(evidence.record["recipe"]))
     raw = text.encode()
     write_single(target, [raw], overwrite=overwrite)
     told = {one.title: one.is_told for one in sections}
     return ReportResult(target, len(raw), told, looked.notes)
-
-
-def _yaml(evidence: Evidence) -> str:
-    """The recipe as it can be read; the record's own data where this version cannot."""
-    import json
-
-    from cuvee.api.arguments import recipe_from
-    from cuvee.recipe import to_yaml
-
-    try:
-        return to_yaml(recipe_from(evidence.record["recipe"]))
-    except CuveeError:
-        return json.dumps(evidence.record["recipe"], indent=2, ensure_ascii=False)
 
 
 class _Looking:
@@ -230,19 +217,16 @@ def _compared(
     """Base, inputs and merge compared now, as `cuvee compare --json` would print it."""
     from cuvee.api.comparing import compare
     from cuvee.checkpoint.folder import local_path
+    from cuvee.types.plain import as_json
 
-    inputs = [one["model"] for one in evidence.record["inputs"] if not one.get("inputs")]
-    parents = [str(path) if (path := local_path(name, root)).exists() else name for name in inputs]
-    # The models asked together belong here: `ensemble=True`, as soon as `compare` takes it.
-    found = compare([*parents, str(evidence.folder)], tasks, parents=parents, progress=progress, asking=asking)
-    told: Data = _finite({"command": "compare", **found.as_data()})
+    def named(base: bool) -> list[str]:
+        """The models that can be asked, by where they lie."""
+        found = [one["model"] for one in evidence.record["inputs"] if one["base"] is base and not one.get("inputs")]
+        return [str(path) if (path := local_path(name, root)).exists() else name for name in found]
+
+    parents = named(base=False) or named(base=True)
+    models = dict.fromkeys([*named(base=True), *parents, str(evidence.folder)])
+    # The inputs asked together belong here: `ensemble=True`, as soon as `compare` takes it.
+    found = compare(list(models), tasks, parents=parents, progress=progress, asking=asking)
+    told: Data = as_json({"command": "compare", **found.as_data()})
     return told
-
-
-def _finite(value: Any) -> Any:
-    """Plain data, with nothing where there is no number, as JSON has it."""
-    if isinstance(value, Mapping):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

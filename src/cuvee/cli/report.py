@@ -47,7 +47,7 @@ def report(
 
     Args:
         folder: The folder of the merge.
-        told: Files of what `cuvee compare --json` and `cuvee explain --json` printed.
+        told: Files of JSON that `cuvee compare` or `cuvee explain` printed.
         search: Folders that `cuvee search` wrote.
         tasks: Task files: compare base, inputs and merge now.
         out: The file to write.

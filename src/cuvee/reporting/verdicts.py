@@ -57,6 +57,7 @@ def _judged(evidence: Evidence, name: str) -> Iterator[Verdict]:
     own = next(one for one in told["models"] if one["model"] == name)
     yield _against(own, short, told["raw"])
     yield from _tasks(own)
+    yield from _bases(told, own, roles(evidence))
     yield from _ensembles(told, own, roles(evidence))
     for form in told.get("forms", ()):
         if form["model"] == name and form["collapsed"]:
@@ -98,6 +99,14 @@ def _tasks(own: Mapping[str, Any]) -> Iterator[Verdict]:
     text += " of its expert’s score." if own["tasks"][own["hardest"]].get("normalised") is not None else "."
     mood: Mood = "worse" if found["worse"] and not found["better"] else "even" if found["worse"] else "better"
     yield Verdict(mood if found["better"] or found["worse"] else "even", "Where", text)
+
+
+def _bases(told: Mapping[str, Any], own: Mapping[str, Any], role: Mapping[str, str]) -> Iterator[Verdict]:
+    """A base that does better, which no comparison with the other parents would tell."""
+    for one in told["models"]:
+        if role[one["model"]] == "base" and not one["parent"] and one["mean"] > own["mean"]:
+            text = f"Over all tasks its base reaches {figure(one['mean'])}, and the merge {figure(own['mean'])}."
+            yield Verdict("worse", "Below its base", text)
 
 
 def _ensembles(told: Mapping[str, Any], own: Mapping[str, Any], role: Mapping[str, str]) -> Iterator[Verdict]:

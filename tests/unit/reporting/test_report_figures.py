@@ -103,6 +103,15 @@ def test_the_ensemble_is_set_beside_the_merge() -> None:
     assert "mean of 0.800; the merge is 0.100 below that" in told.text
 
 
+def test_a_base_that_is_better_is_told_where_it_is_no_parent() -> None:
+    told = dict(evidence().comparison or {})
+    told["models"] = [row("p/base", 0.9, parent=False), *told["models"][1:]]
+    (worse,) = [one for one in verdicts(evidence(comparison=told)) if one.head == "Below its base"]
+    assert worse.mood == "worse"
+    assert "reaches 0.900, and the merge 0.700" in worse.text
+    assert all(one.head != "Below its base" for one in verdicts(evidence()))
+
+
 def test_nothing_is_made_up_where_nobody_judged() -> None:
     (only,) = verdicts(evidence(comparison=None))
     assert only.mood == "open"
