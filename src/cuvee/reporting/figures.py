@@ -10,7 +10,7 @@ from typing import Any, Final
 from cuvee.reporting import charts
 from cuvee.reporting.cast import roles, short_names
 from cuvee.reporting.evidence import Data, Evidence
-from cuvee.reporting.words import figure, interval, signed
+from cuvee.reporting.words import counted, figure, interval, signed
 
 _SPREAD: Final = 1.959963984540054
 """Standard errors on each side that an interval of 95 % has."""
@@ -140,7 +140,8 @@ def explanations(evidence: Evidence) -> Iterator[Figure]:
         rows = [row for part in parts for row in _bars(short[part["name"]], part)]
         title = f"{told['task']}: {told['of']} of the {told['subject']}"
         said = f"What each of {len(parts)} {told['of']} adds to {told['metric']}, with 95 % intervals; more is better. "
-        said += f"{short[parts[0]['name']]} adds most: {interval(parts[0]['shapley'])}." if parts else ""
+        said += f"{short[parts[0]['name']]} adds most: {interval(parts[0]['shapley'])}. " if parts else ""
+        said += _how(told)
         spec = charts.contributions(rows, [short[part["name"]] for part in parts], f"gain in {told['metric']}")
         table = tuple(
             (
@@ -153,6 +154,14 @@ def explanations(evidence: Evidence) -> Iterator[Figure]:
         )
         columns = (told["of"].removesuffix("s"), "Shapley value", "lost if left out", "alone")
         yield Figure(f"explain-{number}", title, said, spec, columns, table)
+
+
+def _how(told: Data) -> str:
+    """How the values were found, and between what."""
+    orders = counted(told.get("permutations") or 0, "order")
+    way = f"Exactly, from {counted(told['coalitions'], 'set')}" if told["exact"] else f"From {orders} drawn at random"
+    whole, nothing = figure(told["whole"]["value"]), figure(told["nothing"]["value"])
+    return f"{way}, on {told['n']:,} rows: {whole} with all, {nothing} with {told['nothing']['what']}."
 
 
 def _bars(name: str, part: Data) -> Iterator[dict[str, Any]]:

@@ -175,19 +175,8 @@ def explained(evidence: Evidence) -> Section:
         words = "Nobody asked what contributed: `cuvee explain --json` does, and `--with FILE` tells what it printed."
         return Section("explained", "What contributed", absent(words), is_told=False)
     found = tuple(figures.explanations(evidence))
-    told = [tag("p", line) for line in dict.fromkeys(_how(one) for one in evidence.explanations)]
-    body = joined([told, grid([chart(one, width=_SMALL, open_table=True) for one in found])])
+    body = grid([chart(one, width=_SMALL, open_table=True) for one in found])
     return Section("explained", "What contributed", body, found)
-
-
-def _how(told: Data) -> str:
-    """How the values were found."""
-    number = counted(told["coalitions"], "subset")
-    orders = counted(told.get("permutations") or 0, "order")
-    way = f"exactly, from {number}" if told["exact"] else f"from {orders} drawn at random"
-    whole, nothing = figure(told["whole"]["value"]), figure(told["nothing"]["value"])
-    said = f"{told['task']}: Shapley values of the {told['subject']} {way}; with everything {whole}, "
-    return f"{said}with nothing ({told['nothing']['what']}) {nothing}, on {told['n']:,} rows."
 
 
 def sections(evidence: Evidence) -> Iterator[Section]:

@@ -41,10 +41,16 @@ def interval(told: Mapping[str, Any]) -> str:
     Example:
         >>> interval({"value": 0.18, "low": 0.15, "high": 0.22}), interval({"value": 0.1, "low": None, "high": None})
         ('+0.180 [+0.150, +0.220]', '+0.100 (no interval)')
+        >>> interval({"value": -0.034, "low": -0.068, "high": 0.0001})
+        '−0.034 [−0.068, +0.000]'
     """
     low, high = told.get("low"), told.get("high")
-    ends = "(no interval)" if low is None or high is None else f"[{signed(low)}, {signed(high)}]"
-    return f"{signed(told['value'])} {ends}"
+    if low is None or high is None:
+        return f"{signed(told['value'])} (no interval)"
+    if 0.001 <= max(abs(end) for end in (told["value"], low, high)) < 10:  # all with the digits of the largest
+        value, low, high = (f"{end:+.3f}".replace("-", "−") for end in (told["value"], low, high))
+        return f"{value} [{low}, {high}]"
+    return f"{signed(told['value'])} [{signed(low)}, {signed(high)}]"
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:

@@ -139,7 +139,7 @@ def test_contributions_are_told_largest_first() -> None:
     )
     assert [(bar["part"], bar["kind"], bar["value"]) for bar in one.spec["data"]["values"]][:2] == [
         ("one", "Shapley value", 0.5),
-        ("one", "left out", 0.4),
+        ("one", "lost if left out", 0.4),
     ]
 
 
