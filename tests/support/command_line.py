@@ -35,6 +35,7 @@ VERBS = (
     "eval",
     "compare",
     "explain",
+    "report",
     "inspect",
     "diff",
     "methods",

@@ -18,6 +18,7 @@ from cuvee.api.merging import MergeResult, merge
 from cuvee.api.packing import PackResult, inspect_pack, is_pack, pack, unpack
 from cuvee.api.pushing import PushResult, push
 from cuvee.api.recalibrating import recalibrate_batchnorm
+from cuvee.api.reporting import ReportResult, report
 from cuvee.api.searching import search, search_pool
 from cuvee.api.tuning import tune
 from cuvee.searching.trials import TRIALS
@@ -33,6 +34,7 @@ __all__ = [
     "MergeResult",
     "PackResult",
     "PushResult",
+    "ReportResult",
     "average",
     "average_recipe",
     "card",
@@ -55,6 +57,7 @@ __all__ = [
     "push",
     "recalibrate_batchnorm",
     "recipe_from",
+    "report",
     "search",
     "search_pool",
     "tune",

@@ -1,0 +1,207 @@
+"""Who is who, what the charts show, and the figures in words."""
+
+from __future__ import annotations
+
+import doctest
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cuvee.api.evidence import gather
+from cuvee.reporting import cast, drawing, figures, layers, lineage, markup, words
+from cuvee.reporting.evidence import COMPARISON, Evidence, fit
+from cuvee.reporting.figures import charts_of
+from cuvee.reporting.verdicts import verdicts
+from tests.support.reporting import HOSTILE, SCRIPT, explanation, search_folder
+
+
+def record(*inputs: dict[str, Any]) -> dict[str, Any]:
+    counts = dict.fromkeys(("merged", "copied", "tied", "lost", "left_out"), 0)
+    return {"recipe": {"merge_method": "ties"}, "inputs": list(inputs), "counts": counts}
+
+
+def model(name: str, *, base: bool = False, inputs: tuple[dict[str, Any], ...] = ()) -> dict[str, Any]:
+    return {"model": name, "base": base, **({"inputs": list(inputs)} if inputs else {})}
+
+
+def row(name: str, value: float, *, parent: bool, against: dict[str, Any] | None = None) -> dict[str, Any]:
+    cell = {"metric": "accuracy", "value": value, "stderr": 0.1, "n": 50, "direction": "higher", "normalised": value}
+    cost = {"parameters": 10, "seconds_per_row": None}
+    told = {"model": name, "parent": parent, "tasks": {"sums": {**cell, "against": None}}, "mean": value}
+    return {**told, "minimum": value, "hardest": "sums", "against": against, "cost": cost}
+
+
+def difference(verdict: str) -> dict[str, Any]:
+    found = {"value": 0.1, "low": -0.1, "high": 0.3, "level": 0.95, "verdict": verdict, "rows": 50, "differing": 7}
+    return {"model": "p/a", "among": 2, "difference": found}
+
+
+def evidence(verdict: str = "better", **more: Any) -> Evidence:
+    made = record(model("../p/base", base=True), model("../p/a"), model("../p/b"))
+    models = [
+        row("p/base", 0.2, parent=True),
+        row("p/a", 0.6, parent=True),
+        row("p/b", 0.5, parent=True),
+        row("m/merged", 0.7, parent=False, against=difference(verdict)),
+        row("m/other", 0.6, parent=False, against=difference(verdict)),
+        row("ensemble", 0.8, parent=False, against=difference(verdict)),
+    ]
+    told = {"tasks": {"sums": "accuracy"}, "raw": False, "models": models, "groups": [], "forms": [], "notes": []}
+    return replace(Evidence(Path("/elsewhere/merged"), made, {}, told), **more)
+
+
+def test_examples_in_docstrings_hold() -> None:
+    for module in (cast, words, markup, layers):
+        assert doctest.testmod(module).failed == 0
+        assert doctest.testmod(module).attempted > 0
+
+
+def test_models_are_known_by_where_they_lie_or_their_last_part() -> None:
+    found = cast.roles(evidence())
+    assert found == {
+        "p/base": "base",
+        "p/a": "input",
+        "p/b": "input",
+        "m/merged": "this merge",
+        "m/other": "another model",
+        "ensemble": "ensemble",
+    }
+
+
+def test_of_two_models_of_one_name_the_merge_is_the_one_that_lies_there(tmp_path: Path) -> None:
+    told = dict(evidence().comparison or {})
+    told["models"] = [*told["models"], row(str(tmp_path / "merged"), 0.1, parent=False)]
+    assert cast.the_merge(evidence(comparison=told)) is None
+    assert cast.the_merge(evidence(comparison=told, folder=tmp_path / "merged")) == str(tmp_path / "merged")
+
+
+def test_a_comparison_of_other_models_is_no_verdict_on_this_one() -> None:
+    strange = evidence(folder=Path("/elsewhere/third"))
+    assert cast.the_merge(strange) is None
+    assert next(verdicts(strange)).head == "Not judged yet"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "head", "mood"),
+    [
+        ("better", "Better than every parent", "better"),
+        ("worse", "Worse than its best parent", "worse"),
+        ("within noise", "Within noise of its best parent", "even"),
+    ],
+)
+def test_the_first_verdict_is_that_of_the_comparison(verdict: str, head: str, mood: str) -> None:
+    first = next(verdicts(evidence(verdict)))
+    assert (first.head, first.mood) == (head, mood)
+    assert "+0.100 [−0.100, +0.300]" in first.text
+    assert "the best of 2 parents" in first.text
+
+
+def test_the_ensemble_is_set_beside_the_merge() -> None:
+    (told,) = [one for one in verdicts(evidence()) if one.head == "Against the ensemble"]
+    assert "mean of 0.800; the merge is 0.100 below that" in told.text
+
+
+def test_a_base_that_is_better_is_told_where_it_is_no_parent() -> None:
+    told = dict(evidence().comparison or {})
+    told["models"] = [row("p/base", 0.9, parent=False), *told["models"][1:]]
+    (worse,) = [one for one in verdicts(evidence(comparison=told)) if one.head == "Below its base"]
+    assert worse.mood == "worse"
+    assert "reaches 0.900, and the merge 0.700" in worse.text
+    assert all(one.head != "Below its base" for one in verdicts(evidence()))
+
+
+def test_nothing_is_made_up_where_nobody_judged() -> None:
+    (only,) = verdicts(evidence(comparison=None))
+    assert only.mood == "open"
+    assert "cuvee report DIR --tasks" in only.text
+
+
+def test_dots_have_intervals_of_two_standard_errors() -> None:
+    ((name, title, description, spec),) = charts_of(evidence())
+    assert (name, title) == ("task-1", "sums")
+    assert "6 models on 50 rows" in description
+    assert "The best is ensemble with 0.800" in description
+    values = {one["model"]: one for one in spec["data"]["values"]}
+    assert list(values) == ["merged", "a", "b", "base", "ensemble", "other"]
+    assert values["merged"]["value"] == 0.7
+    assert values["merged"]["low"] == pytest.approx(0.7 - 1.959964 * 0.1)
+    assert values["merged"]["high"] == pytest.approx(0.7 + 1.959964 * 0.1)
+
+
+def test_contributions_are_told_largest_first() -> None:
+    told = explanation()
+    (one,) = figures.explanations(evidence(explanations=tuple(told["explanations"])))
+    assert one.rows == (
+        ("one", "+0.500 [+0.460, +0.540]", "+0.400 [+0.360, +0.440]", "0.800"),
+        (HOSTILE, "+0.250 [+0.210, +0.290]", "−0.100 [−0.140, −0.060]", "–"),
+    )
+    assert [(bar["part"], bar["kind"], bar["value"]) for bar in one.spec["data"]["values"]][:2] == [
+        ("one", "Shapley value", 0.5),
+        ("one", "lost if left out", 0.4),
+    ]
+
+
+def test_a_search_is_read_with_its_trials_but_for_the_line_that_is_being_written(tmp_path: Path) -> None:
+    folder = tmp_path / "merged"
+    folder.mkdir()
+    from cuvee.api.evidence import _search
+
+    faults: list[Any] = []
+    found = _search(search_folder(tmp_path / "found"), faults)
+    assert found is not None
+    assert faults == []
+    assert [trial["state"] for trial in found["tried"]] == ["scored"] * 4 + ["failed"]
+    history, front = figures.searches(evidence(searches=(found,)))
+    assert [row["best"] for row in history.spec["data"]["values"]] == pytest.approx([0.55, 0.6, 0.6, 0.75, 0.75])
+    assert history.spec["data"]["values"][-1]["gain"] is None
+    assert front.title == f"sums against {SCRIPT}"
+    kinds = {row["trial"]: row["kind"] for row in front.spec["data"]["values"]}
+    assert kinds == {0: "beaten", 1: "Pareto front", 2: "beaten", 3: "Pareto front"}
+
+
+def test_lineage_is_drawn_and_told_with_what_is_inside() -> None:
+    made = record(model("base", base=True), model("inner", inputs=(model("x"), model("<y>"))))
+    drawn = lineage.lineage(made, "merged")
+    assert drawn.count("<rect") == 5
+    assert drawn.count("<path") == 4
+    assert "&lt;y&gt;" in drawn
+    assert "<y>" not in drawn
+    assert lineage.told(made, "merged") == (
+        "merged was made by ties of base (the base), inner, itself made of (x, <y>)."
+    )
+
+
+def test_pictures_are_drawn_in_both_themes_without_a_browser() -> None:
+    ((_, _, _, spec),) = charts_of(evidence())
+    light, dark = drawing.draw_png(spec, "light"), drawing.draw_png(spec, "dark")
+    assert light[:4] == dark[:4] == b"\x89PNG"
+    assert light != dark
+    svg = drawing.draw_svg(spec, name="mine")
+    assert "merged" in svg
+    assert "http" not in svg.replace("http://www.w3.org/", "")
+
+
+def test_json_in_a_script_cannot_end_it() -> None:
+    made = markup.data({"a": SCRIPT, "b": "&"})
+    assert "<" not in made
+    assert ">" not in made
+    assert "&" not in made
+
+
+def test_places_where_evidence_does_not_fit_are_named() -> None:
+    told = dict(evidence().comparison or {})
+    assert fit(told, COMPARISON) == []
+    del told["raw"]
+    told["tasks"] = {"sums": 3}
+    assert fit(told, COMPARISON) == ["tasks.sums should be a text; found 3", "raw is missing"]
+    assert fit([], COMPARISON) == ["it should be a mapping; found []"]
+
+
+def test_a_folder_without_a_record_is_refused(tmp_path: Path) -> None:
+    from cuvee.errors import InputError
+
+    with pytest.raises(InputError) as caught:
+        gather(tmp_path, [], [tmp_path])
+    assert caught.value.codes == ("no-record", "bad-data")
