@@ -220,6 +220,29 @@ def test_all_that_is_wrong_with_the_evidence_is_told_at_once(made: Made, tmp_pat
     assert not (tmp_path / "r.html").exists()
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [({"gains": 0.5}, "tried[0].gains should be a list"), ({"gains": ["a"]}, "tried[0].gains[0] should be a number")],
+)
+def test_trials_of_another_form_are_refused(line: dict[str, Any], told: str, made: Made, tmp_path: Path) -> None:
+    found = search_folder(tmp_path / "found")
+    trial = {"number": 0, "values": {}, "state": "scored", "seconds": 1.0, **line}
+    (found / "journal.jsonl").write_text(f'{{"journal": 1}}\n{json.dumps(trial)}\n')
+    with pytest.raises(InputError) as caught:
+        cuvee.report(made.root / "merged", tmp_path / "r.html", searches=[found])
+    assert caught.value.codes == ("bad-data",)
+    assert told in caught.value.faults[0].message
+
+
+def test_a_damaged_configuration_is_left_to_verify(made: Made, tmp_path: Path) -> None:
+    folder = tmp_path / "merged"
+    folder.mkdir()
+    (folder / "cuvee.json").write_bytes((made.root / "merged" / "cuvee.json").read_bytes())
+    (folder / "config.json").write_text("{")
+    result = cuvee.report(folder, tmp_path / "r.html", root=tmp_path)
+    assert result.sections["How it was made"]
+
+
 def test_a_comparison_and_tasks_are_one_too_many(made: Made, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="leave either"):
         cuvee.report(made.root / "merged", tmp_path / "r.html", files=[made.root / "compare.json"], tasks=["sums.yml"])
