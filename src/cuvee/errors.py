@@ -52,6 +52,7 @@ REASONS: Final[Mapping[str, str]] = {
     # inputs
     "model-missing": "a model folder, file or hub id that is not there",
     "not-a-checkpoint": "a folder or file that holds no weights Cuvee can read",
+    "model-changed": "a model that is not what it was when it was merged",
     "no-record": "a model folder without a readable record of how it was made",
     "bad-header": "a weight file whose header is damaged, hostile or lies about the data",
     "truncated": "a weight file shorter than its header says",

@@ -29,7 +29,7 @@ from cuvee.types import Score
 from tests.support.checkpoints import write_model
 from tests.support.command_line import call, environment
 from tests.support.lanes import rarely
-from tests.support.searches import Near, build, sums, write_units
+from tests.support.searches import Near, build, sums, write_language_models, write_units
 
 TARGET = [0.8, 0.1, 0.4]
 
@@ -330,16 +330,6 @@ class Logits(Near):
             logits = model(input_ids=torch.tensor([[3, 5, 7, 11]])).logits
         value = float(logits.double().square().sum())
         return Score("size", value, 0.0, 1, "higher")
-
-
-def write_language_models(folder: Path) -> Path:
-    transformers = pytest.importorskip("transformers")
-    shape = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
-    for seed, name in enumerate("xyz"):
-        torch.manual_seed(seed)
-        config = transformers.LlamaConfig(**shape, vocab_size=20, max_position_embeddings=32, tie_word_embeddings=True)
-        transformers.LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder / name)
-    return folder
 
 
 @pytest.mark.slow

@@ -75,3 +75,35 @@ def space_from(data: Any) -> Space:
 def task() -> Near:
     """A task for the command line, which names it `tests.support.searches:task`."""
     return Near([0.8, 0.1, 0.4], noise=0.0)
+
+
+def write_language_models(folder: Path) -> Path:
+    """Three language models `x`, `y` and `z`."""
+    import transformers
+
+    shape = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+    for seed, name in enumerate("xyz"):
+        torch.manual_seed(seed)
+        config = transformers.LlamaConfig(**shape, vocab_size=20, max_position_embeddings=32, tie_word_embeddings=True)
+        transformers.LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder / name)
+    return folder
+
+
+@dataclass
+class Logits(Near):
+    """A row's score is the size of what a language model answers."""
+
+    name: str = "logits"
+    count: int = 20
+
+    def score(self, model: Any, rows: Sequence[int] | None = None) -> Score:
+        asked = tuple(range(self.count) if rows is None else rows)
+        with torch.inference_mode():
+            logits = model(input_ids=torch.tensor([[3, row % 20, row % 7] for row in asked])).logits
+        each = tuple(float(one.double().square().mean()) for one in logits)
+        return Score("size", sum(each) / len(each), 0.01, len(each), "higher", each)
+
+
+def logits() -> Logits:
+    """A task for the command line, which names it `tests.support.searches:logits`."""
+    return Logits([0.0])

@@ -8,6 +8,7 @@ from cuvee.api.carding import CardResult, card
 from cuvee.api.collecting import collect
 from cuvee.api.comparing import compare
 from cuvee.api.evaluating import Evaluation, evaluate
+from cuvee.api.explaining import BUDGET, explain
 from cuvee.api.files import diff, inspect, opened, plan, verify
 from cuvee.api.foreseeing import will_merge
 from cuvee.api.learning import learn
@@ -19,9 +20,11 @@ from cuvee.api.pushing import PushResult, push
 from cuvee.api.recalibrating import recalibrate_batchnorm
 from cuvee.api.reporting import ReportResult, report
 from cuvee.api.searching import search, search_pool
+from cuvee.api.tuning import tune
 from cuvee.searching.trials import TRIALS
 
 __all__ = [
+    "BUDGET",
     "TRIALS",
     "AnyRecipe",
     "AverageRecipe",
@@ -39,6 +42,7 @@ __all__ = [
     "compare",
     "diff",
     "evaluate",
+    "explain",
     "inspect",
     "inspect_pack",
     "is_pack",
@@ -56,6 +60,7 @@ __all__ = [
     "report",
     "search",
     "search_pool",
+    "tune",
     "unpack",
     "verify",
     "will_merge",

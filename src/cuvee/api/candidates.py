@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cuvee.api.arguments import as_model, as_path, as_recipe, found
 from cuvee.errors import CuveeError, Fault, InputError, UsageError, is_out_of_memory
 from cuvee.recipe import Recipe
-from cuvee.types import ModelRef
+from cuvee.types import ModelRef, PredictionAverage
 
 if TYPE_CHECKING:
     from cuvee.judging.asking.subject import Subject
@@ -44,6 +44,8 @@ def named(models: Any) -> dict[str, Any]:
 def _name(model: Any, number: int) -> str:
     if isinstance(model, str | os.PathLike):
         return os.fspath(model)
+    if isinstance(model, PredictionAverage):
+        return "ensemble"
     name = model.name if isinstance(model, Recipe) else model.get("name") if isinstance(model, Mapping) else None
     return str(name or f"model {number}")
 
@@ -107,6 +109,9 @@ def candidates(given: Mapping[str, Any], dtype: str, device: str, beside: Mappin
 
 
 def _candidate(label: str, given: Any, dtype: str, device: str, beside: Mapping[str, Any]) -> Candidate:
+    if isinstance(given, PredictionAverage):
+        members = candidates(named(list(_members(label, given))), dtype, device, beside)
+        return Candidate(label, lambda: _of_ensemble(label, members))
     if isinstance(given, Recipe | Mapping) or (isinstance(given, str | os.PathLike) and _is_recipe(given)):
         recipe = as_recipe(given)
         return Candidate(label, lambda: _of_recipe(label, recipe, dtype, device))
@@ -117,6 +122,20 @@ def _candidate(label: str, given: Any, dtype: str, device: str, beside: Mapping[
         return Candidate(label, lambda: _in_memory(label, given, beside))
     folder = _folder(given)
     return Candidate(label, lambda: _of_folder(label, folder, dtype, device))
+
+
+def _members(label: str, given: PredictionAverage) -> tuple[str, ...]:
+    """The models of an ensemble.
+
+    Raises:
+        UsageError: there are none, or they are something else.
+    """
+    models = given.models
+    good = isinstance(models, tuple | list) and all(isinstance(one, str | os.PathLike) for one in models)
+    if not good or not models:
+        message = f"an ensemble should be of model folders, hub ids or recipe files, one or more; found {found(models)}"
+        raise UsageError(Fault("bad-argument", f"{label}: {message}", subject="models"))
+    return tuple(models)
 
 
 def _is_recipe(given: str | os.PathLike[str]) -> bool:
@@ -191,6 +210,20 @@ def _merged(label: str, recipe: Recipe, dtype: str, device: str, room: Path) -> 
             (room / file.name).write_bytes(file.fetched().read_bytes())
     (room / "config.json").write_text(plan.config_text or "{}", "utf-8")
     return replace(subject_in(room, model, label), folder=None)
+
+
+@contextmanager
+def _of_ensemble(label: str, members: list[Candidate]) -> Iterator[Ready]:
+    """The mean of what some models predict; all of them are held at once."""
+    from cuvee.judging.asking.agreement import joined
+    from cuvee.judging.caching import digest_of_ensemble
+
+    with ExitStack() as stack:
+        ready = [stack.enter_context(member.ready()) for member in members]
+        yield Ready(
+            lambda: joined(label, [one.subject() for one in ready]),
+            lambda _: digest_of_ensemble([one.digest() for one in ready]),
+        )
 
 
 @contextmanager

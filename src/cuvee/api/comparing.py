@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cuvee.api.arguments import as_path, callback_faults, refuse, switch_faults, unfit
+from cuvee.api.candidates import named
 from cuvee.errors import CuveeError, Fault, InputError, UsageError
+from cuvee.types import PredictionAverage
 
 if TYPE_CHECKING:
     from cuvee.judging.answers import Answers
@@ -22,8 +24,15 @@ class AnswersOf(Protocol):
         """The answers of every model on every task."""
 
 
+Several = Sequence[str | os.PathLike[str] | PredictionAverage] | Mapping[str, Any]
+"""Models to compare: in a list, or by name."""
+
+_ENSEMBLE: Final = "ensemble"
+"""What the row of the parents' ensemble is called."""
+
+
 def compare(
-    models: Sequence[str | os.PathLike[str]] = (),
+    models: Several = (),
     tasks: Sequence[str | os.PathLike[str]] = (),
     *,
     answers: Sequence[str | os.PathLike[str]] | Mapping[tuple[str, str], Answers] | None = None,
@@ -34,6 +43,7 @@ def compare(
     groups: Sequence[str] = (),
     costs: Mapping[str, Cost] | None = None,
     raw: bool = False,
+    ensemble: bool = False,
     draws: int = 2000,
     seed: int = 0,
     level: float = 0.95,
@@ -44,7 +54,8 @@ def compare(
     """Every model on every task: normalised by experts, against the best parent, by groups, with error bars and cost.
 
     Args:
-        models: model folders, hub ids or recipes to run on `tasks`; or which models of `answers`, all if none.
+        models: model folders, hub ids, recipes or `PredictionAverage`s to run on `tasks`, or a mapping of names to
+            these; or which models of `answers`, all if none.
         tasks: task files or `module:function`.
         answers: files of answers, or answers by (model, task), instead of running models.
         answers_of: asks the models, instead of `evaluate`.
@@ -55,6 +66,8 @@ def compare(
         groups: columns of the data to tell the metric by.
         costs: model → what it costs; taken from the models and the time they take if not given.
         raw: average scores of one metric instead of shares of experts' scores.
+        ensemble: also run the ensemble of the parents, the mean of what they predict, as a model called `ensemble`;
+            where no parents are known, that of all models, which are its parents then.
         draws: bootstrap draws, 100 or more.
         seed: of the draws, 0 or more.
         level: coverage of intervals, (0, 1).
@@ -66,14 +79,25 @@ def compare(
         UsageError: an argument is wrong.
         InputError: models, tasks or answers are, or a metric has no value.
     """
-    several = {"models": models, "tasks": tasks, "groups": groups, "parents": parents or ()}
-    refuse([fault for name, given in several.items() for fault in _list_faults(name, given)])
-    refuse([*switch_faults(raw=raw), *callback_faults(progress), *_source_faults(models, tasks, answers, answers_of)])
+    several = {"tasks": tasks, "groups": groups, "parents": parents or ()}
+    refuse([*_model_faults(models), *(fault for name, given in several.items() for fault in _list_faults(name, given))])
+    refuse(
+        [
+            *switch_faults(raw=raw, ensemble=ensemble),
+            *callback_faults(progress),
+            *_source_faults(models, tasks, answers, answers_of),
+        ]
+    )
     from cuvee.judging.bootstrap import Draws
     from cuvee.judging.comparing import compare as run
 
     how = Draws(draws, seed, float(level) if type(level) is int else level, interval)  # type: ignore[arg-type]
-    names = [os.fspath(model) for model in models]
+    given = named(models if isinstance(models, Mapping) else list(models))
+    if parents is None:
+        parents = _parents(given) or (list(given) if ensemble else [])
+    if ensemble:
+        given = _with_ensemble(given, parents, is_asking=answers is None and answers_of is None)
+    names = list(given)
     asked = [os.fspath(task) for task in tasks]
     usual: Mapping[str, str] = {}
     found_costs: Mapping[str, Cost] = {}
@@ -81,19 +105,19 @@ def compare(
     if answers_of is not None:
         found = answers_of(names, asked)
     elif answers is None:
-        found, usual, found_costs = _asked(models, tasks, progress, asking or {})
+        found, usual, found_costs = _asked(given, tasks, progress, asking or {})
     elif isinstance(answers, Mapping):
         found = answers
     else:
         found, found_costs = _read(answers)
     if answers is not None and names:
         found = _only(found, names)
-    named = dict.fromkeys((task for _, task in found), metrics) if isinstance(metrics, str) else metrics or {}
+    by_task = dict.fromkeys((task for _, task in found), metrics) if isinstance(metrics, str) else metrics or {}
     return run(
         found,
-        parents=_parents(names) if parents is None else list(parents),
+        parents=list(parents),
         experts=experts,
-        metrics={**usual, **named},
+        metrics={**usual, **by_task},
         groups=list(groups),
         costs={**found_costs, **(costs or {})},
         raw=raw,
@@ -107,6 +131,39 @@ def _list_faults(name: str, given: object) -> list[Fault]:
     if good and all(isinstance(one, str | os.PathLike) for one in given):  # type: ignore[attr-defined]
         return []
     return [unfit(name, "a list of names", given)]
+
+
+def _model_faults(given: object) -> list[Fault]:
+    """What is wrong with the models: a mapping is looked at by whoever runs them."""
+    if isinstance(given, Mapping):
+        return []
+    listed = given if isinstance(given, Sequence) and not isinstance(given, str | bytes) else [given]
+    good = isinstance(given, Sequence) and all(isinstance(one, PredictionAverage) or _is_name(one) for one in listed)
+    return [] if good and listed is given else [unfit("models", "a list of names, or names and models", given)]
+
+
+def _is_name(one: object) -> bool:
+    return isinstance(one, str | os.PathLike)
+
+
+def _with_ensemble(given: Mapping[str, Any], parents: Sequence[str], *, is_asking: bool) -> dict[str, Any]:
+    """The models, and the ensemble of the parents.
+
+    Raises:
+        UsageError: there is nothing to make one of.
+    """
+    models = [given.get(name) for name in parents]
+    wrong = ""
+    if not is_asking:
+        wrong = "an ensemble is asked, not made of saved answers: give models and tasks"
+    elif _ENSEMBLE in given:
+        wrong = f"a model is called `{_ENSEMBLE}` already"
+    elif len(models) < 2:
+        wrong = f"an ensemble should be of two parents or more; found {', '.join(parents) or 'none'}"
+    elif not all(_is_name(model) for model in models):
+        wrong = "the parents of an ensemble should be folders, hub ids or recipe files, among the models"
+    refuse([Fault("bad-argument", wrong, subject="ensemble")] if wrong else [])
+    return {**given, _ENSEMBLE: PredictionAverage(tuple(os.fspath(model) for model in models if model is not None))}
 
 
 def _source_faults(models: object, tasks: object, answers: object, answers_of: object) -> list[Fault]:
@@ -124,7 +181,7 @@ def _source_faults(models: object, tasks: object, answers: object, answers_of: o
 
 
 def _asked(
-    models: Sequence[Any],
+    models: Mapping[str, Any],
     tasks: Sequence[Any],
     progress: Callable[[int, int, str], None] | None,
     asking: Mapping[str, Any],
@@ -137,7 +194,7 @@ def _asked(
     from cuvee.api.evaluating import evaluate
     from cuvee.judging.metrics.outcomes import MEAN
 
-    made = evaluate(list(models), list(tasks), progress=progress, **asking)
+    made = evaluate(models, list(tasks), progress=progress, **asking)
     made.check()
     if bare := sorted({one.task for one in made.judged if one.answers is None}):
         message = f"models are compared by their answers, row by row; {bare[0]} gives scores alone"
@@ -149,20 +206,30 @@ def _asked(
         own = one.answers is not None and one.answers.kind == "outcome"
         metrics[one.task] = MEAN[first.direction] if own else first.metric
     seconds = {model: [(o.seconds, o.scores[0].n) for o in made.judged if o.model == model] for model in made.models}
-    return answers, metrics, {model: _cost(model, times) for model, times in seconds.items()}
+    return answers, metrics, {model: _cost(models[model], times) for model, times in seconds.items()}
 
 
-def _cost(model: str, times: Sequence[tuple[float, int]]) -> Cost:
-    """Parameters from the headers, and time per row; no time where answers were kept from before."""
-    from cuvee.api.files import inspect
+def _cost(model: Any, times: Sequence[tuple[float, int]]) -> Cost:
+    """Parameters, and time per row; no time where answers were kept from before."""
     from cuvee.judging.standings import Cost
 
     seconds = sum(took for took, _ in times) / sum(rows for _, rows in times)
+    return Cost(_parameters(model), None if seconds != seconds else seconds)
+
+
+def _parameters(model: Any) -> int | None:
+    """Parameters from the headers, of an ensemble those of all members; `None` where they are not known before."""
+    from cuvee.api.files import inspect
+
+    if isinstance(model, PredictionAverage):
+        each = [_parameters(one) for one in model.models]
+        return None if None in each else sum(one for one in each if one is not None)
+    if callable(getattr(model, "parameters", None)):
+        return sum(int(one.numel()) for one in model.parameters())
     try:
-        parameters = inspect(model).parameters
+        return inspect(model).parameters if _is_name(model) else None
     except CuveeError:  # a recipe, which has no headers of its own
-        parameters = None
-    return Cost(parameters, None if seconds != seconds else seconds)
+        return None
 
 
 def _read(files: Sequence[Any]) -> tuple[dict[tuple[str, str], Answers], dict[str, Cost]]:
@@ -215,9 +282,10 @@ def _only(answers: Mapping[tuple[str, str], Answers], models: Sequence[str]) -> 
     return {(model, task): found for name in models for (model, task), found in answers.items() if model == name}
 
 
-def _parents(models: Sequence[str]) -> list[str]:
+def _parents(models: Mapping[str, Any]) -> list[str]:
     """The models that no merge has made, where some of them are made by one."""
     from cuvee.checkpoint.contents import RECORD_NAME
 
-    made = [model for model in models if (Path(model) / RECORD_NAME).is_file()]
-    return [model for model in models if model not in made] if made else []
+    folders = {name: model for name, model in models.items() if _is_name(model)}
+    made = [name for name, model in folders.items() if (Path(model) / RECORD_NAME).is_file()]
+    return [name for name in folders if name not in made] if made else []

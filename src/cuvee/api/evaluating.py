@@ -94,8 +94,8 @@ def evaluate(
     that costs one model on one task: the others are judged all the same, and what was answered is kept.
 
     Args:
-        models: model folders, hub ids, recipe files or recipes, one or several; or a mapping of names to these or to
-            models of transformers in memory.
+        models: model folders, hub ids, recipe files, recipes or `PredictionAverage`s, one or several; or a mapping of
+            names to these or to models of transformers in memory.
         tasks: YAML files, `module:function`, or tasks that were read; one or several.
         batch_size: rows run at once; as many as fit without it.
         limit: most rows of every task, instead of what it says.

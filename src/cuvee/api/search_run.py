@@ -5,23 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from cuvee.api.nesting import OpenModels
+from cuvee.api.cellars import opened_stock
 from cuvee.api.objectives import furnish, objective_notes
+from cuvee.api.search_bench import Bench
 from cuvee.api.search_folder import prepared_folder
-from cuvee.checkpoint.protocol import Reader
-from cuvee.errors import CheckFailed, Fault, InputError, UsageError
+from cuvee.api.search_ray import Far, executor_for
+from cuvee.errors import CheckFailed, Fault, UsageError
 from cuvee.recipe import Recipe
 from cuvee.searching import outcome
-from cuvee.searching.cellar import Cellar, needed, room_for, stack_bytes
-from cuvee.searching.grading import difference, overall, scores_on, verdict
+from cuvee.searching.grading import difference, overall, verdict
 from cuvee.searching.grid import size
-from cuvee.searching.held import Shelf, held
 from cuvee.searching.journal import NAME, Journal, Trial
 from cuvee.searching.outcome import Held, SearchResult
 from cuvee.searching.parents import parents, recipes_at_ends, uniform
@@ -30,8 +28,8 @@ from cuvee.searching.rows import Draw, drawn, rungs
 from cuvee.searching.seat import Build, Seats, built_by_transformers
 from cuvee.searching.space import Space, fill
 from cuvee.searching.strategy import OneByOne, Strategy, make_strategy
-from cuvee.searching.trials import TRIALS, Executor, Search, Way, one_by_one
-from cuvee.types import ModelRef, Score, Scorer
+from cuvee.searching.trials import TRIALS, Executor, Search, Way
+from cuvee.types import Scorer
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class Asked:
     top: int | None
     limit: int | None
     build: Build | None
-    executor: Executor | None
+    executor: Executor | Far | None
     progress: Callable[[int, int, str], None] | None
 
     @property
@@ -87,19 +85,20 @@ def carry_out(
     search_rows, report_rows = drawn(asked.objectives, asked.reports, asked.holdout, asked.seed)
     halving = strategy.halves if asked.halving is None else asked.halving
     shares = rungs(search_rows, halving=halving)
-    with _models(space, asked) as (cellar, facts):
-        header = _header(space, asked, search_rows, report_rows, shares, facts)
-        folder = prepared_folder(out, resume=resume, overwrite=overwrite, read=read)
-        with Journal(None if folder is None else folder / NAME, header, resume=resume) as journal:
-            bench = _Bench(cellar, Seats(asked.build or built_by_transformers), search_rows, report_rows)
-            told = _teller(asked, space)
-            way = Way(asked.most, shares, asked.batch, asked.crashes, asked.executor or one_by_one, told)
-            search = Search(space, strategy, bench.judge, journal, way)
-            search.run()
-            result = _result(space, asked, search, bench, header)
-            if folder is not None:
-                result = replace(result, path=folder)
-                outcome.write_result(folder, _moved(result.recipe, folder), result.log)
+    with opened_stock(recipes_at_ends(space), seed=asked.seed, limit=asked.limit) as stock:
+        furnish([*asked.objectives, *asked.reports], stock.folders)
+        header = _header(space, asked, search_rows, report_rows, shares, stock.facts)
+        with executor_for(asked, space, search_rows, stock.facts) as executor:
+            folder = prepared_folder(out, resume=resume, overwrite=overwrite, read=read)
+            with Journal(None if folder is None else folder / NAME, header, resume=resume) as journal:
+                bench = Bench(stock.cellar, Seats(asked.build or built_by_transformers), search_rows, report_rows)
+                way = Way(asked.most, shares, asked.batch, asked.crashes, executor, _teller(asked, space))
+                search = Search(space, strategy, bench.judge, journal, way)
+                search.run()
+                result = _result(space, asked, search, bench, header)
+                if folder is not None:
+                    result = replace(result, path=folder)
+                    outcome.write_result(folder, _moved(result.recipe, folder), result.log)
     return result
 
 
@@ -122,81 +121,6 @@ def _moved(recipe: Recipe, folder: Path) -> Recipe:
     from cuvee.planning.moving import moved
 
     return moved(recipe, folder.absolute())
-
-
-@dataclass
-class _Bench:
-    """Merges and judges recipes on the rows of the search and of the report."""
-
-    cellar: Cellar
-    seats: Seats
-    search_rows: Sequence[Draw]
-    report_rows: Sequence[Draw]
-    metrics: list[str] = field(default_factory=list)
-
-    def judge(self, recipe: Recipe, start: float, stop: float) -> tuple[Score, ...]:
-        """The scores on a part of the rows that are searched on."""
-        return scores_on(self.seats.seated(self.cellar.merged(recipe)), self.search_rows, start, stop)
-
-    def held(self, name: str, recipe: Recipe) -> Held:
-        """The scores on all rows of the search, and on those of the report."""
-        model = self.seats.seated(self.cellar.merged(recipe))
-        found = Held(name, scores_on(model, self.search_rows), scores_on(model, self.report_rows))
-        self.metrics = [score.metric for score in found.search]
-        return found
-
-
-@contextmanager
-def _models(space: Space, asked: Asked) -> Iterator[tuple[Cellar, Mapping[str, Any]]]:
-    """The models of every recipe that the space has, open and planned with; and what there is to know them by.
-
-    Raises:
-        InputError: models that are missing or do not fit each other, whatever stands in the holes.
-        ResourceError: too little memory.
-    """
-    from cuvee.planning.free import free_memory
-
-    table = _Opened(weights=True, seed=asked.seed, allow_nonfinite=False, kept={})
-    try:
-        cellar = Cellar(table.of, seed=asked.seed, room=0)
-        plans = [cellar.plan(recipe) for recipe in recipes_at_ends(space)]
-        stored = sum(spec.nbytes for reader in table.opened.values() for spec in reader.specs.values())
-        stacks = sum(sum(map(stack_bytes, plan.steps)) for plan in plans)
-        folders = [reader.folder for reader in table.opened.values()]
-        furnish([*asked.objectives, *asked.reports], folders)
-        room = room_for(needed(plans), stored + stacks, asked.limit, free_memory())
-        table.shelf.grow(min(stored, room // 2))
-        yield Cellar(table.of, seed=asked.seed, room=max(0, room - stored)), table.facts
-    finally:
-        for reader in table.opened.values():
-            reader.close()
-
-
-@dataclass
-class _Opened(OpenModels):
-    """Models opened once each for all candidates, their tensors kept while there is room."""
-
-    shelf: Shelf = field(default_factory=lambda: Shelf(0))
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    def of(self, recipe: Recipe) -> Sequence[Reader]:
-        """The models of a recipe.
-
-        Raises:
-            InputError: the faults of all that cannot be opened.
-        """
-        self.open_leaves(recipe)
-        if self.faults:
-            faults, self.faults = self.faults, []
-            raise InputError(dict.fromkeys(faults))
-        return self.readers(recipe)
-
-    def _open(self, ref: ModelRef, root: Path | None, kept: Path | None) -> None:
-        super()._open(ref, root, kept)
-        reader = self.opened.get((ref, root))
-        if reader is not None:
-            self.opened[ref, root] = held(reader, self.shelf)
-            self.facts[str(ref)] = [dict(file.fixed) for file in reader.input_files]
 
 
 def _header(
@@ -239,7 +163,7 @@ def _teller(asked: Asked, space: Space) -> Callable[[Trial, Trial | None], None]
     return told
 
 
-def _result(space: Space, asked: Asked, search: Search, bench: _Bench, header: Mapping[str, Any]) -> SearchResult:
+def _result(space: Space, asked: Asked, search: Search, bench: Bench, header: Mapping[str, Any]) -> SearchResult:
     """Judge what was found, and what it is measured against, on rows that nothing was chosen on."""
     best = search.best
     if best is None:
@@ -272,7 +196,7 @@ def _result(space: Space, asked: Asked, search: Search, bench: _Bench, header: M
     )
 
 
-def _tried(bench: _Bench, name: str, recipe: Recipe, notes: list[str]) -> Held | None:
+def _tried(bench: Bench, name: str, recipe: Recipe, notes: list[str]) -> Held | None:
     """A model that the result is measured against; that it cannot be judged is no reason to lose the result."""
     try:
         return bench.held(name, recipe)

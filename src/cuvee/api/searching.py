@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from cuvee.api.arguments import AnyRecipe, as_path, callback_faults, refuse, switch_faults, unfit
 from cuvee.api.objectives import Objective, as_scorers
@@ -45,7 +45,9 @@ def search(
     top: int | None = None,
     max_memory: str | int | None = None,
     build: Build | None = None,
-    executor: Executor | None = None,
+    executor: Executor | Literal["ray"] | None = None,
+    address: str | None = None,
+    threads: int | None = None,
     progress: Told | None = None,
 ) -> SearchResult:
     """Fill the holes of a recipe with what is worth most (docs/search.md).
@@ -73,7 +75,10 @@ def search(
         top: for `pool`: most members.
         max_memory: most memory, in bytes or as `"8GiB"`; half of what is free without it.
         build: makes what the scorers run from a candidate; a model of transformers without it.
-        executor: evaluates a batch; one after the other without it.
+        executor: `ray`, workers of a Ray cluster, which open the models once each and evaluate a `batch` together; or a
+            function that evaluates a batch. One after the other in this process without it.
+        address: for `ray`, the cluster, as for `merge`.
+        threads: for `ray`, threads and CPUs of a worker, 1 if not given; `max_memory` is then that of a worker too.
         progress: called with trials done, trials in all and a text.
 
     Raises:
@@ -94,12 +99,14 @@ def search(
             *callback_faults(progress),
             *_share_faults(holdout),
             *_strategy_faults(strategy, known, data),
+            *_far_faults(executor, address, threads, build),
         ]
     )
     objectives = as_scorers(objective, "objective")
     given = [] if isinstance(report, Sequence) and not isinstance(report, str) and not report else [report]
     reports = as_scorers(report, "report") if given else ()
     refuse(_report_faults(len(objectives), len(reports)))
+    from cuvee.api.search_ray import Far
     from cuvee.api.search_run import Asked, carry_out
 
     asked = Asked(
@@ -115,7 +122,7 @@ def search(
         top=top,
         limit=_limit(max_memory),
         build=build,
-        executor=executor,
+        executor=Far(address, threads or 1) if executor == "ray" else executor,
         progress=progress,
     )
     target = _target(out, resume=resume, overwrite=overwrite)
@@ -184,6 +191,12 @@ def _learned(recipe: AnyRecipe, data: Data, seed: int) -> Space:
     return read_space([document_from(to_data(learned))], learned.root)
 
 
+def _far_faults(executor: object, address: object, threads: object, build: object) -> list[Fault]:
+    from cuvee.api.search_ray import far_faults
+
+    return far_faults(executor, address, threads, build)
+
+
 def _share_faults(holdout: object) -> list[Fault]:
     good = isinstance(holdout, int | float) and not isinstance(holdout, bool) and 0 < holdout < 1
     message = f"`holdout` must be a share above 0 and below 1; found {holdout!r:.40}"
@@ -245,8 +258,8 @@ def search_pool(
         bases: models that may be the base; without any, each model of the pool.
         trials: evaluations at most.
         dtype: float dtype of the result.
-        **how: `out`, `report`, `holdout`, `seed`, `crashes`, `resume`, `overwrite`, `max_memory`, `build`, `executor`
-            and `progress`, as for `search`.
+        **how: `out`, `report`, `holdout`, `seed`, `crashes`, `resume`, `overwrite`, `max_memory`, `build`, `executor`,
+            `address`, `threads` and `progress`, as for `search`.
 
     Raises:
         UsageError: fewer than two models, or as for `search`.

@@ -24,6 +24,7 @@ def compare(
     metrics: Annotated[list[str] | None, Parameter(name="--metrics", consume_multiple=True, negative=())] = None,
     groups: Annotated[list[str] | None, Parameter(name="--groups", consume_multiple=True, negative=())] = None,
     raw: Switch = False,
+    ensemble: Switch = False,
     draws: Annotated[Whole, Parameter(validator=Number(gte=100))] = 2000,
     seed: Seed = 0,
     level: float = 0.95,
@@ -57,6 +58,7 @@ def compare(
         metrics: METRIC for all tasks, or TASK=METRIC.
         groups: Columns of the data to tell the metric by.
         raw: Average the metric itself, one for all tasks, not shares of experts.
+        ensemble: Also run the ensemble of the parents: the mean of what they predict.
         draws: How many times the rows are drawn again.
         seed: Seed of the draws.
         level: Coverage of the intervals.
@@ -80,6 +82,7 @@ def compare(
             metrics=_metrics(metrics or []),
             groups=groups or [],
             raw=raw,
+            ensemble=ensemble,
             draws=draws,
             seed=seed,
             level=level,

@@ -90,7 +90,8 @@ def _text(out: Path, results: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield ""
     yield from (paragraph(line) for line in closing_lines(results))
     yield ""
-    yield f"Everything is in {out}: models, recipes to edit, merges, results.json, results.png"
+    yield f"Everything is in {out}: models, recipes to edit, merges, results.json, results.png, and a page to open"
+    yield f"in a browser: {out / 'report.html'}"
 
 
 def _scores(results: Mapping[str, Any], between: str) -> Table:

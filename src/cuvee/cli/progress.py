@@ -26,7 +26,7 @@ _BAR: Final = 10
 _DETAIL: Final = 19
 """Columns for the bar and for what it is at: with amounts, speed and time left they make 80."""
 
-Unit = Literal["bytes", "tensor", "step", "sample", "row", "trial"]
+Unit = Literal["bytes", "tensor", "step", "sample", "row", "trial", "set"]
 
 
 class Meter(Protocol):

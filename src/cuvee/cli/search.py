@@ -13,7 +13,7 @@ from rich.console import RenderableType
 
 from cuvee.cli.answer import Answer, deliver
 from cuvee.cli.failures import Interrupted
-from cuvee.cli.options import COMMON, Common, MaxMemory, Out, Seed, Switch
+from cuvee.cli.options import COMMON, Common, MaxMemory, Out, Seed, Switch, Threads
 from cuvee.cli.progress import metered
 from cuvee.cli.tables import Column, table
 from cuvee.cli.words import counted, duration
@@ -60,6 +60,9 @@ def search(
     pool: Several = None,
     base: Several = None,
     top: Annotated[Seed | None, Parameter(validator=Number(gte=1))] = None,
+    executor: Literal["here", "ray"] = "here",
+    address: str | None = None,
+    threads: Threads = None,
     max_memory: MaxMemory = None,
     resume: Switch = False,
     overwrite: Switch = False,
@@ -79,6 +82,7 @@ def search(
         cuvee search recipe.yml --objective task.yml --trials 200 -o found
         cuvee search recipe.yml --objective task.yml -o found --resume
         cuvee search soup.yml --objective mine:task --strategy greedy-soup -o s
+        cuvee search recipe.yml --objective task.yml --executor ray --batch 8 -o s
         cuvee search --pool a b c d --top 3 --objective task.yml -o found
 
     Args:
@@ -100,7 +104,13 @@ def search(
         pool: Instead of a recipe: models to pick members, base and method from.
         base: Models of which one may be the base of a pool; all of it without.
         top: Most members picked from a pool.
-        max_memory: Most memory, such as 8GiB; half of what is free without it.
+        executor: This process, or `ray`: workers on a Ray cluster, each with the
+            models, which evaluate the candidates of a batch side by side.
+        address: The Ray cluster: host:port, `auto` for the one that is running, or
+            `local` to start one on this machine for this command.
+        threads: Threads and CPUs of one Ray worker.
+        max_memory: Most memory, such as 8GiB; half of what is free without it. Of
+            one worker with Ray.
         resume: Go on with the search that is in the folder.
         overwrite: Begin anew in a folder that holds a search.
         common: How to print.
@@ -113,6 +123,9 @@ def search(
         "holdout": holdout,
         "seed": seed,
         "crashes": crashes,
+        "executor": None if executor == "here" else executor,
+        "address": address,
+        "threads": threads,
         "max_memory": max_memory,
         "resume": resume,
         "overwrite": overwrite,

@@ -16,6 +16,9 @@ FORMS: Final = (".jsonl", ".ndjson", ".txt", ".csv", ".tsv")
 MOST_FAULTS: Final = 20
 """Lines told of; a file of another kind is wrong in every line."""
 
+NO_TARGET: Final = -100
+"""What `labels` say of a token that is not to be predicted, as transformers has it."""
+
 LINE: Final = 50_000_000
 """Characters of one line: more is no text or row that a model is run on."""
 _HINT: Final = 'a line should be {"text": "…"} or {"input_ids": [1, 2, …]}, with or without "label"'
@@ -30,12 +33,14 @@ class Row:
         text: a text to be tokenised, `None` where there are ids.
         ids: token ids.
         label: the class, as a number or by its name in the configuration.
+        targets: for each of `ids`, the token to be predicted there or `NO_TARGET`; empty where nothing is said.
     """
 
     line: int
     text: str | None = None
     ids: tuple[int, ...] = ()
     label: int | str | None = None
+    targets: tuple[int, ...] = ()
 
 
 def read_rows(path: Path, limit: int | None = None, column: str | None = None) -> tuple[Row, ...]:
@@ -130,7 +135,15 @@ def _row(value: Any, path: Path, number: int, column: str) -> Row | Fault:
     if not isinstance(ids, list) or not ids or not all(type(i) is int and i >= 0 for i in ids):
         what = f"`input_ids` should be token numbers, a list of one or more integers from 0 up; found {ids!r:.60}"
         return bad_row(path, number, what)
-    return Row(number, ids=tuple(ids), label=label)
+    targets = given.get("labels", [])
+    if not isinstance(targets, list) or len(targets) not in (0, len(ids)) or not all(map(_is_target, targets)):
+        what = f"`labels` should be a token number or {NO_TARGET} for each of {len(ids)} `input_ids`"
+        return bad_row(path, number, f"{what}; found {targets!r:.60}")
+    return Row(number, ids=tuple(ids), label=label, targets=tuple(targets))
+
+
+def _is_target(value: Any) -> bool:
+    return type(value) is int and (value >= 0 or value == NO_TARGET)
 
 
 def _texted(text: Any, path: Path, number: int, column: str, label: int | str | None) -> Row | Fault:

@@ -30,6 +30,9 @@ Small language models, each a specialist in one skill, and merges of them. Every
       cuvee diff models/reverse models/sort --base models/base
 
 - `merges/`: the merged models, ordinary checkpoint folders with a record (`cuvee.json`) of how they were made
+- `report.html`: the best merge on one page: what it was made of, what it gained, who contributed; open it in a browser
+- `tasks/`, `searches/`, `compare.json`, `explain.json`: what that page was made from.
+  `cuvee explain merges/ties --tasks tasks/test/sort.yml` asks the same of another merge
 - `results.json`, `results.png`, `results.svg`: every model on every skill
 
 Every folder in `models/` and `merges/` opens in transformers:

@@ -70,8 +70,22 @@ LAYER_STACK: Final = Blend(
     "passthrough",
     "Layers of two specialists on top of each other, one layer more than either has. Nothing is averaged.",
 )
+GREEDY_SOUP: Final = Blend(
+    "greedy_soup",
+    "linear",
+    "A soup: the best specialist, and every other one, best first, as long as the average of all gets no worse.",
+)
+SEARCHED: Final = Blend(
+    "searched",
+    "ties",
+    "TIES with a weight for every specialist, its density and its lambda, searched by CMA-ES.",
+)
+FOUND: Final = (GREEDY_SOUP, SEARCHED)
+"""What `cuvee search` fills in."""
 AVERAGES: Final = (LINEAR, TASK_ARITHMETIC, TIES, DARE_TIES)
 BLENDS: Final = (*AVERAGES, LAYER_STACK)
+MADE: Final = (*AVERAGES, *FOUND, LAYER_STACK)
+"""All merges, in the order of the table."""
 
 
 def trials(
@@ -126,8 +140,9 @@ def merge_all(out: Path, names: Sequence[str], seed: int, merge_done: Callable[[
 
 
 def command(name: str) -> str:
-    """What to type, in the demo's folder, to make a merge of one of its recipes."""
-    return f"cuvee merge recipes/{name}.yml -o merges/{name}"
+    """What to type, in the demo's folder, to make a merge of one of its recipes, or of what was found for one."""
+    recipe = f"searches/{name}/best.yml" if name in {blend.name for blend in FOUND} else f"recipes/{name}.yml"
+    return f"cuvee merge {recipe} -o merges/{name}"
 
 
 def _merge(out: Path, name: str, seed: int) -> None:

@@ -9,12 +9,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cuvee.demo import folder, merges, picture, tell
+from cuvee.demo import folder, merges, page, picture, tell
 from cuvee.demo.recipes import model_path, recipe_text
 from cuvee.demo.score import judge, mean
+from cuvee.demo.searches import search_all, search_folder
 from cuvee.demo.skills import Document, Split, items
 from cuvee.demo.specialists import BASE, FINE_TUNING, TAUGHT, copy_base, save, train_specialists, weights, with_weights
 from cuvee.demo.stages import Clock, Progress
+from cuvee.demo.tasks import TASKS, write_tasks
 from cuvee.demo.train import Schedule, one_thread
 from cuvee.errors import Fault, UsageError
 from cuvee.families import pretrained
@@ -33,6 +35,8 @@ class Size:
         test: items per skill that all models are judged on.
         validation: items per skill that settings are chosen on.
         stride: one in so many choices of settings is tried.
+        trials: candidates of the search.
+        explained: items per skill that sets of specialists are scored on.
     """
 
     words: tuple[str, ...]
@@ -40,10 +44,20 @@ class Size:
     test: int
     validation: int
     stride: int
+    trials: int
+    explained: int
 
 
-FULL: Final = Size(TAUGHT, FINE_TUNING, test=300, validation=200, stride=1)
-QUICK: Final = Size(TAUGHT[:4], Schedule(steps=16, batch=32, rate=1e-3, warm_up=5), test=40, validation=20, stride=4)
+FULL: Final = Size(TAUGHT, FINE_TUNING, test=300, validation=200, stride=1, trials=30, explained=60)
+QUICK: Final = Size(
+    TAUGHT[:4],
+    Schedule(steps=16, batch=32, rate=1e-3, warm_up=5),
+    test=40,
+    validation=20,
+    stride=4,
+    trials=3,
+    explained=6,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +103,12 @@ def run(
         _write_recipes(place, size, chosen)
         with clock.stage("merging", len(merges.BLENDS)) as step:
             merges.merge_all(place, [blend.name for blend in merges.BLENDS], seed, step)
+        _search(place, size, seed, clock)
         models = _judge(place, size, seed, clock)
-    results = tell.tally(models, chosen)
+        results = tell.tally(models, chosen)
+        shown = tell.best_of([m for m in models if m.name != merges.LAYER_STACK.name]).name
+        told = page.tell_of(place, size.words, shown, size.explained, seed, clock)
+    results |= {"told": tell.told(shown, told.comparison, told.explanations)}
     with clock.stage("drawing", 1) as step:
         picture.draw(results, [place / name for name in folder.PICTURES])
         step()
@@ -135,13 +153,23 @@ def _write_recipes(place: Path, size: Size, chosen: Mapping[str, merges.Trial]) 
         folder.write_text(place / "recipes" / f"{blend.name}.yml", recipe_text(blend, size.words, settings))
 
 
+def _search(place: Path, size: Size, seed: int, clock: Clock) -> None:
+    """Search which specialists to average and in which proportions, and make the merges that were found."""
+    write_tasks(place, size.words, "validation", size.validation, seed)
+    write_tasks(place, size.words, "test", size.test, seed)
+    with clock.follow("searching") as told:
+        search_all(place, size.words, seed, size.trials, told)
+    with clock.stage("merging what was found", len(merges.FOUND)) as step:
+        merges.merge_all(place, [blend.name for blend in merges.FOUND], seed, step)
+
+
 def _judge(place: Path, size: Size, seed: int, clock: Clock) -> list[tell.Judged]:
     """Score every model, as it stands on disk, on the test draw, and the merges on the validation draw too."""
     test = _exam(size.words, "test", size.test, seed)
     validation = _exam(size.words, "validation", size.validation, seed)
     found: list[tuple[tell.Kind, Path]] = [("base", place / "models" / "base")]
     found += [("expert", place / "models" / word) for word in size.words]
-    found += [("merge", place / "merges" / blend.name) for blend in merges.BLENDS]
+    found += [("merge", place / "merges" / blend.name) for blend in merges.MADE]
     judged = []
     with clock.stage("judging", len(found)) as step:
         for kind, path in found:
@@ -161,16 +189,22 @@ def _written() -> tuple[str, ...]:
     """Everything a demo writes, relative to its folder."""
     return (
         *(f"models/{name}" for name in ("base", *TAUGHT)),
-        *(f"recipes/{blend.name}.yml" for blend in merges.BLENDS),
-        *(f"merges/{blend.name}" for blend in merges.BLENDS),
+        *(f"recipes/{blend.name}.yml" for blend in merges.MADE),
+        *(f"merges/{blend.name}" for blend in merges.MADE),
+        *(search_folder(blend) for blend in merges.FOUND),
+        TASKS,
+        *page.WRITTEN,
         folder.RESULTS,
         *folder.PICTURES,
     )
 
 
+_NEEDED: Final = ("transformers", "matplotlib", "cmaes", "altair", "vl_convert")
+
+
 def _require_extras() -> None:
     """Refuse to start without the optional packages, all of them named at once."""
-    lacking = [name for name in ("transformers", "matplotlib") if find_spec(name) is None]
+    lacking = [name for name in _NEEDED if find_spec(name) is None]
     hint = 'pip install "cuvee[demo]"'
     faults = [Fault("missing-extra", f"the demo needs {n}, which is not installed", None, n, hint) for n in lacking]
     if faults:

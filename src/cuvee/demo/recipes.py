@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from cuvee.demo.merges import LAYER_STACK, LINEAR, Blend, command, parameters
+from cuvee.demo.merges import GREEDY_SOUP, LAYER_STACK, LINEAR, Blend, command, parameters
 from cuvee.demo.skills import SKILLS
+from cuvee.demo.tasks import task_path
 
 _MEANING: Final[Mapping[str, str]] = {
     "density": "kept share of every specialist's changes, in (0, 1]",
@@ -33,6 +34,43 @@ def recipe_text(blend: Blend, words: Sequence[str], settings: Mapping[str, float
     body = _stack(words) if blend is LAYER_STACK else _average(blend, words, settings)
     dtype = _line("dtype: bfloat16", "of what is written; the sums are float32")
     return "\n".join([*_heading(blend), *body, dtype, ""])
+
+
+def search_text(blend: Blend, words: Sequence[str], trials: int) -> str:
+    """The YAML of a merge with something left open, and how to have it filled in.
+
+    Args:
+        blend: one of `merges.FOUND`.
+        words: the specialists, by skill.
+        trials: candidates that the demo tries.
+    """
+    strategy = "greedy-soup" if blend is GREEDY_SOUP else f"cma-es --trials {trials}"
+    tasks = " ".join(f"--objective {task_path(word, 'validation')}" for word in words)
+    heading = [
+        f"# {blend.about}",
+        "# In the folder above this one, run",
+        f"#     cuvee search recipes/{blend.name}.yml --strategy {strategy} -o searches/{blend.name} --overwrite \\",
+        f"#         {tasks}",
+        f"#     {command(blend.name)} --overwrite",
+        _line(f"merge_method: {blend.method}", f"`cuvee methods {blend.method}` explains it"),
+    ]
+    body = _average(LINEAR, words, {}) if blend is GREEDY_SOUP else _with_holes(words)
+    return "\n".join([*heading, *body, _line("dtype: bfloat16", "of what is written; the sums are float32"), ""])
+
+
+def _with_holes(words: Sequence[str]) -> list[str]:
+    """TIES with a hole for every number: the range to search, and where to begin."""
+    weights = ["    parameters:", "      weight: {search: [0.3, 2], start: 1}"]
+    models = [line for word in words for line in (f"  - model: {model_path(word)}", *weights)]
+    return [
+        _line(f"base_model: {model_path('base')}", "what all of them started from"),
+        "models:",
+        *models,
+        "parameters:",
+        _line("  normalize: true", _MEANING["normalize"]),
+        _line("  density: {search: [0.2, 1], start: 0.8}", _MEANING["density"]),
+        _line("  lambda: {search: [0.5, 2], start: 1.3}", _MEANING["lambda"]),
+    ]
 
 
 def _heading(blend: Blend) -> list[str]:

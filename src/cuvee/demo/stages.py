@@ -35,6 +35,18 @@ class Clock:
         yield step
         self.seconds[name] = round(time.perf_counter() - start, 2)
 
+    @contextmanager
+    def follow(self, name: str) -> Iterator[Callable[[int, int, str], None]]:
+        """A stage that counts its own steps: yields what to tell how many are done, and of how many."""
+        start = time.perf_counter()
+
+        def told(done: int, total: int, _text: str = "") -> None:
+            with self._lock:
+                self._tell(name, done, max(done, total))
+
+        yield told
+        self.seconds[name] = round(time.perf_counter() - start, 2)
+
     def _tell(self, name: str, done: int, total: int) -> None:
         """Pass the news on, if anybody listens."""
         if self.progress is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -45,7 +45,7 @@ def tally(models: Sequence[Judged], chosen: Mapping[str, Trial]) -> dict[str, An
     """
     from cuvee.demo.score import difference
 
-    winner = max((m for m in models if m.kind == "merge"), key=lambda m: m.validation or 0.0)
+    winner = best_of(models)
     margins = {m.name: difference(winner.hits, m.hits) for m in models if m.kind == "expert"}
     rival = min(margins, key=lambda name: margins[name][0])
     return {
@@ -55,6 +55,39 @@ def tally(models: Sequence[Judged], chosen: Mapping[str, Trial]) -> dict[str, An
         "best": {"merge": winner.name, "rival": rival, **_gap(*margins[rival])},
         "margins": {name: _gap(*margin) for name, margin in margins.items()},
     }
+
+
+def best_of(models: Sequence[Judged]) -> Judged:
+    """The merge with the highest mean on the validation draw; of equals, the first."""
+    return max((m for m in models if m.kind == "merge"), key=lambda m: m.validation or 0.0)
+
+
+def told(name: str, comparison: Mapping[str, Any], explanations: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page says of the best merge, in short: its verdict, the ensemble's mean, what specialists contribute.
+
+    Args:
+        name: the merge.
+        comparison: what `cuvee compare` found.
+        explanations: what `cuvee explain` found.
+    """
+    rows = {row["model"]: row for row in comparison["models"]}
+    by_task = [one for one in explanations["explanations"] if one["subject"] == "merge" and one["of"] == "models"]
+    parts: dict[str, list[float]] = {}
+    for one in by_task:
+        for part in one["parts"]:
+            parts.setdefault(part["name"], []).append(part["shapley"]["value"])
+    return {
+        "merge": name,
+        "verdict": rows[name]["against"]["difference"]["verdict"],
+        "ensemble": _mean_score(rows["ensemble"]),
+        "contributions": {part: sum(values) / len(values) for part, values in parts.items()},
+    }
+
+
+def _mean_score(row: Mapping[str, Any]) -> float:
+    """The mean over tasks of a model's scores in a comparison."""
+    values = [cell["value"] for cell in row["tasks"].values()]
+    return float(sum(values) / len(values))
 
 
 def _model(judged: Judged) -> dict[str, Any]:
@@ -115,6 +148,17 @@ def closing_lines(results: Results) -> tuple[str, ...]:
         f"Each at its own job, the specialists answer {_own(models, results['skills'])}; "
         f"the merge answers {', '.join(_percent(winner['scores'][word]['value']) for word in results['skills'])}.",
         f"The layer stack, as it is and without training, answers {_mean(stack)}: {_stacked(stack, rival)}",
+        *_told(results["told"]),
+    )
+
+
+def _told(told: Results) -> Iterator[str]:
+    """What the comparison and the explanation of the best merge came to."""
+    parts = ", ".join(f"{name} {100 * value:+.1f}" for name, value in told["contributions"].items())
+    yield (
+        "The ensemble of the specialists, all of them run for every answer, answers "
+        f"{_percent(told['ensemble'])}. What each adds to {told['merge']} over the base "
+        f"(Shapley values, points): {parts}."
     )
 
 

@@ -1,37 +1,42 @@
-"""The one place that knows Ray: a crew of its tasks.
+"""The one place that knows Ray: a crew of its tasks, and workers that last.
 
-Ray decides where a task runs, and runs it again where its worker died; nothing is scheduled here.
+Ray decides where a task runs, and runs it again where its worker died; jobs of workers that last go to whoever is free.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import signal
-import socket
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from cuvee.errors import Fault, ResourceError, UsageError
+from cuvee.execute.cluster import (
+    AUTO,
+    LOCAL,
+    START,
+    check_answers,
+    first_line,
+    keeping_signals,
+    no_cluster,
+    not_installed,
+)
 from cuvee.execute.errand import Delivered, Errand, deliver
+from cuvee.execute.lasting import Done, Lasting
 from cuvee.execute.lots import Lot
 from cuvee.planning.room import default_threads
 
 RETRIES: Final = 5
 """Times that a lot is begun again after the death of its worker: a machine may go, a lot that kills its worker may not
 do so for ever."""
-LOCAL: Final = "local"
-AUTO: Final = "auto"
 _GLANCE: Final = 0.3
 """Seconds between two looks at how far the workers are."""
-_REACH: Final = 5.0
-"""Seconds that an address has to answer."""
 _STOP: Final = 8.0
 """Seconds that tasks have to end when they are cancelled, each way."""
 _STORE: Final = 100 * 1024**2
 """Bytes of Ray's object store where it is started here: tensors never pass through it."""
-_START: Final = "start one with `ray start --head`, or give `--address local` to use this machine only"
 
 
 class RayCrew:
@@ -51,9 +56,7 @@ class RayCrew:
         found = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
         machines = [count for count in found if count > 0]
         if not machines:
-            raise ResourceError(
-                Fault("no-cluster", "no machine of the Ray cluster has a CPU to work with", hint=_START)
-            )
+            raise ResourceError(Fault("no-cluster", "no machine of the Ray cluster has a CPU to work with", hint=START))
         if threads is not None and threads > max(machines):
             message = f"`threads` must be at most {max(machines)}, the CPUs of the cluster's largest machine"
             hint = "give fewer --threads: there may be several tasks on a machine"
@@ -82,6 +85,116 @@ class RayCrew:
             _stop(pending)
             raise
         return journals
+
+
+class RayWorkers:
+    """Workers of a cluster that last, of which each does one job at a time.
+
+    Args:
+        told: what each is made of; see `Lasting`.
+        count: how many.
+        threads: CPUs of each.
+
+    Raises:
+        CuveeError: what the first that is not ready says.
+    """
+
+    def __init__(self, told: bytes, count: int, threads: int) -> None:
+        import ray
+
+        self._kind = ray.remote(Lasting).options(num_cpus=threads, max_restarts=0, scheduling_strategy="SPREAD")
+        self._told = told
+        self._idle = [self._kind.remote(told) for _ in range(count)]
+        self._all = list(self._idle)
+        try:
+            for worker in self._idle:
+                _once(worker.ready.remote()).given()
+        except BaseException:
+            self.end()
+            raise
+
+    def do_all(self, jobs: Sequence[bytes], lost: Callable[[str], Any]) -> list[Any]:
+        """What came of jobs, in their order.
+
+        A job whose worker died is given to a new one, once.
+
+        Args:
+            jobs: pickled.
+            lost: what comes of a job whose second worker died too, from what Ray says of it.
+        """
+        import ray
+
+        found: dict[int, Any] = {}
+        left, again, running = deque(range(len(jobs))), set[int](), dict[Any, tuple[int, Any]]()
+        while left or running:
+            while left and self._idle:
+                worker, number = self._idle.pop(), left.popleft()
+                running[worker.do.remote(jobs[number])] = number, worker
+            for ref in ray.wait(list(running), timeout=_GLANCE)[0]:
+                number, worker = running.pop(ref)
+                try:
+                    found[number] = _once(ref).given()
+                    self._idle.append(worker)
+                except _Dead as error:
+                    self._replace(worker)
+                    if number in again:
+                        found[number] = lost(str(error))
+                    else:
+                        again.add(number)
+                        left.appendleft(number)
+        return [found[number] for number in range(len(jobs))]
+
+    def end(self) -> None:
+        """End all of them, in the middle of their jobs too."""
+        import ray
+
+        with suppress(Exception):  # the cluster may be what failed
+            for worker in self._all:
+                ray.kill(worker, no_restart=True)
+
+    def _replace(self, worker: Any) -> None:
+        self._all.remove(worker)
+        new = self._kind.remote(self._told)
+        self._all.append(new)
+        self._idle.append(new)
+
+
+class _Dead(Exception):
+    """A worker died."""
+
+
+def _once(ref: Any) -> Done:
+    """What a worker that lasts gave back.
+
+    Raises:
+        _Dead: nothing, as it died.
+    """
+    import ray
+    from ray import exceptions as told
+
+    while not ray.wait([ref], timeout=_GLANCE)[0]:
+        pass
+    with _translated():
+        try:
+            done: Done = ray.get(ref)
+        except (told.RayActorError, told.OutOfMemoryError, told.WorkerCrashedError, told.NodeDiedError) as error:
+            raise _Dead(first_line(error)) from error
+    return done
+
+
+def packed(thing: Any) -> bytes:
+    """Anything that can be sent to another process, functions and classes of a script included, as bytes.
+
+    Raises:
+        TypeError: it cannot be sent, and why.
+    """
+    _imported()
+    from ray import cloudpickle
+
+    try:
+        return bytes(cloudpickle.dumps(thing))
+    except Exception as error:  # whatever an object's own way of pickling raises
+        raise TypeError(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
 
 
 def _taken(ref: Any) -> tuple[str, ...]:
@@ -118,28 +231,18 @@ def _translated() -> Iterator[None]:
         yield
     except told.RayTaskError as error:
         if "failed to import" in str(error):
-            raise ResourceError(_not_installed(str(error))) from error
+            raise ResourceError(not_installed(str(error))) from error
         raise (error.cause or error) from error
     except told.OutOfMemoryError as error:
         hint = "give fewer --threads or a --max-memory, or machines with more memory"
-        raise ResourceError(Fault("memory", f"workers ran out of memory: {_first(error)}", hint=hint)) from error
+        raise ResourceError(Fault("memory", f"workers ran out of memory: {first_line(error)}", hint=hint)) from error
     except (told.WorkerCrashedError, told.NodeDiedError) as error:
-        message = f"a worker died, and so did {RETRIES} that were given the same work after it: {_first(error)}"
+        message = f"a worker died, and so did {RETRIES} that were given the same work after it: {first_line(error)}"
         hint = "Ray's own logs say why; too little memory is the usual reason"
         raise ResourceError(Fault("worker-died", message, hint=hint)) from error
     except told.RayError as error:
-        message = f"the Ray cluster failed: {_first(error)}"
+        message = f"the Ray cluster failed: {first_line(error)}"
         raise ResourceError(Fault("no-cluster", message, hint="look at the cluster with `ray status`")) from error
-
-
-def _not_installed(text: str) -> Fault:
-    last = next((line for line in reversed(text.splitlines()) if "Error" in line), "").strip()
-    message = f"Cuvee cannot be imported by the workers of the cluster: {last}"
-    return Fault("worker-mismatch", message, hint="install the same Cuvee on all machines of the cluster")
-
-
-def _first(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 @contextmanager
@@ -187,35 +290,9 @@ def _connect(address: str) -> None:
     own: dict[str, Any] = {}
     if wanted == LOCAL:
         own = {"num_cpus": default_threads(), "object_store_memory": _STORE, "include_dashboard": False}
-    _check_answers(wanted)
-    with _keeping_signals():
+    check_answers(wanted)
+    with keeping_signals():
         try:
             ray.init(address=wanted, log_to_driver=False, logging_level=logging.ERROR, **own)
         except (ConnectionError, RuntimeError, ValueError, TimeoutError, ray.exceptions.RayError) as error:
-            raise ResourceError(_no_cluster(wanted, _first(error))) from error
-
-
-def _check_answers(address: str) -> None:
-    """Whether anybody listens at an address; Ray itself takes minutes to say that nobody does."""
-    host, colon, port = address.rpartition(":")
-    if not colon or "/" in address or not port.isdecimal():
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH).close()
-    except (OSError, OverflowError) as error:
-        raise ResourceError(_no_cluster(address, str(error))) from error
-
-
-def _no_cluster(address: str, why: str) -> Fault:
-    where = "" if address == AUTO else f" at {address}"
-    return Fault("no-cluster", f"there is no Ray cluster{where}: {why}", subject=address, hint=_START)
-
-
-@contextmanager
-def _keeping_signals() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        with suppress(ValueError):  # not the main thread: then nobody could change it
-            signal.signal(signal.SIGTERM, before)
+            raise ResourceError(no_cluster(wanted, first_line(error))) from error

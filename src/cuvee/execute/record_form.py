@@ -32,6 +32,25 @@ _MODEL: Final = {
 }
 
 
+_LOSS: Final = {"loss": float, "stderr": float}
+_TUNED: Final = {
+    "of": str,
+    "data": str,
+    "content": str,
+    "rows": int,
+    "training_rows": int,
+    "held_rows": int,
+    "settings": dict,
+    "steps": int,
+    "kept": int,
+    "before?": _LOSS,
+    "after?": _LOSS,
+    "gain?": _LOSS,
+    "tensors": [str],
+    "versions": _SUMS,
+}
+
+
 def _input_form(depth: int) -> dict[str, Any]:
     """An input, and the inputs of one that is a result, so deep and no deeper."""
     return {**_MODEL, **({"inputs?": [_input_form(depth - 1)]} if depth else {})}
@@ -58,6 +77,7 @@ _FORM: Final = {
         "tensors": [str],
         "kept": [str],
     },
+    "tuned?": [_TUNED],
     "citations": [{"text": str, "arxiv?": str, "url?": str}],
     "notes": [str],
     "versions": {str: str},

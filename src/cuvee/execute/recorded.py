@@ -118,6 +118,8 @@ def _contradictions(record: Mapping[str, Any], weights: _Weights) -> Iterator[st
         yield "copied"
     if not set(record.get("recalibrated", {}).get("tensors", ())) <= output["tensors"].keys():
         yield "recalibrated"
+    if any(not set(run["tensors"]) <= output["tensors"].keys() for run in record.get("tuned", ())):
+        yield "tuned"
     if RECIPE_NAME not in output["files"]:
         yield f"output.files lacks {RECIPE_NAME}"
     if "sha256" in output and output["sha256"].keys() != weights.files:

@@ -65,6 +65,11 @@ def digest_of_model(model: Any, beside: str = "") -> str:
     return _digest([type(model).__qualname__, told, tensors, beside])
 
 
+def digest_of_ensemble(members: Sequence[str | None]) -> str | None:
+    """The fingerprint of an ensemble, from those of its members in their order; `None` where one has none."""
+    return None if None in members else _digest(["PredictionMean", *members])
+
+
 def digest_of_task(task: Task) -> str:
     """The fingerprint of what a task asks: kind, options and rows, whatever it is called and however it is judged."""
     options = asdict(task.options)

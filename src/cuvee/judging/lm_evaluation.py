@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from cuvee.errors import CuveeError, Fault, InputError, UsageError, listed, nearest
 from cuvee.judging.asking.encoding import context_of, padding_of
+from cuvee.judging.asking.ensemble import PredictionMean
 from cuvee.judging.asking.subject import Subject, at_rest, tokenizer_of
 from cuvee.judging.tasks.model import LmEvalOptions, Task
 from cuvee.types.scores import Score
@@ -43,6 +44,9 @@ def scores_by_lm_eval(subject: Subject, task: Task, batch_size: int | None = Non
     options = task.options
     assert isinstance(options, LmEvalOptions)
     lm_eval = _library()
+    if isinstance(subject.model, PredictionMean):
+        message = f"{task.name} is a task of lm-eval, which asks single models; {subject.label} is an ensemble"
+        raise InputError(Fault("wrong-model", message, subject=subject.label))
     tokenizer = tokenizer_of(subject, task)
     with _in_folder(options), at_rest(subject.model):
         try:

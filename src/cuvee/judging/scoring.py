@@ -123,12 +123,16 @@ class TaskScorer:
         Raises:
             InputError: the model does not fit, a function failed, or the metric is no number.
         """
+        return self.judged(model, rows)[0]
+
+    def judged(self, model: Any, rows: Sequence[int] | None = None) -> tuple[Score, Answers]:
+        """The score, and the answers that it is of; arguments and errors as for `score`."""
         found = self.answers(model, rows)
         metric = self.metric or metrics_of(self.task, found)[0]
         score = _score(found, metric, self.task)
         if not math.isfinite(score.value):
             raise InputError(_no_score(score, self.task, "the model"))
-        return score
+        return score, found
 
     def answers(self, model: Any, rows: Sequence[int] | None = None) -> Answers:
         """What a model answers; arguments as for `score`."""

@@ -174,7 +174,7 @@ def room_for(least: int, wanted: int, limit: int | None, free: int | None) -> in
     most = limit if limit is not None else None if free is None else free // 2
     if most is not None and most < least:
         message = (
-            f"a search holds {_SINGLE} copies of a model in float32 and stacks of one tensor, {least / 2**20:,.1f} "
+            f"merging in memory takes copies of a model in float32 and stacks of one tensor, {least / 2**20:,.1f} "
             f"MiB, besides the models where there is room; {most / 2**20:,.1f} MiB may be taken"
         )
         raise ResourceError(Fault("memory", message, hint="a larger --max-memory, or a machine with more memory"))

@@ -53,6 +53,16 @@ class Outcome:
     seconds: float = 0.0
 
 
+def outcome_of(judge: Judge, job: Job) -> Outcome:
+    """Evaluate a job; whatever goes wrong with it is what comes of it."""
+    begun = time.perf_counter()
+    try:
+        scores = judge(job.recipe, job.start, job.stop)
+    except Exception:  # a crash of one candidate must not end the search
+        return Outcome(error=traceback.format_exc()[-_TEXT:], seconds=time.perf_counter() - begun)
+    return Outcome(scores, seconds=time.perf_counter() - begun)
+
+
 Executor = Callable[[Callable[[Job], Outcome], Sequence[Job]], Sequence[Outcome]]
 """Evaluates a batch; what it gives stands in the order of the jobs. The seam for other machines."""
 
@@ -192,13 +202,7 @@ class Search:
             start = stop
 
     def _outcome(self, job: Job) -> Outcome:
-        """Evaluate a job; whatever goes wrong with it is what comes of it."""
-        begun = time.perf_counter()
-        try:
-            scores = self.judge(job.recipe, job.start, job.stop)
-        except Exception:  # a crash of one candidate must not end the search
-            return Outcome(error=traceback.format_exc()[-_TEXT:], seconds=time.perf_counter() - begun)
-        return Outcome(scores, seconds=time.perf_counter() - begun)
+        return outcome_of(self.judge, job)
 
     def _settled(self, trial: Trial) -> Trial:
         """A repeated trial with what came of the first."""

@@ -1,1 +1,1 @@
-"""A short fine-tuning of a model that was merged or stacked."""
+"""Refinement after a merge: a short fine-tune of a model's weights on data, by a small loop of our own."""

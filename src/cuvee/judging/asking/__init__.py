@@ -1,6 +1,8 @@
 """Models asked: rows made ready, run in batches, and answered.
 
 subject      a model with its tokenizer and image processor
+ensemble     several models asked as one: the mean of what they predict
+agreement    whether models can be asked as one
 asked        rows made ready for one model
 encoding     texts as token numbers
 batching     batches as large as memory allows

@@ -13,6 +13,7 @@ import torch
 from cuvee.errors import Fault, InputError
 from cuvee.families.heads import Head, heads_of, load_image_processor
 from cuvee.families.inputs import load_tokenizer
+from cuvee.judging.asking.ensemble import PredictionMean, likeness
 from cuvee.judging.tasks.model import Task, TaskKind
 
 ASKED: Final[Mapping[TaskKind, tuple[Head, ...]]] = {
@@ -82,11 +83,15 @@ def check_asked(subject: Subject, task: Task) -> Head | None:
     Raises:
         InputError: `wrong-model`.
     """
-    asked, found = ASKED[task.kind], heads_of(subject.model)
+    if task.kind == "embedding-retrieval" and isinstance(subject.model, PredictionMean):
+        message = f"{task.name} asks for vectors; {subject.label} is an ensemble, which averages predictions"
+        hint = "the vectors of two models have no common axes, so that a mean of them means nothing"
+        raise InputError(Fault("wrong-model", message, subject=subject.label, hint=hint))
+    asked, found = ASKED[task.kind], heads_of(likeness(subject.model))
     own = next((head for head in asked if head in found), None)
     if own is None and found:
         what = " or ".join(WORDS[head] for head in asked)
-        message = f"{task.name}: {task.kind} asks {what}; {subject.label} is a {type(subject.model).__name__}"
+        message = f"{task.name}: {task.kind} asks {what}; {subject.label} is a {type(likeness(subject.model)).__name__}"
         raise InputError(Fault("wrong-model", message, subject=subject.label))
     return own
 
