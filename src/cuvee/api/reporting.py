@@ -226,7 +226,13 @@ def _compared(
 
     parents = named(base=False) or named(base=True)
     models = dict.fromkeys([*named(base=True), *parents, str(evidence.folder)])
-    # The inputs asked together belong here: `ensemble=True`, as soon as `compare` takes it.
-    found = compare(list(models), tasks, parents=parents, progress=progress, asking=asking)
-    told: Data = as_json({"command": "compare", **found.as_data()})
-    return told
+    how: dict[str, Any] = {"parents": parents, "progress": progress, "asking": asking}
+    notes: list[str] = []
+    try:
+        found = compare(list(models), tasks, ensemble=len(parents) > 1, **how)
+    except InputError as error:  # models that nobody can ask together; what the others answered is kept
+        found = compare(list(models), tasks, **how)
+        notes.append(f"there is no ensemble of the inputs: {error.faults[0].message}")
+    told = found.as_data()
+    made: Data = as_json({"command": "compare", **told, "notes": [*told["notes"], *notes]})
+    return made

@@ -16,7 +16,7 @@ import pytest
 
 import cuvee
 from cuvee.api import ReportResult
-from cuvee.errors import InputError, OutputExists, UsageError
+from cuvee.errors import Fault, InputError, OutputExists, UsageError
 from cuvee.reporting import charts, drawing
 from tests.support.command_line import call
 from tests.support.reporting import HOSTILE, evidence_files, folder_of, search_folder
@@ -220,6 +220,26 @@ def test_all_that_is_wrong_with_the_evidence_is_told_at_once(made: Made, tmp_pat
     assert not (tmp_path / "r.html").exists()
 
 
+def test_models_that_cannot_be_asked_together_are_compared_without_their_ensemble(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = json.loads((made.root / "compare.json").read_text())
+
+    class Standings:
+        def as_data(self) -> dict[str, Any]:
+            return told
+
+    def compare(*given: Any, ensemble: bool = False, **more: Any) -> Standings:
+        if ensemble:
+            raise InputError(Fault("wrong-model", "their vocabularies differ"))
+        return Standings()
+
+    monkeypatch.setattr("cuvee.api.comparing.compare", compare)
+    cuvee.report(made.root / "merged", tmp_path / "r.html", tasks=["sums.yml"])
+    text = (tmp_path / "r.html").read_text("utf-8")
+    assert "there is no ensemble of the inputs: their vocabularies differ" in text
+
+
 @pytest.mark.parametrize(
     ("line", "told"),
     [({"gains": 0.5}, "tried[0].gains should be a list"), ({"gains": ["a"]}, "tried[0].gains[0] should be a number")],
@@ -266,6 +286,7 @@ def test_tasks_compare_base_inputs_and_merge_now(made: Made, tmp_path: Path, mon
     assert asked["parents"] == [str(made.root / "models" / name) for name in ("one", HOSTILE)]
     assert asked["models"] == [str(made.root / "models" / "base"), *asked["parents"], str(made.root / "merged")]
     assert asked["tasks"] == ["sums.yml"]
+    assert asked["ensemble"]
     assert asked["asking"] == {"limit": 3}
     assert result.sections["Scores"]
 
