@@ -90,7 +90,7 @@ def _mean(
     models: Sequence[Data], role: Mapping[str, str], short: Mapping[str, str], order: Sequence[str], raw: bool
 ) -> Figure:
     """The mean; its own intervals are of differences, so dots stand alone."""
-    what = "mean score" if raw else "mean share of the experts’ scores"
+    what = "mean gain (larger is better)" if raw else "mean share of the experts’ scores"
     found = {one["model"]: one for one in models}
     rows = []
     for name in order:
