@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -79,16 +78,18 @@ def _search(folder: Path, faults: list[Fault]) -> Data | None:
         message = f"{folder} should be the folder of a search that has ended; {error}"
         faults.append(Fault("bad-data", message, subject=str(folder), hint="give the folder that `search -o` named"))
         return None
-    wrong = fit(found, SEARCH)
+    whole = {**found, "tried": tried} if isinstance(found, dict) else found
+    wrong = fit(whole, SEARCH)
     faults += [Fault("bad-data", f"{folder / RESULT}: {one}", subject=str(folder)) for one in wrong]
-    return None if wrong else {**found, "tried": tried}
+    return None if wrong else whole
 
 
 def _config(folder: Path) -> Data:
-    path = folder / "config.json"
-    if not path.is_file():
+    """The configuration; nothing where there is none that can be read: `verify` judges it."""
+    try:
+        found, _ = parse_json(read_capped(folder / "config.json", RECORD_LIMIT))
+    except (ValueError, OSError):
         return {}
-    found = json.loads(path.read_text("utf-8"))
     return found if isinstance(found, Mapping) else {}
 
 

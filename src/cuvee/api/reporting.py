@@ -79,7 +79,7 @@ def report(
     from cuvee.checkpoint.layout import parse_size
     from cuvee.checkpoint.single_file import exists, write_single
     from cuvee.recipe.write import data_as_yaml
-    from cuvee.reporting.page import page
+    from cuvee.reporting.page import page, require
 
     refuse([*switch_faults(overwrite=overwrite), *callback_faults(progress)])
     target = as_path(out, "out", "the page must be a file's name")
@@ -87,6 +87,7 @@ def report(
     budget = parse_size(sample) if sample not in (0, "0") else 0
     if target.is_dir() or ((target.exists() or target.is_symlink()) and not overwrite):
         raise exists(target)
+    require()
     evidence = gather(folder, files, searches)
     if tasks and evidence.comparison is not None:
         message = "there is a comparison among the files already: leave either it or the tasks out"
@@ -226,7 +227,13 @@ def _compared(
 
     parents = named(base=False) or named(base=True)
     models = dict.fromkeys([*named(base=True), *parents, str(evidence.folder)])
-    # The inputs asked together belong here: `ensemble=True`, as soon as `compare` takes it.
-    found = compare(list(models), tasks, parents=parents, progress=progress, asking=asking)
-    told: Data = as_json({"command": "compare", **found.as_data()})
-    return told
+    how: dict[str, Any] = {"parents": parents, "progress": progress, "asking": asking}
+    notes: list[str] = []
+    try:
+        found = compare(list(models), tasks, ensemble=len(parents) > 1, **how)
+    except InputError as error:  # models that nobody can ask together; what the others answered is kept
+        found = compare(list(models), tasks, **how)
+        notes.append(f"there is no ensemble of the inputs: {error.faults[0].message}")
+    told = found.as_data()
+    made: Data = as_json({"command": "compare", **told, "notes": [*told["notes"], *notes]})
+    return made

@@ -25,7 +25,7 @@ SERIES: Final = ("this merge", "model")
 """What a histogram shows."""
 
 
-def _altair() -> Any:
+def altair_for_charts() -> Any:
     """Altair.
 
     Raises:
@@ -50,7 +50,7 @@ def _spec(chart: Any, rows: Rows, *, name: str = "rows") -> Spec:
 
 
 def _start(height: int) -> Any:
-    alt = _altair()
+    alt = altair_for_charts()
     return alt.Chart(alt.NamedData(name="rows")).properties(width="container", height=height)
 
 
@@ -63,7 +63,7 @@ def scores(rows: Rows, order: Sequence[str], title: str, domain: tuple[float, fl
         title: of the axis.
         domain: ends of the axis; made of the rows if not given.
     """
-    alt = _altair()
+    alt = altair_for_charts()
     scale = alt.Scale(zero=False, nice=True) if domain is None else alt.Scale(domain=list(domain), nice=True)
     y = alt.Y("model:N", sort=list(order), title=None, axis=alt.Axis(ticks=False, domain=False))
     colour = alt.Color("role:N", scale=alt.Scale(domain=list(ROLES), range="category"), legend=None)
@@ -87,7 +87,7 @@ def contributions(rows: Rows, order: Sequence[str], title: str) -> Spec:
         order: the parts from top to bottom.
         title: of the axis.
     """
-    alt = _altair()
+    alt = altair_for_charts()
     y = alt.Y("part:N", sort=list(order), title=None, axis=alt.Axis(ticks=False, domain=False))
     offset = alt.YOffset("kind:N", sort=list(KINDS))
     legend = alt.Legend(orient="top", title=None)
@@ -109,7 +109,7 @@ def trials(rows: Rows, held: tuple[float, float, float] | None) -> Spec:
         rows: `trial`, `gain`, `best`, `label`; `gain` may be missing.
         held: value, lower and upper end.
     """
-    alt = _altair()
+    alt = altair_for_charts()
     names = ["trial", "best so far", "best, held out"]
     scale = alt.Scale(domain=names if held else names[:2], range="ordinal")
     colour = alt.Color("series:N", scale=scale, legend=alt.Legend(orient="top", title=None, **_SOLID))
@@ -137,7 +137,7 @@ def front(rows: Rows, x_title: str, y_title: str) -> Spec:
         x_title: the objective to the right.
         y_title: the objective upwards.
     """
-    alt = _altair()
+    alt = altair_for_charts()
     kinds = ["beaten", "Pareto front"]
     legend = alt.Legend(orient="top", title=None)
     points = (
@@ -181,7 +181,7 @@ def heat(
         chosen: the model shown first; the parameter `model` chooses another.
         labels: write the values into the cells, in another colour from this value on; `None` for no values.
     """
-    alt = _altair()
+    alt = altair_for_charts()
     crowded = len(x) > 24
     scale: dict[str, Any] = {"range": "diverging" if diverging else "heatmap", "interpolate": "lab"}
     scale |= {} if domain is None else {"domain": list(domain)}
@@ -225,7 +225,7 @@ def histogram(rows: Rows) -> Spec:
     Args:
         rows: `from`, `to`, `share` and `series` (of `SERIES`) of every bin.
     """
-    alt = _altair()
+    alt = altair_for_charts()
     bars = (
         _start(220)
         .mark_bar(opacity=0.5, binSpacing=0)

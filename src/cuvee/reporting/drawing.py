@@ -62,7 +62,7 @@ THEMES: Final[Mapping[Theme, Mapping[str, Any]]] = {"light": _config("light"), "
 """Vega-Lite's `config`, which gives every colour that the charts name."""
 
 
-def _vl_convert() -> Any:
+def vl_convert_for_pictures() -> Any:
     """vl-convert.
 
     Raises:
@@ -90,7 +90,7 @@ def draw_svg(spec: Mapping[str, Any], theme: Theme = "light", *, width: int = WI
         UsageError: `missing-extra`.
     """
     config = dict(THEMES[theme])
-    drawn = _vl_convert().vegalite_to_svg(at_width(spec, width), config=config, allowed_base_urls=[])
+    drawn = vl_convert_for_pictures().vegalite_to_svg(at_width(spec, width), config=config, allowed_base_urls=[])
     known: dict[str, str] = {}
     return _NAMES.sub(lambda found: known.setdefault(found[0], f"{name}-{len(known)}"), drawn)
 
@@ -108,7 +108,7 @@ def draw_png(spec: Mapping[str, Any], theme: Theme = "light", *, width: int = WI
         UsageError: `missing-extra`.
     """
     config = {**THEMES[theme], "background": _COLOURS[theme]["ground"], "padding": 12}
-    drawn: bytes = _vl_convert().vegalite_to_png(
+    drawn: bytes = vl_convert_for_pictures().vegalite_to_png(
         at_width(spec, width), scale=scale, config=config, allowed_base_urls=[]
     )
     return drawn
@@ -121,5 +121,5 @@ def scripts() -> str:
     Raises:
         UsageError: `missing-extra`.
     """
-    bundle: str = _vl_convert().javascript_bundle()
+    bundle: str = vl_convert_for_pictures().javascript_bundle()
     return bundle.replace("</script", r"<\/script").replace("<!--", r"<\!--")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -105,6 +106,7 @@ SEARCH: Final = {
     "pareto": [{"trial": int}],
     "notes": [str],
     "citations": _CITES,
+    "tried": [{"number": int, "state": str, "gains?": [float], "seconds": float}],
 }
 _WORDS: Final = {str: "a text", int: "an integer", float: "a number", bool: "true or false", dict: "a mapping"}
 
@@ -122,7 +124,7 @@ def fit(found: object, form: object, most: int = 3) -> list[str]:
 
 def _misfits(found: object, form: object, at: str) -> Iterator[str]:
     if isinstance(form, list):
-        if not isinstance(found, list):
+        if not isinstance(found, list | tuple):
             yield f"{at or 'it'} should be a list"
             return
         for number, entry in enumerate(found):
@@ -151,7 +153,7 @@ def _of_names(found: object, form: Mapping[Any, Any], at: str) -> Iterator[str]:
 
 
 def _is(found: object, kind: object) -> bool:
-    """Whether a value is of a type; integers are numbers too, and `true` is none."""
+    """Whether a value is of a type; integers are numbers too, `true` and NaN are none."""
     if kind is float:
-        return isinstance(found, int | float) and not isinstance(found, bool)
+        return isinstance(found, int | float) and not isinstance(found, bool) and math.isfinite(found)
     return type(found) is kind

@@ -51,7 +51,7 @@ def charts_of(evidence: Evidence) -> list[tuple[str, str, str, charts.Spec]]:
 def scores(evidence: Evidence) -> Iterator[Figure]:
     """A chart of the mean over tasks, where there are several, and one of every task."""
     told = evidence.comparison
-    if told is None:
+    if told is None or not told["models"]:
         return
     models, role = told["models"], roles(evidence)
     short = short_names([one["model"] for one in models])
@@ -60,6 +60,8 @@ def scores(evidence: Evidence) -> Iterator[Figure]:
         yield _mean(models, role, short, order, told["raw"])
     ends = {metric: _domain(models, told["tasks"], metric) for metric in dict.fromkeys(told["tasks"].values())}
     for number, (task, metric) in enumerate(told["tasks"].items(), start=1):
+        if not any(task in one["tasks"] for one in models):
+            continue
         yield _task(number, task, models, role, short, order, ends[metric])
 
 
@@ -88,7 +90,7 @@ def _mean(
     models: Sequence[Data], role: Mapping[str, str], short: Mapping[str, str], order: Sequence[str], raw: bool
 ) -> Figure:
     """The mean; its own intervals are of differences, so dots stand alone."""
-    what = "mean score" if raw else "mean share of the experts’ scores"
+    what = "mean gain (larger is better)" if raw else "mean share of the experts’ scores"
     found = {one["model"]: one for one in models}
     rows = []
     for name in order:
@@ -204,7 +206,7 @@ def _history(name: str, told: Data) -> Figure:
 def _fronts(name: str, told: Data) -> Iterator[Figure]:
     objectives = [one["task"] for one in told["objectives"]]
     chosen = {one["trial"] for one in told["pareto"]}
-    whole = [t for t in told["tried"] if t.get("gains") and t["state"] == "scored"]
+    whole = [t for t in told["tried"] if len(t.get("gains") or ()) == len(objectives) and t["state"] == "scored"]
     for a, b in list(combinations(range(len(objectives)), 2))[:_FRONTS]:
         rows = [
             {

@@ -10,7 +10,8 @@ from importlib.resources import files
 from typing import Any, Final
 
 from cuvee.reporting import sections, sections_judged
-from cuvee.reporting.drawing import THEMES, scripts
+from cuvee.reporting.charts import altair_for_charts
+from cuvee.reporting.drawing import THEMES, scripts, vl_convert_for_pictures
 from cuvee.reporting.evidence import Evidence
 from cuvee.reporting.figures import Figure
 from cuvee.reporting.looked import Looked
@@ -20,6 +21,16 @@ from cuvee.reporting.sections_layers import MAPS, layers
 from cuvee.reporting.verdicts import what_it_is
 
 _LIBRARIES: Final = ("cuvee", "altair", "vl-convert-python")
+
+
+def require() -> None:
+    """Refuse early what could not be drawn in the end.
+
+    Raises:
+        UsageError: `missing-extra`: Altair or vl-convert is not installed.
+    """
+    altair_for_charts()
+    vl_convert_for_pictures()
 
 
 def page(evidence: Evidence, looked: Looked, recipe: str) -> tuple[str, tuple[Section, ...]]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
-from cuvee.reporting import figures
+from cuvee.reporting import charts, figures
 from cuvee.reporting.cast import roles, short_names, the_merge
 from cuvee.reporting.evidence import Data, Evidence
 from cuvee.reporting.markup import Html, joined, table, tag
@@ -24,7 +24,7 @@ def scores(evidence: Evidence) -> Section:
     found = tuple(figures.scores(evidence))
     body = joined(
         [
-            _key(),
+            _key(set(roles(evidence).values())),
             grid([chart(one, width=_SMALL, small=True) for one in found]),
             tag("h3", "All figures"),
             _standings(evidence, told),
@@ -38,13 +38,13 @@ def scores(evidence: Evidence) -> Section:
     return Section("scores", "Scores", body, found)
 
 
-def _key() -> Html:
-    """What the marks mean."""
-    words = ("this merge", "input", "base", "ensemble", "another model")
+def _key(present: Collection[str]) -> Html:
+    """What the marks mean, of those that there are."""
     marks = ("◆", "●", "■", "▲", "✚")
     items = [
         tag("li", tag("span", mark, class_=f"mark role-{number}", aria_hidden="true"), word)
-        for number, (mark, word) in enumerate(zip(marks, words, strict=True))
+        for number, (mark, word) in enumerate(zip(marks, charts.ROLES, strict=True))
+        if word in present
     ]
     return tag("ul", items, class_="key", aria_label="What the marks mean")
 

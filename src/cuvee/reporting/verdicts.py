@@ -96,7 +96,7 @@ def _tasks(own: Mapping[str, Any]) -> Iterator[Verdict]:
     words = [f"{word} on {', '.join(tasks)}" for word, tasks in found.items() if tasks]
     text = f"Task by task against that parent: {'; '.join(words)}. "
     text += f"Its hardest task is {own['hardest']}, with {figure(own['minimum'])}"
-    text += " of its expert’s score." if own["tasks"][own["hardest"]].get("normalised") is not None else "."
+    text += " of its expert’s score." if own["tasks"].get(own["hardest"], {}).get("normalised") is not None else "."
     mood: Mood = "worse" if found["worse"] and not found["better"] else "even" if found["worse"] else "better"
     yield Verdict(mood if found["better"] or found["worse"] else "even", "Where", text)
 

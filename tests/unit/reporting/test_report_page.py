@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -16,8 +17,7 @@ import pytest
 
 import cuvee
 from cuvee.api import ReportResult
-from cuvee.errors import InputError, OutputExists, UsageError
-from cuvee.reporting import charts, drawing
+from cuvee.errors import Fault, InputError, OutputExists, UsageError
 from tests.support.command_line import call
 from tests.support.reporting import HOSTILE, evidence_files, folder_of, search_folder
 
@@ -220,6 +220,49 @@ def test_all_that_is_wrong_with_the_evidence_is_told_at_once(made: Made, tmp_pat
     assert not (tmp_path / "r.html").exists()
 
 
+def test_models_that_cannot_be_asked_together_are_compared_without_their_ensemble(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = json.loads((made.root / "compare.json").read_text())
+
+    class Standings:
+        def as_data(self) -> dict[str, Any]:
+            return told
+
+    def compare(*given: Any, ensemble: bool = False, **more: Any) -> Standings:
+        if ensemble:
+            raise InputError(Fault("wrong-model", "their vocabularies differ"))
+        return Standings()
+
+    monkeypatch.setattr("cuvee.api.comparing.compare", compare)
+    cuvee.report(made.root / "merged", tmp_path / "r.html", tasks=["sums.yml"])
+    text = (tmp_path / "r.html").read_text("utf-8")
+    assert "there is no ensemble of the inputs: their vocabularies differ" in text
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [({"gains": 0.5}, "tried[0].gains should be a list"), ({"gains": ["a"]}, "tried[0].gains[0] should be a number")],
+)
+def test_trials_of_another_form_are_refused(line: dict[str, Any], told: str, made: Made, tmp_path: Path) -> None:
+    found = search_folder(tmp_path / "found")
+    trial = {"number": 0, "values": {}, "state": "scored", "seconds": 1.0, **line}
+    (found / "journal.jsonl").write_text(f'{{"journal": 1}}\n{json.dumps(trial)}\n')
+    with pytest.raises(InputError) as caught:
+        cuvee.report(made.root / "merged", tmp_path / "r.html", searches=[found])
+    assert caught.value.codes == ("bad-data",)
+    assert told in caught.value.faults[0].message
+
+
+def test_a_damaged_configuration_is_left_to_verify(made: Made, tmp_path: Path) -> None:
+    folder = tmp_path / "merged"
+    folder.mkdir()
+    (folder / "cuvee.json").write_bytes((made.root / "merged" / "cuvee.json").read_bytes())
+    (folder / "config.json").write_text("{")
+    result = cuvee.report(folder, tmp_path / "r.html", root=tmp_path)
+    assert result.sections["How it was made"]
+
+
 def test_a_comparison_and_tasks_are_one_too_many(made: Made, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="leave either"):
         cuvee.report(made.root / "merged", tmp_path / "r.html", files=[made.root / "compare.json"], tasks=["sums.yml"])
@@ -243,6 +286,7 @@ def test_tasks_compare_base_inputs_and_merge_now(made: Made, tmp_path: Path, mon
     assert asked["parents"] == [str(made.root / "models" / name) for name in ("one", HOSTILE)]
     assert asked["models"] == [str(made.root / "models" / "base"), *asked["parents"], str(made.root / "merged")]
     assert asked["tasks"] == ["sums.yml"]
+    assert asked["ensemble"]
     assert asked["asking"] == {"limit": 3}
     assert result.sections["Scores"]
 
@@ -258,10 +302,12 @@ def test_a_changed_input_is_noted(made: Made, tmp_path: Path) -> None:
     assert result.notes == ("./models/one is not what it was when it was merged: figures are of what is there now",)
 
 
-@pytest.mark.parametrize(("library", "ask"), [("altair", charts._altair), ("vl_convert", drawing._vl_convert)])
-def test_a_missing_library_is_told_with_its_extra(library: str, ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, library, None)
+@pytest.mark.parametrize("library", ["altair", "vl_convert"])
+def test_a_missing_library_is_told_with_its_extra_before_anything_is_read(
+    library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(UsageError) as caught:
-        ask()
+        cuvee.report(tmp_path / "not there", tmp_path / "r.html")
     assert caught.value.code == "missing-extra"
     assert "cuvee[report]" in (caught.value.faults[0].hint or "")
