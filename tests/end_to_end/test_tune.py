@@ -105,7 +105,7 @@ def test_a_run_that_gains_nothing_gives_the_model_back(cellar: Path, tmp_path: P
     assert cuvee.verify(tmp_path / "out").ok
 
 
-@pytest.mark.parametrize("more", [{}, {"lora": 2}])
+@pytest.mark.parametrize("more", [{"lora": 2}, *rarely({})])
 def test_one_seed_gives_the_same_bytes_and_another_seed_others(cellar: Path, tmp_path: Path, more: Any) -> None:
     """GPT-2 has dropout, so that torch's own random numbers matter, and whatever was drawn before must not."""
     made = []
@@ -316,6 +316,11 @@ def test_a_loss_that_is_no_number_leaves_nothing(cellar: Path, tmp_path: Path) -
     assert not list(tmp_path.iterdir())
 
 
+def test_an_output_far_away_is_refused(cellar: Path) -> None:
+    with pytest.raises(CuveeError, match="must be a folder of this machine"):
+        cuvee.tune(cellar / "llama", "s3://bucket/out", data=cellar / "rows.jsonl", **QUICK)
+
+
 def test_what_does_not_fit_into_memory_is_refused_before_it_is_loaded(
     cellar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -362,6 +367,19 @@ def test_progress_is_told_and_an_interrupt_leaves_nothing(cellar: Path, tmp_path
         cuvee.tune(cellar / "llama", tmp_path / "out", data=cellar / "rows.jsonl", progress=stop, **QUICK)
     assert told == [(1, 8), (2, 8), (3, 8)]
     assert not list(tmp_path.iterdir())
+
+
+def test_a_model_that_changes_meanwhile_is_refused(cellar: Path, tmp_path: Path) -> None:
+    cuvee.merge(cellar / "stack.yml", tmp_path / "stack")
+    weights = tmp_path / "stack/model.safetensors"
+
+    def touch(done: int, total: int, text: str) -> None:
+        if done == 2:
+            weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+
+    with pytest.raises(CuveeError, match="changed"):
+        cuvee.tune(tmp_path / "stack", tmp_path / "out", data=cellar / "rows.jsonl", progress=touch, **QUICK)
+    assert [path.name for path in tmp_path.iterdir()] == ["stack"]
 
 
 @pytest.mark.slow

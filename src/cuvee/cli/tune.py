@@ -39,7 +39,7 @@ def tune(
     weight_decay: float = 0.0,
     clip: float = 1.0,
     lora: _Count | None = None,
-    only: Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=True)] = (),
+    only: Annotated[list[str] | None, Parameter(negative=(), consume_multiple=True)] = None,
     holdout: float = 0.1,
     check_every: _Count | None = None,
     patience: _Count = 5,
@@ -53,9 +53,10 @@ def tune(
 ) -> int:
     """Fine-tune a model for a few steps: heal a stack, or refine a merge.
 
-    A share of the rows is held out and never trained on. What is written is the
-    best state on these rows, and the model as it was if none is better. The
-    output is an ordinary folder with the names and dtypes of the input.
+    The model is a causal language model or a classifier of texts. A share of the
+    rows is held out and never trained on. What is written is the best state on
+    these rows, and the model as it was if none is better. The output is an
+    ordinary folder with the names and dtypes of the input.
 
     For example:
 
@@ -65,8 +66,7 @@ def tune(
         cuvee tune merged --data table.csv --column say --steps 50 -o tuned
 
     Args:
-        model: Model folder or hub id: a causal language model, or a classifier of
-            texts.
+        model: Model folder or hub id.
         data: JSON lines with `text` or `input_ids`, and `label` where there are
             classes; lines of text (.txt); or a table (.csv, .tsv).
         out: The folder to make.
@@ -107,7 +107,7 @@ def tune(
             weight_decay=weight_decay,
             clip=clip,
             lora=lora,
-            only=only,
+            only=only or (),
             holdout=holdout,
             check_every=check_every,
             patience=patience,

@@ -45,12 +45,13 @@ def search_text(blend: Blend, words: Sequence[str], trials: int) -> str:
         trials: candidates that the demo tries.
     """
     strategy = "greedy-soup" if blend is GREEDY_SOUP else f"cma-es --trials {trials}"
-    tasks = " ".join(f"--objective {task_path(word, 'validation')}" for word in words)
+    tasks = [f"--objective {task_path(word, 'validation')}" for word in words]
     heading = [
         f"# {blend.about}",
         "# In the folder above this one, run",
         f"#     cuvee search recipes/{blend.name}.yml --strategy {strategy} -o searches/{blend.name} --overwrite \\",
-        f"#         {tasks}",
+        *(f"#         {task} \\" for task in tasks[:-1]),
+        f"#         {tasks[-1]}",
         f"#     {command(blend.name)} --overwrite",
         _line(f"merge_method: {blend.method}", f"`cuvee methods {blend.method}` explains it"),
     ]

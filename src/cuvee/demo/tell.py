@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal
 
 from cuvee.demo.skills import SKILLS
@@ -75,7 +76,7 @@ def told(name: str, comparison: Mapping[str, Any], explanations: Mapping[str, An
     parts: dict[str, list[float]] = {}
     for one in by_task:
         for part in one["parts"]:
-            parts.setdefault(part["name"], []).append(part["shapley"]["value"])
+            parts.setdefault(PurePath(part["name"]).name, []).append(part["shapley"]["value"])
     return {
         "merge": name,
         "verdict": rows[name]["against"]["difference"]["verdict"],

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from cuvee.errors import CheckFailed, InputError, ResourceError, UsageError
-from cuvee.families.running import Running, load
+from cuvee.families.running import Home, Running, load
 from cuvee.tuning import room
 from cuvee.tuning.asked import Asked
 from cuvee.tuning.chosen import chosen, first_names, places
@@ -20,6 +20,7 @@ from cuvee.tuning.learner import Whole
 from cuvee.tuning.loop import descend, optimiser_of
 from cuvee.tuning.lora import LowRank
 from cuvee.tuning.losses import batch_loss, measured, padded, ratio_error, row_losses
+from cuvee.tuning.output import on_disk
 from cuvee.tuning.rows import Example, Split, batches, split
 from cuvee.types import TensorSpec
 from tests.support.calibration import make_model
@@ -271,6 +272,30 @@ def test_a_tied_head_is_one_parameter(folders: dict[str, Path]) -> None:
     assert "lm_head.weight" not in found
     learner = Whole(running.model, found)
     assert len(learner.leaves) == len(found) == len(list(running.model.parameters()))
+
+
+def test_dropout_is_on_in_a_step(folders: dict[str, Path]) -> None:
+    running = load(folders["gpt2"])  # drops a tenth out
+    dtypes = all_of(running, folders["gpt2"])
+    rows = Split(tuple(LM[:4]), ())
+    plain = batch_loss(running.model, padded(next(batches(LM[:4], 4, 0)), 0)).item()
+    course = descend(running.model, Whole(running.model, dtypes), rows, Asked(steps=1, batch_size=4, holdout=0), dtypes)
+    assert course.losses[0] != pytest.approx(plain, rel=1e-4)
+    assert not running.model.training
+
+
+def test_tensors_that_are_rearranged_in_memory_go_back_to_their_places() -> None:
+    memory = {"ab": torch.arange(6.0).reshape(2, 3), "c": torch.arange(10.0, 14.0)}
+    homes = {
+        "a": Home(("ab",), range(3)),
+        "b": Home(("ab",), range(3, 6)),
+        "d": Home(("ab", "c"), torch.tensor([9, 0, 6, 5])),
+        "c": Home(("also c",)),
+        "e": Home(("elsewhere",)),
+    }
+    names = {"ab": "ab", "c": "c", "also c": "c", "elsewhere": "elsewhere"}
+    found = {name: value.tolist() for name, value in on_disk(memory, homes, names).items()}
+    assert found == {"a": [0, 1, 2], "b": [3, 4, 5], "d": [13, 0, 10, 5], "c": [10, 11, 12, 13]}
 
 
 # --- low rank
