@@ -82,8 +82,8 @@ BASE_TASK_COSINE: Final = Limit(
 BASE_LEAD: Final = Limit(
     ">=",
     0.05,
-    "beside a fine-tune six times as far, the other one may be nearer to it than the base is (by 1.5 %, measured), or "
-    "farther by 4 %; beside equal ones it is farther by a fifth and more",
+    "beside a fine-tune six times as far, the other one may be nearer to it than the base is (by 1.6 %, measured), or "
+    "farther by 3 %; beside equal ones it is farther by a fifth and more",
 )
 """How much farther from the others than the base another candidate is, as a share."""
 OTHER_WORDS: Final = Limit(
