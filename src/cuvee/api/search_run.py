@@ -175,8 +175,9 @@ def _result(space: Space, asked: Asked, search: Search, bench: Bench, header: Ma
     recipe = fill(space, best.values)
     ours = bench.held("best", recipe)
     notes: list[str] = []
-    rivals = [one for name, r in parents(space).items() if (one := _tried(bench, name, r, notes)) is not None]
-    average = uniform(space)
+    alone = parents(space)
+    rivals = [one for name, r in alone.items() if (one := _tried(bench, name, r, notes)) is not None]
+    average = uniform(alone)
     even = None if average is None else _tried(bench, "uniform", average, notes)
     rival = outcome.best_parent(rivals)
     notes += [*objective_notes(asked.objectives, bench.metrics), *_notes(search)]

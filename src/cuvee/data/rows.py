@@ -124,11 +124,11 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _check_letters(value: Any) -> None:
-    """Refuse halves of letters, which `\\ud800` and its like are: no tokenizer takes them, and no file of UTF-8."""
+    """Refuse halves of letters (lone surrogates): no tokenizer takes them, and no file of UTF-8."""
     try:
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError as error:
-        raise ValueError(f"{ascii(error.object[error.start])} is half of a letter") from None
+        raise ValueError(f"{error.object[error.start]!a} is half of a letter") from None
 
 
 def _text_lines(file: TextIO, _path: Path, _column: str) -> Iterator[Row | Fault]:

@@ -10,7 +10,7 @@ Schema = dict[str, Any]
 _COMMON: Final[Mapping[str, Schema]] = {
     "start": {"description": "Where a strategy begins; the middle of a range or the first option without it."},
     "per": {
-        "description": "A value for each of so many places, spread over the layers, or for each part of tensors' names.",
+        "description": "A value for each of so many places over the layers, or for each part of tensors' names.",
         "anyOf": [
             {"type": "integer", "minimum": 2},
             {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True},
@@ -68,7 +68,8 @@ def allow_holes(schema: Schema) -> None:
     properties["slices"]["anyOf"].append({"$ref": "#/$defs/FlowHole"})
     for item in ("LinesItem", "LarvItem"):
         scaled = definitions[item]["properties"]
-        scaled |= {key: {"anyOf": [field, {"$ref": "#/$defs/Hole"}]} for key, field in scaled.items() if key != "policy"}
+        numbers = {key: field for key, field in scaled.items() if key != "policy"}
+        scaled |= {key: {"anyOf": [field, {"$ref": "#/$defs/Hole"}]} for key, field in numbers.items()}
     for item in ("ModelItem", "SourceItem", "SliceItem", "ModuleItem"):
         _allow_settings(definitions[item]["properties"])
     _allow_settings(properties)

@@ -39,8 +39,8 @@ class Score:
 class Scorer(Protocol):
     """A task that models in memory can be asked.
 
-    It may also have `content`, a text that changes with whatever its scores depend on: a search does not go on with a task
-    whose `content` has changed.
+    It may also have `content`, a text that changes with whatever its scores depend on: a search does not go on with a
+    task whose `content` has changed.
     """
 
     @property

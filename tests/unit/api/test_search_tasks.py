@@ -59,7 +59,7 @@ def test_a_search_does_not_go_on_with_another_task(tmp_path: Path) -> None:
     cuvee.search(sums(2, folder=models), task, trials=2, **how)
     assert cuvee.search(sums(2, folder=models), task, trials=3, resume=True, **how).log["evaluations"] == 1
     write_task(tmp_path, [*rows[:-1], {"by": 70}], **named)
-    with pytest.raises(ResourceError, match="is of another search: `objectives` was .* is "):
+    with pytest.raises(ResourceError, match="is of another search: `objectives` was "):
         cuvee.search(sums(2, folder=models), task, trials=4, resume=True, **how)
     write_task(tmp_path, rows, **named, direction="lower")
     with pytest.raises(ResourceError, match="is of another search"):
