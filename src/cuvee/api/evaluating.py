@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -162,7 +163,8 @@ def _judge(
 
     model = None if entry is None else ready.digest()
     name = None if entry is None or model is None else entry(model)
-    return judge(label, task, ready.subject, entry=name, batch_size=batch_size, follow=follow)
+    with ready.lent() if task.kind == "function" else nullcontext():
+        return judge(label, task, ready.subject, entry=name, batch_size=batch_size, follow=follow)
 
 
 def _listed(tasks: Any) -> list[Any]:
