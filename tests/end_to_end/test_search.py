@@ -25,6 +25,7 @@ from cuvee.errors import (
     ResourceError,
     UsageError,
 )
+from cuvee.searching.journal import Journal
 from cuvee.types import Score
 from tests.support.checkpoints import write_model
 from tests.support.command_line import call, environment
@@ -202,6 +203,26 @@ def test_a_folder_with_a_search_is_not_written_over(models: Path, tmp_path: Path
     again = cuvee.search(sums(folder=models), task, resume=True, seed=1, **{**how, "trials": 5})
     assert again.log["evaluations"] == 2
     assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_a_search_under_way_is_not_begun_anew_by_another(models: Path, tmp_path: Path) -> None:
+    how: dict[str, Any] = {"strategy": "random", "trials": 2, "out": tmp_path, "build": build}
+    cuvee.search(sums(folder=models), Near(TARGET), **how)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    with Journal(tmp_path / "journal.jsonl", json.loads(before["journal.jsonl"].splitlines()[0]), resume=True):
+        with pytest.raises(ResourceError) as caught:
+            cuvee.search(sums(folder=models), Near(TARGET), overwrite=True, **how)
+        assert caught.value.code == "output-busy"
+        assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+    (tmp_path / ".best.yml.cuvee-123").write_text("of a process that was killed before it gave it its name")
+    with pytest.raises(CheckFailed):
+        cuvee.search(sums(folder=models), Broken(TARGET), overwrite=True, **how)
+    assert [file.name for file in tmp_path.iterdir()] == ["journal.jsonl"]  # no result of the search before
+
+
+class Broken(Near):
+    def score(self, model, rows=None):
+        raise RuntimeError("no")
 
 
 def test_the_recipe_that_is_read_is_not_replaced(models: Path, tmp_path: Path) -> None:

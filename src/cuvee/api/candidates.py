@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -78,6 +78,28 @@ class Ready:
         if self._known is None:
             self._known = (self._digest(self.subject),)
         return self._known[0]
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """For code of others: if it has changed the weights, whoever comes next gets the model anew.
+
+        A model in memory stays as it is then, and has another fingerprint.
+        """
+        before = self._weights()
+        try:
+            yield
+        finally:
+            if before is not None and self._weights() != before:
+                self._subject = self._known = None
+
+    def _weights(self) -> str | None:
+        """The fingerprint of the model as it is now; `None` of one that cannot be loaded, or is none of torch."""
+        from cuvee.judging.caching import digest_of_model
+
+        with suppress(CuveeError):
+            model = self.subject().model
+            return digest_of_model(model) if hasattr(model, "state_dict") else None
+        return None
 
 
 @dataclass(frozen=True, slots=True)

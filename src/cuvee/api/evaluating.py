@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cuvee.api.arguments import callback_faults, found, refuse, switch_faults, unfit
@@ -131,7 +133,7 @@ def evaluate(
     read = _read(asked, limit, seed)
     beside = {"tokenizer": tokenizer, "image_processor": image_processor}
     models_found = candidates(given, dtype, device, beside)
-    how = {"settings": {"dtype": dtype, "device": device.partition(":")[0]}, "batch_size": batch_size}
+    kept = _entries(read, {"dtype": dtype, "device": device.partition(":")[0]}) if cache else {}
     meter = _Meter(progress, len(models_found) * sum(_count(task) for task in read))
     judged, failures = [], []
     for candidate in models_found:
@@ -139,17 +141,30 @@ def evaluate(
             for task in read:
                 follow = meter.start(_count(task), f"{candidate.label}: {task.name}")
                 try:
-                    judged.append(_judge(candidate.label, task, ready, cache, how, follow))
+                    judged.append(_judge(candidate.label, task, ready, kept.get(task.name), batch_size, follow))
                 except CuveeError as error:
                     failures.append(Failure(candidate.label, task.name, error))
     meter.end()
     return Evaluation(tuple(given), tuple(task.name for task in read), tuple(judged), tuple(failures))
 
 
-def _judge(label: str, task: Task, ready: Ready, cache: bool, how: Mapping[str, Any], follow: Any) -> Judged:
+def _entries(tasks: Sequence[Task], settings: Mapping[str, Any]) -> dict[str, Callable[[str], str]]:
+    """Name of a task whose answers may be kept → what names their entry, given the fingerprint of a model."""
+    from cuvee.judging.caching import digest_of_task, entry_name, is_cached
+
+    asked = {task.name: digest_of_task(task) for task in tasks if is_cached(task)}
+    return {name: partial(entry_name, task=digest, settings=settings) for name, digest in asked.items()}
+
+
+def _judge(
+    label: str, task: Task, ready: Ready, entry: Callable[[str], str] | None, batch_size: int | None, follow: Any
+) -> Judged:
     from cuvee.judging.judged import judge
 
-    return judge(label, task, ready.subject, digest=ready.digest() if cache else None, follow=follow, **how)
+    model = None if entry is None else ready.digest()
+    name = None if entry is None or model is None else entry(model)
+    with ready.lent() if task.kind == "function" else nullcontext():
+        return judge(label, task, ready.subject, entry=name, batch_size=batch_size, follow=follow)
 
 
 def _listed(tasks: Any) -> list[Any]:

@@ -15,7 +15,7 @@ OWN = (NAME, RECIPE, RESULT)
 
 
 def prepared_folder(out: Path | None, *, resume: bool, overwrite: bool, read: Sequence[Path]) -> Path | None:
-    """The folder, made if it is not there; with `overwrite` without the files of an earlier search, and nothing else.
+    """The folder, made if it is not there; what an earlier search left there may be replaced.
 
     Raises:
         UsageError: there is nothing to go on with.
@@ -41,6 +41,22 @@ def prepared_folder(out: Path | None, *, resume: bool, overwrite: bool, read: Se
         raise OutputExists(Fault("output-exists", message, subject=str(out), hint=hint))
     with told("write", out):
         out.mkdir(parents=True, exist_ok=True)
-        for path in [] if resume else there:
-            path.unlink()
     return out
+
+
+def clear_results(folder: Path | None, *, resume: bool) -> None:
+    """Remove what an earlier search found, unless it goes on, and what was being written when a process was killed.
+
+    That is for whoever holds the journal: nobody else writes there then.
+
+    Raises:
+        ResourceError: the system refuses.
+    """
+    if folder is None:
+        return
+    with told("write", folder):
+        for name in (RECIPE, RESULT):
+            if not resume:
+                (folder / name).unlink(missing_ok=True)
+            for left in folder.glob(f".{name}.cuvee-*"):
+                left.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from typing import Any
 from cuvee.api.cellars import opened_stock
 from cuvee.api.objectives import furnish, objective_notes
 from cuvee.api.search_bench import Bench
-from cuvee.api.search_folder import prepared_folder
+from cuvee.api.search_folder import clear_results, prepared_folder
 from cuvee.api.search_ray import Far, executor_for
 from cuvee.errors import CheckFailed, Fault, UsageError
 from cuvee.recipe import Recipe
@@ -91,6 +91,7 @@ def carry_out(
         with executor_for(asked, space, search_rows, stock.facts) as executor:
             folder = prepared_folder(out, resume=resume, overwrite=overwrite, read=read)
             with Journal(None if folder is None else folder / NAME, header, resume=resume) as journal:
+                clear_results(folder, resume=resume)
                 bench = Bench(stock.cellar, Seats(asked.build or built_by_transformers), search_rows, report_rows)
                 way = Way(asked.most, shares, asked.batch, asked.crashes, executor, _teller(asked, space))
                 search = Search(space, strategy, bench.judge, journal, way)
@@ -147,7 +148,9 @@ def _header(
 
 def _rows_told(draw: Draw) -> dict[str, Any]:
     rows = hashlib.sha256(json.dumps(draw.rows).encode()).hexdigest()[:16]
-    return {"task": draw.scorer.name, "rows": len(draw.rows), "drawn": rows}
+    content = getattr(draw.scorer, "content", None)  # what a scorer of the user's own depends on cannot be told
+    told = {"content": content} if isinstance(content, str) else {}
+    return {"task": draw.scorer.name, "rows": len(draw.rows), "drawn": rows, **told}
 
 
 def _teller(asked: Asked, space: Space) -> Callable[[Trial, Trial | None], None] | None:
@@ -172,8 +175,9 @@ def _result(space: Space, asked: Asked, search: Search, bench: Bench, header: Ma
     recipe = fill(space, best.values)
     ours = bench.held("best", recipe)
     notes: list[str] = []
-    rivals = [one for name, r in parents(space).items() if (one := _tried(bench, name, r, notes)) is not None]
-    average = uniform(space)
+    alone = parents(space)
+    rivals = [one for name, r in alone.items() if (one := _tried(bench, name, r, notes)) is not None]
+    average = uniform(alone)
     even = None if average is None else _tried(bench, "uniform", average, notes)
     rival = outcome.best_parent(rivals)
     notes += [*objective_notes(asked.objectives, bench.metrics), *_notes(search)]

@@ -105,9 +105,30 @@ def json_values(file: TextIO) -> Iterator[tuple[int, Any, str | None]]:
     """The number of each line that is not empty, its value, and what is wrong with it where it is no JSON."""
     for number, line in _lines(file):
         try:
-            yield number, json.loads(line), None
+            value = json.loads(line, object_pairs_hook=_object)
+            if "\\u" in line:
+                _check_letters(value)
+            yield number, value, None
         except (ValueError, RecursionError) as error:
             yield number, None, f"a line should be JSON; it cannot be read: {str(error)[:200]}"
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, whose keys must differ: of two that are alike, JSON's reader would drop the first."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} stands twice")
+    return made
+
+
+def _check_letters(value: Any) -> None:
+    """Refuse halves of letters (lone surrogates): no tokenizer takes them, and no file of UTF-8."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{error.object[error.start]!a} is half of a letter") from None
 
 
 def _text_lines(file: TextIO, _path: Path, _column: str) -> Iterator[Row | Fault]:

@@ -49,3 +49,15 @@ class Answers:
         groups = None if self.groups is None else {k: tuple(v[i] for i in where) for k, v in self.groups.items()}
         columns = {name: column[where] for name, column in self.columns.items()}
         return Answers(self.kind, columns, tuple(self.ids[i] for i in where), self.classes, groups)
+
+
+def about(answers: Answers) -> dict[str, Any]:
+    """All but the columns, as JSON can say it."""
+    groups = None if answers.groups is None else {name: list(of) for name, of in answers.groups.items()}
+    return {"kind": answers.kind, "ids": list(answers.ids), "classes": list(answers.classes), "groups": groups}
+
+
+def answers_from(told: Mapping[str, Any], columns: Mapping[str, np.ndarray[Any, Any]]) -> Answers:
+    """What `about` told, with its columns again; no classes and no groups may be left out."""
+    groups = {name: tuple(of) for name, of in told["groups"].items()} if told.get("groups") else None
+    return Answers(told["kind"], dict(columns), tuple(told["ids"]), tuple(told.get("classes") or ()), groups)

@@ -24,7 +24,7 @@ from cuvee.checkpoint.digest import digest_tensor
 from cuvee.checkpoint.fingerprint import digest_bytes, digest_file
 from cuvee.checkpoint.os_errors import told
 from cuvee.fused.compiler import cache_folder
-from cuvee.judging.answers import Answers
+from cuvee.judging.answers import Answers, about, answers_from
 from cuvee.judging.asking.subject import config_text
 from cuvee.judging.tasks.model import LmEvalOptions, Task, TaskRow
 from cuvee.types.scores import Score
@@ -132,16 +132,16 @@ def load(name: str) -> tuple[Answers | tuple[Score, ...], tuple[str, ...]] | Non
         return None
     try:
         with (folder / f"{name}.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            about = json.loads(bytes(arrays["about"]).decode("utf-8"))
-            notes = tuple(about["notes"])
-            if about["form"] == "scores":
-                scores = (Score(**{**one, "rows": one["rows"] and tuple(one["rows"])}) for one in about["scores"])
+            told_of = json.loads(bytes(arrays["about"]).decode("utf-8"))
+            notes = tuple(told_of["notes"])
+            if told_of["form"] == "scores":
+                scores = (Score(**{**one, "rows": one["rows"] and tuple(one["rows"])}) for one in told_of["scores"])
                 return tuple(scores), notes
-            columns = {column: arrays[f"column {column}"] for column in about["columns"]}
+            made = answers_from(told_of, {column: arrays[f"column {column}"] for column in told_of["columns"]})
+            fits = all(len(values) == len(made) for values in made.columns.values())
     except _DAMAGE:
         return None
-    found = _answers(about, columns)
-    return None if found is None else (found, notes)
+    return (made, notes) if fits else None
 
 
 def _write(file: Any, found: Answers | Sequence[Score], notes: list[str]) -> None:
@@ -149,23 +149,9 @@ def _write(file: Any, found: Answers | Sequence[Score], notes: list[str]) -> Non
         scores = [asdict(score) for score in found]
         np.savez(file, about=_text({"form": "scores", "notes": notes, "scores": scores}))
         return
-    groups = None if found.groups is None else {name: list(of) for name, of in found.groups.items()}
-    about = {"form": "answers", "kind": found.kind, "ids": list(found.ids), "classes": list(found.classes)}
-    told = _text({**about, "notes": notes, "groups": groups, "columns": list(found.columns)})
+    told_of = _text({"form": "answers", **about(found), "notes": notes, "columns": list(found.columns)})
     columns: dict[str, Any] = {f"column {name}": values for name, values in found.columns.items()}
-    np.savez(file, about=told, **columns)
-
-
-def _answers(about: Mapping[str, Any], columns: Mapping[str, Any]) -> Answers | None:
-    """The answers of an entry, unless its parts do not fit together."""
-    try:
-        groups = about["groups"]
-        kept = None if groups is None else {name: tuple(of) for name, of in groups.items()}
-        made = Answers(about["kind"], columns, tuple(about["ids"]), tuple(about["classes"]), kept)
-        fits = all(len(values) == len(made) for values in columns.values())
-    except _DAMAGE:
-        return None
-    return made if fits else None
+    np.savez(file, about=told_of, **columns)
 
 
 def _version(name: str) -> str | None:

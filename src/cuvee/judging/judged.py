@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from cuvee.errors import CuveeError, Fault, InputError, is_out_of_memory
 from cuvee.judging import caching
@@ -46,8 +45,7 @@ def judge(
     task: Task,
     subject: Callable[[], Subject],
     *,
-    digest: str | None,
-    settings: Mapping[str, Any],
+    entry: str | None,
     batch_size: int | None = None,
     follow: Follow | None = None,
 ) -> Judged:
@@ -59,17 +57,13 @@ def judge(
         label: what the model is called.
         task: the task.
         subject: loads the model when it is needed.
-        digest: fingerprint of the model; without one nothing is looked up or kept.
-        settings: what else answers depend on, for the cache.
+        entry: name that its answers are kept under; without one nothing is looked up or kept.
         batch_size: rows run at once.
         follow: told how far it is.
 
     Raises:
         InputError, UsageError, ResourceError: the model does not fit or fails, or a metric is no number.
     """
-    entry = None
-    if digest is not None and caching.is_cached(task):
-        entry = caching.entry_name(digest, caching.digest_of_task(task), settings)
     kept = None if entry is None else caching.load(entry)
     if kept is not None:
         return _judged(label, task, kept[0], float("nan"), cached=True, notes=kept[1])

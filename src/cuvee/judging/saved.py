@@ -28,7 +28,7 @@ from cuvee.checkpoint.single_file import write_single
 from cuvee.checkpoint.stored import SafetensorsFile
 from cuvee.checkpoint.strict_json import parse_json, read_capped
 from cuvee.errors import Fault, InputError, UsageError
-from cuvee.judging.answers import Answers
+from cuvee.judging.answers import Answers, about, answers_from
 from cuvee.judging.soundness import COLUMNS, check_answers
 from cuvee.judging.standings import Cost
 from cuvee.types import TensorSpec
@@ -117,18 +117,8 @@ def _dtype_name(column: np.ndarray[Any, Any]) -> str:
 
 
 def _about(saved: Saved) -> dict[str, Any]:
-    answers = saved.answers
-    return {
-        "cuvee_answers": VERSION,
-        "model": saved.model,
-        "task": saved.task,
-        "kind": answers.kind,
-        "ids": list(answers.ids),
-        "classes": list(answers.classes),
-        "groups": None if answers.groups is None else {name: list(of) for name, of in answers.groups.items()},
-        "parameters": saved.cost.parameters,
-        "seconds_per_row": saved.cost.seconds_per_row,
-    }
+    cost = {"parameters": saved.cost.parameters, "seconds_per_row": saved.cost.seconds_per_row}
+    return {"cuvee_answers": VERSION, "model": saved.model, "task": saved.task, **about(saved.answers), **cost}
 
 
 def _from_json(path: Path) -> tuple[Any, dict[str, Any]]:
@@ -167,41 +157,39 @@ def _from_safetensors(path: Path) -> tuple[Any, dict[str, Any]]:
             name: file.read(name, 0, spec.numel).numpy().reshape(spec.shape) for name, spec in file.specs.items()
         }
         file.check_unchanged()
-    about, _ = parse_json(columns.pop(_ABOUT).tobytes())
-    return about, columns
+    told, _ = parse_json(columns.pop(_ABOUT).tobytes())
+    return told, columns
 
 
-def _made(path: Path, about: Any, columns: Mapping[str, np.ndarray[Any, Any]]) -> Saved:
+def _made(path: Path, told: Any, columns: Mapping[str, np.ndarray[Any, Any]]) -> Saved:
     """The answers, if the file says all that it must in the right form."""
-    wrong = list(_wrongs(about, columns))
+    wrong = list(_wrongs(told, columns))
     if wrong:
         raise InputError([_damaged(path, what).faults[0] for what in wrong])
-    groups = None if not about.get("groups") else {name: tuple(of) for name, of in about["groups"].items()}
-    answers = Answers(about["kind"], dict(columns), tuple(about["ids"]), tuple(about.get("classes") or ()), groups)
-    cost = Cost(about.get("parameters"), about.get("seconds_per_row"))
-    return Saved(about["model"], about["task"], answers, cost)
+    cost = Cost(told.get("parameters"), told.get("seconds_per_row"))
+    return Saved(told["model"], told["task"], answers_from(told, columns), cost)
 
 
-def _wrongs(about: Any, columns: Mapping[str, object]) -> list[str]:
-    if not isinstance(about, dict) or about.get("cuvee_answers") != VERSION:
+def _wrongs(told: Any, columns: Mapping[str, object]) -> list[str]:
+    if not isinstance(told, dict) or told.get("cuvee_answers") != VERSION:
         return [f"should hold answers of version {VERSION} (`cuvee_answers`)"]
     wrong = [
-        f"`{key}` should be a text; found {str(about.get(key))[:40]!r}"
+        f"`{key}` should be a text; found {str(told.get(key))[:40]!r}"
         for key in ("model", "task")
-        if not (isinstance(about.get(key), str) and about[key])
+        if not (isinstance(told.get(key), str) and told[key])
     ]
-    kind = about.get("kind")
+    kind = told.get("kind")
     if not isinstance(kind, str) or kind not in COLUMNS:
         wrong.append(f"`kind` should be one of {', '.join(COLUMNS)}; found {str(kind)[:40]!r}")
     elif more := sorted(set(columns) - {name for part in COLUMNS[kind] for name in part}):
         wrong.append(f"answers of {kind} have no column {more[0]!r}")
-    lists = {"ids": about.get("ids"), "classes": about.get("classes", [])}
+    lists = {"ids": told.get("ids"), "classes": told.get("classes", [])}
     wrong += [f"`{key}` should be a list of texts" for key, value in lists.items() if not _are_texts(value)]
-    groups = about.get("groups") or {}
+    groups = told.get("groups") or {}
     if not (isinstance(groups, dict) and all(_are_texts(of) for of in groups.values())):
         wrong.append("`groups` should give each column a list of texts")
     for key, forms in (("parameters", (int,)), ("seconds_per_row", (int, float))):
-        number = about.get(key)
+        number = told.get(key)
         if number is not None and (isinstance(number, bool) or not isinstance(number, forms) or not number >= 0):
             wrong.append(f"`{key}` should be a number of 0 or more; found {str(number)[:40]!r}")
     return wrong

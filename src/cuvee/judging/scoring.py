@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cuvee.checkpoint.fingerprint import digest_bytes
 from cuvee.errors import Fault, InputError, UsageError
 from cuvee.judging.answering import answers_of, prepare
 from cuvee.judging.answers import Answers
 from cuvee.judging.asking.asked import Asked
 from cuvee.judging.asking.batching import Follow
 from cuvee.judging.asking.subject import Subject, config_text
+from cuvee.judging.caching import digest_of_task
 from cuvee.judging.metrics import metrics_for, score_of
 from cuvee.judging.metrics.outcomes import MEAN
 from cuvee.judging.tasks.model import FunctionOptions, Task
@@ -112,6 +114,12 @@ class TaskScorer:
     def count(self) -> int:
         """Number of its rows; a function without data is one row."""
         return max(1, len(self.task.rows))
+
+    @property
+    def content(self) -> str:
+        """The fingerprint of what is asked and of the metric that it is judged by."""
+        metric = self.metric or next(iter(self.task.metrics), "")
+        return digest_bytes(f"{digest_of_task(self.task)} {metric}".encode())
 
     def score(self, model: Any, rows: Sequence[int] | None = None) -> Score:
         """Judge a model.

@@ -1,7 +1,8 @@
 """Which model the others were tuned from, as far as distances tell.
 
 Fine-tunes lie around their base: seen from it their task vectors stand at large angles to each other, seen from one of
-them all others lie in one direction. Two models have one distance, which says nothing of which came first.
+them all others lie in one direction. Two models have one distance, which says nothing of which came first. Beside a far
+fine-tune a near one sees the others at a large angle as well as the base does; then neither is taken.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from itertools import combinations
 from statistics import mean
 
 from cuvee.preflight.facts import Base, Candidate
-from cuvee.preflight.rules import BASE_COSINE, BASE_TASK_COSINE
+from cuvee.preflight.rules import BASE_COSINE, BASE_LEAD, BASE_TASK_COSINE
 from cuvee.preflight.sums import TensorSums, added
 
 
@@ -31,9 +32,23 @@ def choose(
     number = names.index(best.model)
     if len(given) == 1:
         return number, Base(best.model, "given", tuple(candidates))
-    if best.fits:
+    rivals = [] if given else [c for c in candidates if c is not best and c.fits and not _is_behind(c, best)]
+    if best.fits and not rivals:
         return number, Base(best.model, _how(best, candidates), tuple(candidates))
-    return None, Base(None, _why_not(models, given, best), tuple(candidates))
+    why = _which(best, rivals) if best.fits else _why_not(models, given, best)
+    return None, Base(None, f"no common base is visible: {why}", tuple(candidates))
+
+
+def _is_behind(candidate: Candidate, best: Candidate) -> bool:
+    """Whether a candidate is farther from the others by more than the way a far one fell could explain."""
+    if candidate.mean is None or best.mean is None:
+        return True
+    return BASE_LEAD.holds(candidate.mean / best.mean - 1)
+
+
+def _which(best: Candidate, rivals: Sequence[Candidate]) -> str:
+    either = " or ".join((best.model, *(c.model for c in rivals)))
+    return f"it may be {either}, which lie near each other and equally far from the rest; say which with --base"
 
 
 def _candidate(
@@ -68,14 +83,12 @@ def _how(best: Candidate, candidates: Sequence[Candidate]) -> str:
 
 def _why_not(models: Sequence[int], given: Sequence[int], best: Candidate) -> str:
     if best.mean is None:
-        return "no common base is visible: the models have too few tensors in common"
+        return "the models have too few tensors in common"
     if best.cosine is not None and best.cosine < BASE_COSINE.limit:
-        return (
-            f"no common base is visible: the nearest candidate, {best.model}, has a model at cosine {best.cosine:.2f}"
-        )
+        return f"the nearest candidate, {best.model}, has a model at cosine {best.cosine:.2f}"
     if len(models) < 3 and not given:
-        return "no common base is visible: two models have one distance, and either may come from the other"
+        return "two models have one distance, and either may come from the other"
     return (
-        f"no common base is visible: seen from the nearest candidate, {best.model}, the task vectors point the same "
-        f"way (mean cosine {best.task_cosine or 0:.2f}), as from one of several fine-tunes"
+        f"seen from the nearest candidate, {best.model}, the task vectors point the same way (mean cosine "
+        f"{best.task_cosine or 0:.2f}), as from one of several fine-tunes"
     )

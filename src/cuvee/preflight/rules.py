@@ -79,6 +79,13 @@ BASE_TASK_COSINE: Final = Limit(
     "(Ilharco et al. 2023, arXiv:2212.04089, fig. 5; small language models up to 0.3)",
 )
 """Mean cosine of task vectors as seen from their base, below."""
+BASE_LEAD: Final = Limit(
+    ">=",
+    0.05,
+    "beside a fine-tune six times as far, the other one may be nearer to it than the base is (by 1.6 %, measured), or "
+    "farther by 3 %; beside equal ones it is farther by a fifth and more",
+)
+"""How much farther from the others than the base another candidate is, as a share."""
 OTHER_WORDS: Final = Limit(
     ">=", 0.1, "one token in ten that means another word leaves no text intact; fewer are added or special tokens"
 )

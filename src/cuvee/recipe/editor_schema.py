@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from cuvee.recipe.holes_schema import allow_holes, choice_of, setting_hole
 from cuvee.types import MethodSpec, Param
 
 Schema = dict[str, Any]
@@ -23,8 +24,10 @@ def json_schema(methods: Mapping[str, MethodSpec]) -> Schema:
 
     schema = RecipeItem.model_json_schema()
     names = sorted(methods)
-    schema["properties"]["merge_method"]["enum"] = names
-    schema["properties"]["merge_method"]["description"] = _summaries(methods)
+    method = schema["properties"]["merge_method"]
+    about, known = {"title": method["title"], "description": _summaries(methods)}, {"type": "string", "enum": names}
+    schema["properties"]["merge_method"] = {**about, "anyOf": [known, choice_of(known)]}
+    allow_holes(schema)
     schema["allOf"] = [_when(name) for name in names]
     schema["oneOf"] = [{"required": [key]} for key in ("models", "slices", "modules")]
     for name in names:
@@ -46,10 +49,10 @@ def _nest(schema: Schema) -> None:
 
 
 def _allow(field: Schema) -> None:
-    """Add a recipe to what a field may be."""
+    """Add a recipe, and a choice of models, to what a field may be."""
     inner = {"$ref": "#/$defs/InnerRecipe", "description": "A recipe: its result is the model."}
     union = field["anyOf"][0] if "oneOf" in field.get("anyOf", [{}])[0] else field
-    union["oneOf" if "oneOf" in union else "anyOf"].append(inner)
+    union["oneOf" if "oneOf" in union else "anyOf"] += [inner, {"$ref": "#/$defs/ChooseHole"}]
 
 
 def _summaries(methods: Mapping[str, MethodSpec]) -> str:
@@ -78,7 +81,7 @@ def _parameters(params: Any) -> Schema:
 
 
 def _setting(param: Param) -> Schema:
-    """A parameter as a value, a gradient, or filtered values."""
+    """A parameter as a value, a gradient, filtered values, or a hole."""
     scalar = _scalar(param)
     plain: Schema = {"anyOf": [scalar, {"type": "array", "items": scalar, "minItems": 1}]}
     branch: Schema = {
@@ -88,7 +91,8 @@ def _setting(param: Param) -> Schema:
         "additionalProperties": False,
     }
     branches = {"type": "array", "items": branch, "minItems": 1}
-    return {"description": _description(param), "anyOf": [*plain["anyOf"], branch, branches]}
+    forms = [*plain["anyOf"], branch, branches]
+    return {"description": _description(param), "anyOf": [*forms, setting_hole(scalar, forms)]}
 
 
 def _description(param: Param) -> str:

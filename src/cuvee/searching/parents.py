@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from cuvee.errors import RecipeError
 from cuvee.recipe import ModelEntry, Recipe, groups
@@ -34,9 +34,13 @@ def parents(space: Space) -> dict[str, Recipe]:
     return found
 
 
-def uniform(space: Space) -> Recipe | None:
-    """The plain average of all models that may be merged; `None` where there are fewer than two."""
-    found = list(parents(space).values())
+def uniform(alone: Mapping[str, Recipe]) -> Recipe | None:
+    """The plain average of all models that may be merged; `None` where there are fewer than two.
+
+    Args:
+        alone: what `parents` gives.
+    """
+    found = list(alone.values())
     if len(found) < 2:
         return None
     models = tuple(recipe.models[0].model for recipe in found)

@@ -37,7 +37,11 @@ class Score:
 
 
 class Scorer(Protocol):
-    """A task that models in memory can be asked."""
+    """A task that models in memory can be asked.
+
+    It may also have `content`, a text that changes with whatever its scores depend on: a search does not go on with a
+    task whose `content` has changed.
+    """
 
     @property
     def name(self) -> str:

@@ -34,6 +34,11 @@ def crash(model):
 def size(model):
     return sum(p.numel() for p in model.parameters())
 
+def spoil(model):
+    for parameter in model.parameters():
+        parameter.data.zero_()
+    return 0.0
+
 def files(folder):
     return len(list(folder.iterdir()))
 """
@@ -229,6 +234,17 @@ def test_a_function_may_get_the_folder(home: Path) -> None:
     made = cuvee.evaluate(["a", "merge.yml"], home / "folder.yml")
     assert made.score("a", "folder").value == len(list(Path("a").iterdir()))
     assert made.failures[0].error.code == "wrong-model"
+
+
+def test_what_a_function_does_to_a_model_is_not_asked_of_it_and_not_kept(home: Path, loads: list[str]) -> None:
+    tasks = ["judges.py:size", "judges.py:spoil", home / "perplexity.yml"]
+    found = cuvee.evaluate("a", tasks).score("a", "perplexity").value
+    assert loads == ["a", "a"]
+    assert found == cuvee.evaluate("a", home / "perplexity.yml", cache=False).score("a", "perplexity").value
+    tasks = [home / "perplexity.yml", "judges.py:spoil", write_task(home, TEXTS, kind="perplexity", name="again")]
+    made = cuvee.evaluate({"m": load(Path("a"))}, tasks, tokenizer=make_tokenizer())
+    assert made.score("m", "perplexity").value == found
+    assert made.score("m", "again").value != found  # one in memory cannot be loaded anew: it is judged as it is now
 
 
 def test_a_model_in_memory(home: Path) -> None:

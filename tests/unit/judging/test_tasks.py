@@ -12,7 +12,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from cuvee.errors import InputError, UsageError
+from cuvee.data.tables import read_table
+from cuvee.errors import InputError, Place, UsageError
 from cuvee.judging.tasks import read_task
 from cuvee.judging.tasks.schema import COLUMNS, ITEMS
 from tests.support.judging import QUESTIONS, WORDS, task, write_task
@@ -282,3 +283,21 @@ def test_a_function_is_a_task_by_its_name() -> None:
     assert (found.name, found.kind) == ("dumps", "function")
     with pytest.raises((InputError, UsageError)):
         read_task("no such file")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"text": "first", "label": 0, "text": "second"}', "the key 'text' stands twice"),
+        (r'{"text": "half a letter: \ud800", "label": 0}', r"'\\ud800' is half of a letter"),
+        (r'{"\udfff": 1, "text": "a", "label": 0}', r"'\\udfff' is half of a letter"),
+    ],
+)
+def test_what_json_lets_pass_and_no_model_takes(line: str, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(f"{line}\n")
+    with pytest.raises(InputError, match=said) as caught:
+        read_table(file)
+    assert caught.value.faults[0].place == Place(str(file), 1, 1)
+    file.write_text(r'{"text": "whole letters: \ud83c\udf77 \u00e9", "label": 0}')
+    assert read_table(file)[0].values["text"] == "whole letters: 🍷 é"

@@ -104,6 +104,18 @@ def test_several_fine_tunes_without_their_base_have_none(base: Tensors) -> None:
     assert found.suggestion.method == "linear"
 
 
+def test_beside_a_far_fine_tune_a_near_one_may_be_the_base_as_well(base: Tensors) -> None:
+    """The near one and the base lie at one end of a long line: whose end it is depends on how the far one fell."""
+    near, far = noisy(base, 0.05, 1), noisy(base, 0.5, 2)
+    for way in (2.0, -2.0):
+        moved = {n: far[n] + way * (near[n] - base[n]) for n in far}
+        found = asked({"near": near, "far": moved, "base": base})
+        assert sum(c.fits for c in found.base.candidates) == 2
+        assert found.base.model is None
+        assert "near or base" in found.base.how.replace("base or near", "near or base")
+        assert "--base" in found.base.how
+
+
 def test_two_models_say_nothing_of_their_base(base: Tensors) -> None:
     found = asked({"a": noisy(base, 0.05, 1), "base": base})
     assert found.base.model is None

@@ -9,7 +9,9 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
+from cuvee.errors import RecipeError
 from cuvee.recipe import from_data, json_schema
+from tests.support.searches import space_from
 from tests.support.specs import SPECS
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "recipes"
@@ -41,7 +43,7 @@ def test_there_are_golden_recipes():
 
 
 def test_methods_and_parameters_are_offered_with_their_words():
-    assert SCHEMA["properties"]["merge_method"]["enum"] == sorted(SPECS)
+    assert SCHEMA["properties"]["merge_method"]["anyOf"][0]["enum"] == sorted(SPECS)
     density = SCHEMA["$defs"]["ties-model"]["properties"]["density"]
     assert density["description"] == "kept fraction Range: (0, 1]. Default: 1.0."
     assert density["anyOf"][0] == {"type": "number", "exclusiveMinimum": 0.0, "maximum": 1.0}
@@ -111,4 +113,55 @@ def test_both_refuse(data):
     with pytest.raises(Exception, match=r".") as caught:
         from_data(data, SPECS)
     assert type(caught.value).__name__ == "RecipeError"
+    assert not VALIDATOR.is_valid(data)
+
+
+def weighed(hole: object) -> dict:
+    return {**RIGHT, "models": [{"model": "d", "parameters": {"weight": hole}}, *MODELS]}
+
+
+PASSED = {"merge_method": "passthrough"}
+HOLES_TAKEN = [
+    weighed({"search": [0, 1]}),
+    weighed({"search": [0.1, 10], "log": True, "start": 1, "per": 4, "name": "w"}),
+    weighed({"choose": [0.5, [0, 1]], "per": ["mlp", "*"]}),
+    {**RIGHT, "parameters": {"density": {"search": [0.1, 0.9], "step": 0.1}, "normalize": {"choose": [True, False]}}},
+    {**RIGHT, "merge_method": {"choose": ["ties", "linear"]}, "parameters": {"density": {"search": [0.1, 1]}}},
+    {**RIGHT, "base_model": {"choose": ["c", "d"], "name": "base"}},
+    {**RIGHT, "models": [{**MODELS[0], "model": {"choose": ["d", "e"]}}, *MODELS]},
+    {**RIGHT, "models": [{**MODELS[0], "model": "d", "include": {"choose": [True, False]}}, *MODELS]},
+    {**RIGHT, "layer_scaling": {"policy": "lines", "alpha": {"search": [0.1, 1]}, "beta": {"choose": [0.5, 1]}}},
+    {**PASSED, "slices": {"flow": {"models": ["a", "b"], "layers": 4, "repeats": 2}}},
+]
+HOLES_REFUSED = [
+    weighed({"search": [0, 1], "stop": 1}),
+    weighed({"search": [0]}),
+    weighed({"search": ["a", "b"]}),
+    weighed({"search": [0, 1], "choose": [0, 1]}),
+    weighed({"search": [0, 1], "step": 0}),
+    weighed({"search": [0, 1], "per": 1}),
+    weighed({"choose": [1]}),
+    weighed({"choose": [1, 1]}),
+    {**RIGHT, "parameters": {"density": {"search": [0.1, 1.5]}}},
+    {**RIGHT, "parameters": {"density": {"choose": [0.5, 1.5]}}},
+    {**RIGHT, "parameters": {"densty": {"search": [0, 1]}}},
+    {**RIGHT, "merge_method": {"choose": ["ties", "tise"]}},
+    {**RIGHT, "merge_method": {"search": [0, 1]}},
+    {**RIGHT, "models": [{**MODELS[0], "model": {"search": [0, 1]}}, *MODELS]},
+    {**RIGHT, "models": [{**MODELS[0], "model": "d", "include": {"choose": [0, 1]}}, *MODELS]},
+    {**PASSED, "slices": {"flow": {"models": ["a"], "layers": 0}}},
+    {**PASSED, "slices": {"flow": {"models": ["a"]}}},
+]
+
+
+@pytest.mark.parametrize("data", HOLES_TAKEN, ids=str)
+def test_both_take_holes(data):
+    space_from(data)
+    VALIDATOR.validate(data)
+
+
+@pytest.mark.parametrize("data", HOLES_REFUSED, ids=str)
+def test_both_refuse_holes(data):
+    with pytest.raises(RecipeError):
+        space_from(data)
     assert not VALIDATOR.is_valid(data)
