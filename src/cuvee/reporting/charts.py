@@ -64,7 +64,9 @@ def scores(rows: Rows, order: Sequence[str], title: str, domain: tuple[float, fl
         domain: ends of the axis; made of the rows if not given.
     """
     alt = altair_for_charts()
-    scale = alt.Scale(zero=False, nice=True) if domain is None else alt.Scale(domain=list(domain), nice=True)
+    scale = (
+        alt.Scale(zero=False, nice=False, padding=12) if domain is None else alt.Scale(domain=list(domain), nice=True)
+    )
     y = alt.Y("model:N", sort=list(order), title=None, axis=alt.Axis(ticks=False, domain=False))
     colour = alt.Color("role:N", scale=alt.Scale(domain=list(ROLES), range="category"), legend=None)
     base = _start(24 * len(order)).encode(y=y, color=colour)
@@ -144,8 +146,8 @@ def front(rows: Rows, x_title: str, y_title: str) -> Spec:
         _start(280)
         .mark_point(filled=True, opacity=0.85, size=80)
         .encode(
-            x=alt.X("x:Q", title=x_title, scale=alt.Scale(zero=False, padding=12)),
-            y=alt.Y("y:Q", title=y_title, scale=alt.Scale(zero=False, padding=12)),
+            x=alt.X("x:Q", title=x_title, scale=alt.Scale(zero=False, nice=False, padding=12)),
+            y=alt.Y("y:Q", title=y_title, scale=alt.Scale(zero=False, nice=False, padding=12)),
             color=alt.Color(
                 "kind:N",
                 scale=alt.Scale(domain=kinds, range="ordinal"),

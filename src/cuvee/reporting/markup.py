@@ -9,8 +9,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 _EMPTY: Final = ("meta", "input", "br", "hr", "path", "rect", "circle", "line")
-_CONTROLS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_CONTROLS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _NUMBER: Final = re.compile(r"[+−-]?[\d.,]+(e[+-]?\d+)?( ?(%|ms|s|min|[KMBT]))?|–")
+
+
+_INTERVAL: Final = re.compile(r" (\[[^\[\],]{1,20}, [^\[\],]{1,20}\])$")
 
 
 class Html(str):
@@ -20,7 +23,7 @@ class Html(str):
 
 
 def text(value: object) -> Html:
-    """Text for a page: escaped, with a sign in the place of control characters and of those that turn the order round.
+    """Text for a page: escaped, with a sign in the place of control characters, halves, and what turns the order round.
 
     Example:
         >>> text("<b>&")
@@ -86,7 +89,13 @@ def _row(row: Sequence[object], headed: bool) -> Html:
 
 
 def _cell(value: object) -> Html:
-    return tag("td", value, class_="number" if _NUMBER.match(str(value)) and not isinstance(value, Html) else None)
+    """A cell; an interval in it stands in a line of its own where there is no room."""
+    if isinstance(value, Html):
+        return tag("td", value)
+    words = str(value)
+    start = _INTERVAL.search(words)
+    inside = [words] if start is None else [words[: start.start()], " ", tag("span", start[1], class_="whole")]
+    return tag("td", inside, class_="number" if _NUMBER.match(words) else None)
 
 
 def pairs(entries: Iterable[tuple[str, object]]) -> Html:

@@ -10,6 +10,7 @@ from cuvee.reporting.cast import roles, short_names, the_merge
 from cuvee.reporting.evidence import Data, Evidence
 from cuvee.reporting.markup import Html, joined, table, tag
 from cuvee.reporting.parts import Section, absent, chart, folded, grid, notes
+from cuvee.reporting.verdicts import flattered
 from cuvee.reporting.words import counted, figure, in_millions, interval, seconds, signed
 
 _SMALL: Final = 380
@@ -156,8 +157,14 @@ def _optimism(told: Data) -> Html:
             name = f"{label} ({other['model']})"
             rows.append([name, _with_error(other["search"]), _with_error(other["held_out"]), more])
     made = table(("model", "where it was searched", "held out", "the best trial is"), rows, "What it is worth")
-    flattered = f"Optimism, what the search flatters itself by: {_with_error(told['optimism'])}."
-    return joined([made, tag("p", flattered)])
+    return joined(
+        [
+            made,
+            tag(
+                "p", f"Optimism: what it was worth where it was searched, less held out. {flattered(told['optimism'])}"
+            ),
+        ]
+    )
 
 
 def _with_error(told: Mapping[str, float | None]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 
 from cuvee.api.evidence import gather
-from cuvee.reporting import cast, drawing, figures, layers, lineage, markup, words
+from cuvee.reporting import cast, charts, drawing, figures, layers, lineage, markup, words
+from cuvee.reporting import verdicts as verdict_words
 from cuvee.reporting.evidence import COMPARISON, Evidence, fit
 from cuvee.reporting.figures import charts_of
 from cuvee.reporting.verdicts import verdicts
@@ -53,7 +55,7 @@ def evidence(verdict: str = "better", **more: Any) -> Evidence:
 
 
 def test_examples_in_docstrings_hold() -> None:
-    for module in (cast, words, markup, layers):
+    for module in (cast, words, markup, layers, verdict_words):
         assert doctest.testmod(module).failed == 0
         assert doctest.testmod(module).attempted > 0
 
@@ -205,3 +207,42 @@ def test_a_folder_without_a_record_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         gather(tmp_path, [], [tmp_path])
     assert caught.value.codes == ("no-record", "bad-data")
+
+
+def test_shares_end_at_their_ends_and_other_metrics_where_their_intervals_do() -> None:
+    told = dict(evidence().comparison or {})
+    told["models"] = [row("m/merged", 0.95, parent=False), row("p/a", 0.05, parent=True)]
+    ((_, _, _, spec),) = charts_of(evidence(comparison=told))
+    assert [(one["low"], one["high"]) for one in spec["data"]["values"]] == [
+        (pytest.approx(0.95 - 0.1959964), 1.0),
+        (0.0, pytest.approx(0.05 + 0.1959964)),
+    ]
+    assert spec["layer"][0]["encoding"]["x"]["scale"]["domain"] == [0.0, 1.0]
+    for one in told["models"]:
+        one["tasks"]["sums"] |= {"metric": "log_loss"}
+    ((_, _, _, spec),) = charts_of(evidence(comparison={**told, "tasks": {"sums": "log_loss"}}))
+    assert max(one["high"] for one in spec["data"]["values"]) == pytest.approx(0.95 + 0.1959964)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_values_in_dark_cells_are_light_and_in_light_ones_dark(theme: drawing.Theme) -> None:
+    rows = [{"x": "0", "y": name, "value": value, "label": str(value)} for name, value in (("a", 0.1), ("b", 0.9))]
+    spec = charts.heat(rows, ["0"], ["a", "b"], title="weight", domain=(0, 1), labels=0.55)
+    drawn = drawing.draw_svg(spec, theme)
+    colours = [re.findall(rf'<text[^>]*fill="([^"]*)"[^>]*>{value}</text>', drawn)[-1] for value in ("0.1", "0.9")]
+    assert colours[0] == drawing.THEMES[theme]["text"]["color"]
+    assert colours[1] not in ("", colours[0])
+
+
+def test_an_interval_in_a_cell_stays_together() -> None:
+    made = markup.table(["a", "b"], [["x", "worse: −0.1 [−0.2, +0.0]"], ["y", "a [b]"]], "it")
+    assert '<td>worse: −0.1 <span class="whole">[−0.2, +0.0]</span></td>' in made
+    assert "<td>a [b]</td>" in made
+
+
+def test_half_a_letter_is_drawn_and_told_as_a_sign() -> None:
+    told = dict(evidence().comparison or {})
+    told["models"] = [row(name, 0.7, parent=False) for name in ("m/\ud800", "m/\0", "m" * 10_000)]
+    ((_, _, _, spec),) = charts_of(evidence(comparison=told))
+    assert "?" in drawing.draw_svg(spec)
+    assert markup.text("m/\ud800") == "m/\ufffd"
