@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from cuvee.errors import Fault, UsageError
+from cuvee.reporting.markup import legible
 
 Spec = dict[str, Any]
 Rows = Sequence[Mapping[str, Any]]
@@ -46,7 +47,7 @@ def _spec(chart: Any, rows: Rows, *, name: str = "rows") -> Spec:
     made.pop("datasets", None)
     made["autosize"] = {"type": "fit-x", "contains": "padding"}
     made["data"] = {"name": name, "values": [dict(row) for row in rows]}
-    return made
+    return legible(made)  # type: ignore[no-any-return]
 
 
 def _start(height: int) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -92,7 +91,7 @@ def draw_svg(spec: Mapping[str, Any], theme: Theme = "light", *, width: int = WI
         UsageError: `missing-extra`.
     """
     config = dict(THEMES[theme])
-    drawn = vl_convert_for_pictures().vegalite_to_svg(_sized(spec, width), config=config, allowed_base_urls=[])
+    drawn = vl_convert_for_pictures().vegalite_to_svg(at_width(spec, width), config=config, allowed_base_urls=[])
     known: dict[str, str] = {}
     return _NAMES.sub(lambda found: known.setdefault(found[0], f"{name}-{len(known)}"), drawn)
 
@@ -111,14 +110,9 @@ def draw_png(spec: Mapping[str, Any], theme: Theme = "light", *, width: int = WI
     """
     config = {**THEMES[theme], "background": _COLOURS[theme]["ground"], "padding": 12}
     drawn: bytes = vl_convert_for_pictures().vegalite_to_png(
-        _sized(spec, width), scale=scale, config=config, allowed_base_urls=[]
+        at_width(spec, width), scale=scale, config=config, allowed_base_urls=[]
     )
     return drawn
-
-
-def _sized(spec: Mapping[str, Any], width: int) -> str:
-    """The specification as JSON; halves of letters, which names of files may hold, are question marks."""
-    return json.dumps(at_width(spec, width), ensure_ascii=False).encode("utf-8", "replace").decode()
 
 
 @cache

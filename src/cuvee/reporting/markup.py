@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 _EMPTY: Final = ("meta", "input", "br", "hr", "path", "rect", "circle", "line")
@@ -29,7 +29,21 @@ def text(value: object) -> Html:
         >>> text("<b>&")
         '&lt;b&gt;&amp;'
     """
-    return value if isinstance(value, Html) else Html(html.escape(_CONTROLS.sub("\ufffd", str(value))))
+    return value if isinstance(value, Html) else Html(html.escape(legible(str(value))))
+
+
+def legible(value: Any) -> Any:
+    """Plain data, in whose texts a sign stands for what no page, picture or browser can be given.
+
+    Example:
+        >>> legible({"a" + chr(0): ["b" + chr(0x202E), 1]}) == {"a" + chr(0xFFFD): ["b" + chr(0xFFFD), 1]}
+        True
+    """
+    if isinstance(value, str):
+        return _CONTROLS.sub("\ufffd", value)
+    if isinstance(value, Mapping):
+        return {legible(key): legible(entry) for key, entry in value.items()}
+    return [legible(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def tag(name: str, /, *inside: object, **attributes: object) -> Html:
@@ -107,5 +121,5 @@ def pairs(entries: Iterable[tuple[str, object]]) -> Html:
 
 def data(value: Any) -> Html:
     """JSON that may stand inside a script: nothing in it can end one, or begin a comment."""
-    found = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    found = json.dumps(legible(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return Html(found.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))

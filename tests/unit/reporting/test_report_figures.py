@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -240,9 +241,13 @@ def test_an_interval_in_a_cell_stays_together() -> None:
     assert "<td>a [b]</td>" in made
 
 
-def test_half_a_letter_is_drawn_and_told_as_a_sign() -> None:
+def test_what_is_no_letter_is_drawn_and_told_as_a_sign() -> None:
     told = dict(evidence().comparison or {})
-    told["models"] = [row(name, 0.7, parent=False) for name in ("m/\ud800", "m/\0", "m" * 10_000)]
+    names = ("m/half \ud800", "m/end \0", "m" * 10_000, "m/\u202eright to left")
+    told["models"] = [row(name, 0.7, parent=False) for name in names]
     ((_, _, _, spec),) = charts_of(evidence(comparison=told))
-    assert "?" in drawing.draw_svg(spec)
-    assert markup.text("m/\ud800") == "m/\ufffd"
+    drawn = drawing.draw_svg(spec)
+    for words in ("half \ufffd", "end \ufffd", "\ufffdright to left"):
+        assert words in drawn
+        assert json.dumps(words) in markup.data([spec])
+        assert markup.text(words.replace("\ufffd", "\ud800")) == words
