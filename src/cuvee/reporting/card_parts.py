@@ -47,6 +47,23 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """A chart as a file beside the card.
+
+    Attributes:
+        file: its name, of letters, digits, hyphens and dots.
+        title: a few words.
+        description: what is seen, for those who do not see it.
+        png: its bytes.
+    """
+
+    file: str
+    title: str
+    description: str
+    png: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Inputs:
     """All inputs, what follows for the licence, and what could not be found."""
 

@@ -247,7 +247,7 @@ def test_what_is_no_letter_is_drawn_and_told_as_a_sign() -> None:
     told["models"] = [row(name, 0.7, parent=False) for name in names]
     ((_, _, _, spec),) = charts_of(evidence(comparison=told))
     drawn = drawing.draw_svg(spec)
-    for words in ("half \ufffd", "end \ufffd", "\ufffdright to left"):
-        assert words in drawn
-        assert json.dumps(words) in markup.data([spec])
-        assert markup.text(words.replace("\ufffd", "\ud800")) == words
+    for name in ("half \ufffd", "end \ufffd", "\ufffdright to left"):
+        assert name in drawn
+        assert json.dumps(name) in markup.data([spec])
+        assert markup.text(name.replace("\ufffd", "\ud800")) == name
