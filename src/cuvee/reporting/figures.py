@@ -183,7 +183,8 @@ def _bars(name: str, part: Data) -> Iterator[dict[str, Any]]:
 def searches(evidence: Evidence) -> Iterator[Figure]:
     """Charts of every search: what was tried, and the front where there are several objectives."""
     for number, told in enumerate(evidence.searches, start=1):
-        yield _history(f"search-{number}", told)
+        if any(trial.get("gains") for trial in told["tried"]):
+            yield _history(f"search-{number}", told)
         yield from _fronts(f"front-{number}", told)
 
 

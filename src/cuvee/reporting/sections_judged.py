@@ -80,8 +80,9 @@ def _groups(evidence: Evidence, told: Data) -> Html | None:
     rows = []
     for one in told.get("groups", ()):
         found = [f"{g['name']}: {figure(g.get('value'))}{' (few rows)' if g['small'] else ''}" for g in one["figures"]]
-        ends = f"[{figure(one.get('gap_low'))}, {figure(one.get('gap_high'))}]"
-        gap = "–" if one.get("gap") is None else f"{figure(one['gap'])} {ends}"
+        known = one.get("gap_low") is not None and one.get("gap_high") is not None
+        ends = f" [{figure(one['gap_low'])}, {figure(one['gap_high'])}]" if known else ""
+        gap = "–" if one.get("gap") is None else f"{figure(one['gap'])}{ends}"
         name = short.get(one["model"], one["model"])
         rows.append((one["model"], [name, one["task"], f"{one['metric']} by {one['column']}", "; ".join(found), gap]))
     columns = ("model", "task", "metric", "groups", "gap")

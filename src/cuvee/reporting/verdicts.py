@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from cuvee.errors import listed
 from cuvee.reporting.cast import is_ensemble, roles, short_names, the_merge
 from cuvee.reporting.evidence import Evidence
 from cuvee.reporting.words import counted, figure, interval, signed
@@ -93,7 +94,7 @@ def _tasks(own: Mapping[str, Any]) -> Iterator[Verdict]:
             found[cell.get("against")["verdict"]].append(task)
     if not any(found.values()):
         return
-    words = [f"{word} on {', '.join(tasks)}" for word, tasks in found.items() if tasks]
+    words = [f"{word} on {listed(tasks, 8)}" for word, tasks in found.items() if tasks]
     text = f"Task by task against that parent: {'; '.join(words)}. "
     text += f"Its hardest task is {own['hardest']}, with {figure(own['minimum'])}"
     text += " of its expert’s score." if own["tasks"].get(own["hardest"], {}).get("normalised") is not None else "."

@@ -198,7 +198,12 @@ def test_places_where_evidence_does_not_fit_are_named() -> None:
     assert fit(told, COMPARISON) == []
     del told["raw"]
     told["tasks"] = {"sums": 3}
-    assert fit(told, COMPARISON) == ["tasks.sums should be a text; found 3", "raw is missing"]
+    told["models"] = [row("m/merged", 0.7, parent=False, against=difference("splendid"))]
+    assert fit(told, COMPARISON) == [
+        "tasks.sums should be a text; found 3",
+        "raw is missing",
+        "models[0].against.difference.verdict should be one of better, worse, within noise; found 'splendid'",
+    ]
     assert fit([], COMPARISON) == ["it should be a mapping; found []"]
 
 
@@ -251,3 +256,23 @@ def test_what_is_no_letter_is_drawn_and_told_as_a_sign() -> None:
         assert name in drawn
         assert json.dumps(name) in markup.data([spec])
         assert markup.text(name.replace("\ufffd", "\ud800")) == name
+
+
+def test_of_many_tasks_a_few_are_named() -> None:
+    told = dict(evidence().comparison or {})
+    cell = {**told["models"][3]["tasks"]["sums"], "against": difference("better")["difference"]}
+    tasks = {f"task {number}": cell for number in range(40)}
+    own = {**told["models"][3], "tasks": tasks, "hardest": "task 1"}
+    told |= {"models": [own], "tasks": dict.fromkeys(tasks, "accuracy")}
+    (where,) = [one for one in verdicts(evidence(comparison=told)) if one.head == "Where"]
+    assert "task 7 and 32 more" in where.text
+
+
+def test_a_search_in_which_nothing_was_scored_has_no_chart(tmp_path: Path) -> None:
+    from cuvee.api.evidence import _search
+
+    found = dict(_search(search_folder(tmp_path / "found"), []) or {})
+    failed = {"number": 0, "state": "failed", "gains": None, "seconds": 0.1}
+    assert (
+        list(figures.searches(evidence(searches=({**found, "objectives": [{"task": "a"}], "tried": [failed]},)))) == []
+    )
