@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,7 +73,7 @@ def card(
     path = place / CARD if out is None else as_path(out, "out", "the card must be a file's name")
     start = None if root is None else as_path(root, "root", "model paths must start from a folder")
     from cuvee.api.evidence import gather
-    from cuvee.checkpoint.single_file import exists, write_single
+    from cuvee.checkpoint.single_file import exists
     from cuvee.recipe.write import data_as_yaml
     from cuvee.reporting.card import card as told
 
@@ -86,11 +86,27 @@ def card(
         raise exists(taken[0])
     inputs = _inputs(evidence.record, place, start)
     text = told(evidence, inputs, data_as_yaml(evidence.record["recipe"]), pictures)
-    for file, one in zip(beside, pictures, strict=True):
-        write_single(file, [one.png], overwrite=overwrite)
-    write_single(path, [text.encode("utf-8")], overwrite=overwrite)
+    raws = [*(one.png for one in pictures), text.encode("utf-8")]
+    _write(dict(zip([*beside, path], raws, strict=True)), overwrite)
     notes = (*inputs.notes, _NOTHING_DRAWN) if charts and not pictures else inputs.notes
     return CardResult(path, text, inputs.licence, inputs.base_models, notes, tuple(beside))
+
+
+def _write(files: Mapping[Path, bytes], overwrite: bool) -> None:
+    """Write files, the card last; where one cannot be written, those that were not there before are taken away."""
+    from cuvee.checkpoint.single_file import write_single
+
+    fresh = [file for file in files if not os.path.lexists(file)]
+    done: list[Path] = []
+    try:
+        for file, raw in files.items():
+            write_single(file, [raw], overwrite=overwrite)
+            done.append(file)
+    except BaseException:
+        for file in done:
+            if file in fresh:
+                file.unlink(missing_ok=True)
+        raise
 
 
 _NOTHING_DRAWN = "there are no charts: they are of comparisons, explanations and searches, and none were given"

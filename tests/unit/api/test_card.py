@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 
 import cuvee
-from cuvee.errors import InputError, OutputExists, UsageError
+from cuvee.errors import Fault, InputError, OutputExists, ResourceError, UsageError
 from cuvee.execute.record_form import read_record
 from cuvee.types import ModelRef
 from tests.support.command_line import call
@@ -437,3 +437,22 @@ def test_what_may_be_missing_in_evidence_may_be_missing(merged: Path, yard: Path
     assert "| `models/a` (parent) | 0.750 | – | – | – |" in made.text
     assert "**nobody's**, accuracy: no model was asked." in made.text
     assert "- Shapley 1953" in made.text
+
+
+def test_charts_do_not_stay_where_the_card_could_not_be_written(
+    merged: Path, yard: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cuvee.checkpoint import single_file
+
+    file, written = put(yard, "c.json", compared(str(merged))), single_file.write_single
+
+    def refuse(path: Path, pieces: Iterable[bytes], *, overwrite: bool) -> None:
+        if path.suffix == ".md":
+            raise ResourceError(Fault("disk-full", "no space"))
+        written(path, pieces, overwrite=overwrite)
+
+    monkeypatch.setattr(single_file, "write_single", refuse)
+    before = sorted(merged.iterdir())
+    with pytest.raises(ResourceError):
+        cuvee.card(merged, [file], charts=True)
+    assert sorted(merged.iterdir()) == before
