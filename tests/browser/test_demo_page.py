@@ -72,6 +72,13 @@ def test_what_contributed_and_what_was_tried_are_those_of_the_commands(
     )
 
 
+def test_on_paper_no_table_is_cut_off(open_page: Callable[..., Seen]) -> None:
+    seen = open_page(width=718)  # A4 between its margins
+    seen.page.emulate_media(media="print")
+    wide = "[...document.querySelectorAll('.scroll')].filter((one) => one.scrollWidth > one.clientWidth + 1)"
+    assert seen.page.evaluate(f"{wide}.map((one) => one.ariaLabel)") == []
+
+
 def test_a_layer_is_chosen_and_its_figures_are_told(open_page: Callable[..., Seen]) -> None:
     seen = open_page()
     seen.page.focus("#layer-tensor")

@@ -121,7 +121,7 @@ def _pictures(evidence: Evidence) -> tuple[Picture, ...]:
 
     require()
     return tuple(
-        Picture(f"chart-{name}.png", title, description, draw_png(spec))
+        Picture(f"chart-{name}.png", title, description, draw_png(spec), name == "mean" or name.startswith("task-"))
         for name, title, description, spec in charts_of(evidence)
     )
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from cuvee.methods import METHODS
 from cuvee.reporting.card_parts import Inputs, Picture, Source, loader_of, row_of
 from cuvee.reporting.card_scores import explained, scores, searched, verdict
+from cuvee.reporting.charts import MARKS, ROLES
 from cuvee.reporting.evidence import Evidence
 from cuvee.reporting.front_matter import front_matter
 from cuvee.reporting.licences import NO_ADVICE
@@ -161,7 +162,10 @@ def _made(evidence: Evidence, recipe: str) -> Iterator[str]:
 def _charts(pictures: Sequence[Picture]) -> Iterator[str]:
     if pictures:
         yield "## Charts"
+    if any(one.is_of_scores for one in pictures):
+        yield ", ".join(f"{mark} {role}" for mark, role in zip(MARKS, ROLES, strict=True)) + "."
     for one in pictures:
+        yield f"**{plain(one.title)}**"
         yield f"![{plain(f'{one.title}. {one.description}')}]({one.file})"
 
 

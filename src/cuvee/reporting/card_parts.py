@@ -55,12 +55,14 @@ class Picture:
         title: a few words.
         description: what is seen, for those who do not see it.
         png: its bytes.
+        is_of_scores: whether its marks tell what models are.
     """
 
     file: str
     title: str
     description: str
     png: bytes
+    is_of_scores: bool
 
 
 @dataclass(frozen=True, slots=True)

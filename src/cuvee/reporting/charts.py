@@ -20,6 +20,8 @@ ROLES: Final = ("this merge", "input", "base", "ensemble", "another model")
 """What a model is in a comparison, in the order of the colours that a theme calls `category`."""
 SHAPES: Final = ("diamond", "circle", "square", "triangle-up", "cross")
 """A shape for each: nobody has to tell colours apart."""
+MARKS: Final = ("◆", "●", "■", "▲", "✚")
+"""The same in a line of text."""
 KINDS: Final = ("Shapley value", "lost if left out")
 _SOLID: Final = {"symbolOpacity": 1, "symbolType": "circle"}
 SERIES: Final = ("this merge", "model")

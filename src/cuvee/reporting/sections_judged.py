@@ -41,10 +41,9 @@ def scores(evidence: Evidence) -> Section:
 
 def _key(present: Collection[str]) -> Html:
     """What the marks mean, of those that there are."""
-    marks = ("◆", "●", "■", "▲", "✚")
     items = [
         tag("li", tag("span", mark, class_=f"mark role-{number}", aria_hidden="true"), word)
-        for number, (mark, word) in enumerate(zip(marks, charts.ROLES, strict=True))
+        for number, (mark, word) in enumerate(zip(charts.MARKS, charts.ROLES, strict=True))
         if word in present
     ]
     return tag("ul", items, class_="key", aria_label="What the marks mean")
@@ -54,14 +53,14 @@ def _standings(evidence: Evidence, told: Data) -> Html:
     role = roles(evidence)
     short = short_names([one["model"] for one in told["models"]])
     tasks = list(told["tasks"])
-    columns = ("model", "what it is", *tasks, "mean", "least", "against the best parent")
+    columns = ("model", "what it is", "mean", "least", "against the best parent", *tasks)
     rows = []
     for one in told["models"]:
         cells = [_cell(one["tasks"].get(task)) for task in tasks]
         against = one.get("against")
         gain = "–" if against is None else f"{against['difference']['verdict']}: {interval(against['difference'])}"
         rows.append(
-            [short[one["model"]], role[one["model"]], *cells, figure(one["mean"]), figure(one["minimum"]), gain]
+            [short[one["model"]], role[one["model"]], figure(one["mean"]), figure(one["minimum"]), gain, *cells]
         )
     unit = "gains" if told["raw"] else "shares of the experts’ scores"
     return table(columns, rows, f"Scores with their standard errors; mean and least are {unit}")

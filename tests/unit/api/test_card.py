@@ -407,13 +407,15 @@ def test_charts_lie_beside_the_card_and_are_told_in_words(merged: Path, yard: Pa
     shown = [child for token in tokens for child in token.children or () if child.type == "image"]
     assert [one.attrs["src"] for one in shown] == [path.name for path in made.charts]
     assert all(len(one.content) > 40 for one in shown)
+    assert "◆ this merge, ● input, ■ base, ▲ ensemble, ✚ another model." in made.text
+    assert "**sums**\n\n![sums" in made.text
     assert "The recipe was found by a search (nsga2)" in made.text
     assert "Deb et al. 2002" in made.text
     before = made.charts[0].read_bytes()
     with pytest.raises(OutputExists):
-        cuvee.card(merged, files, charts=True, out=merged / "CARD.md")
+        cuvee.card(merged, files[:1], charts=True, out=merged / "CARD.md")
     assert not (merged / "CARD.md").exists()
-    again = cuvee.card(merged, files, charts=True, overwrite=True)
+    again = cuvee.card(merged, files[:1], charts=True, overwrite=True)
     assert again.charts[0].read_bytes() == before
 
 
