@@ -14,7 +14,7 @@ RIVAL  := mergekit==0.1.5 transformers==5.23.0
 # Some images forbid Python to keep what it compiles; every process, and the tests start hundreds, would then compile anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check lint types contract slow soak bench bench-micro bench-scaling bench-search giants gpu gpu-bench fuzz peers lm-eval browser
+.PHONY: demo test check lint types contract slow soak bench bench-micro bench-scaling bench-search bench-healing giants gpu gpu-bench fuzz peers lm-eval browser
 .PHONY: catalogue claims setup clean
 
 setup: $(STAMP)
@@ -72,6 +72,10 @@ bench-scaling: $(STAMP)
 # CMA-ES over eight weights against the best uniform one, on strings held out: three minutes.
 bench-search: $(STAMP)
 	$(BIN)/python benchmarks/search.py
+
+# A stack of layers before and after a short fine-tuning: three minutes.
+bench-healing: $(STAMP)
+	$(BIN)/python benchmarks/healing.py $(BENCH)
 
 # Every method on the demo's models, at published defaults and tuned: half an hour.
 catalogue: $(STAMP)

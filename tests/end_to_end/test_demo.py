@@ -148,6 +148,7 @@ def test_the_page_and_the_card_tell_of_the_best_merge(made: demo.DemoResult) -> 
     assert all(f">{title}</h2>" in page for title in ("Was it worth it?", "Scores", "Search", "What contributed"))
     card = (made.out / "merges" / name / "README.md").read_text()
     assert f"# {name}" in card
+    assert "\nlicense: apache-2.0\n" in card
     assert cuvee.verify(made.out / "merges" / name).ok
     explained = json.loads((made.out / "explain.json").read_text())
     first = explained["explanations"][0]

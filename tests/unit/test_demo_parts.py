@@ -198,7 +198,26 @@ def test_the_winner_is_the_best_on_validation_even_if_another_did_better_in_the_
 
 @pytest.mark.parametrize(("merged", "verdict"), [(0.9, "beats every specialist"), (0.6, "does not clearly beat")])
 def test_the_end_tells_what_happened_good_or_bad(merged: float, verdict: str) -> None:
-    assert verdict in "\n".join(tell.closing_lines(results_of(merged=merged)))
+    told = {"merge": "ties", "verdict": "better", "ensemble": 0.7, "contributions": {"sort": 0.125, "swap": -0.03}}
+    text = "\n".join(tell.closing_lines(results_of(merged=merged) | {"told": told}))
+    assert verdict in text
+    assert "answers 70 %" in text
+    assert "What each adds to ties over the base (Shapley values, points): sort +12.5, swap -3.0." in text
+
+
+def test_contributions_are_means_over_tasks_of_the_merge_alone() -> None:
+    def explained(subject: str, task: str, value: float) -> dict:
+        parts = [{"name": "../models/sort", "shapley": {"value": value}}]
+        return {"subject": subject, "of": "models", "task": task, "parts": parts}
+
+    rows = [
+        {"model": "ties", "tasks": {}, "against": {"difference": {"verdict": "better"}}},
+        {"model": "ensemble", "tasks": {"a": {"value": 0.5}, "b": {"value": 0.9}}},
+    ]
+    explanations = [explained("merge", "a", 0.1), explained("ensemble", "a", 9.0), explained("merge", "b", 0.3)]
+    told = tell.told("ties", {"models": rows}, {"explanations": explanations})
+    assert told["contributions"] == {"sort": pytest.approx(0.2)}
+    assert (told["ensemble"], told["verdict"]) == (pytest.approx(0.7), "better")
 
 
 def test_progress_is_told_from_nothing_to_all() -> None:
@@ -209,6 +228,10 @@ def test_progress_is_told_from_nothing_to_all() -> None:
         step()
     assert told == [("merging", 0, 2), ("merging", 1, 2), ("merging", 2, 2)]
     assert clock.seconds.keys() == {"merging"}
+    with clock.follow("searching") as follow:
+        follow(3, 7, "best so far")
+    assert told[-1] == ("searching", 3, 7)
+    assert clock.seconds.keys() == {"merging", "searching"}
 
 
 def test_the_chosen_settings_stand_in_the_recipe() -> None:

@@ -33,6 +33,16 @@ FINE_TUNING: Final = Schedule(steps=60, batch=64, rate=3e-4, warm_up=10)
 """Gentle on purpose: more of it learns the skill no better, forgets the others, and merges suffer."""
 
 _TOKENIZER: Final = ("tokenizer.json", "tokenizer_config.json")
+_CARD: Final = """---
+license: apache-2.0
+library_name: transformers
+---
+
+# {}
+
+A small language model, made by `cuvee demo`.
+"""
+"""What the cards of merges take the licence from."""
 _SYSTEM_SAYS: Final = re.compile(r"\(os error (\d+)\)")
 
 
@@ -55,6 +65,7 @@ def copy_base(folder: Path) -> None:
         folder.mkdir(parents=True)
         for file in BASE.iterdir():
             shutil.copyfile(file, folder / file.name)
+        (folder / "README.md").write_text(_CARD.format(folder.name), encoding="utf-8")
 
 
 def save(model: Any, folder: Path) -> None:
@@ -68,6 +79,7 @@ def save(model: Any, folder: Path) -> None:
         pretrained.save(copy.deepcopy(model).to(torch.bfloat16), folder)
         for name in _TOKENIZER:
             shutil.copyfile(BASE / name, folder / name)
+        (folder / "README.md").write_text(_CARD.format(folder.name), encoding="utf-8")
 
 
 @contextmanager

@@ -49,7 +49,12 @@ def lineage(record: Mapping[str, Any], name: str) -> Html:
     height = whole.leaves * (_HIGH + _DOWN) - _DOWN
     drawn: list[Html] = []
     _draw(whole, width - _WIDE, 0.0, drawn, is_end=True)
-    marks = {"viewBox": f"-2 -2 {width + 4} {height + 4}", "width": width + 4, "height": height + 4}
+    marks = {
+        "viewBox": f"-2 -2 {width + 4} {height + 4}",
+        "width": width + 4,
+        "height": height + 4,
+        "style": f"min-width: {150 * whole.depth}px",
+    }
     return tag(
         "svg",
         tag("title", told(record, name)),
