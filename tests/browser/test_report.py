@@ -1,22 +1,16 @@
-"""The page as a browser shows it, from disk: no request, no error, charts by their labels, selectors, themes, paper.
-
-`CHROMIUM` names the browser where it is not on the path; pictures are kept in the folder that `SHOTS` names.
-"""
+"""The page as a browser shows it, from disk: no request, no error, charts by their labels, selectors, themes, paper."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from playwright.sync_api import Browser
 
 import cuvee
+from tests.support.browsing import Seen, opening
 from tests.support.reporting import HOSTILE, comparison, evidence_files, folder_of, search_folder
 
 pytestmark = pytest.mark.browser
@@ -58,60 +52,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium")
-    assert path, "these tests need Chromium: install it, or name it in CHROMIUM"
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
-@dataclass
-class Seen:
-    page: Page
-    requests: list[str] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-
-    def shot(self, name: str) -> None:
-        if folder := os.environ.get("SHOTS"):
-            self.page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
-
-    def data(self, chart: str) -> list[dict[str, Any]]:
-        """The rows that a chart shows."""
-        found: list[dict[str, Any]] = self.page.evaluate(
-            f"cuveeViews['{chart}'].data('rows').map((row) => ({{...row}}))"
-        )
-        return found
-
-    def labelled(self, chart: str, *words: str) -> Locator:
-        """The mark of a chart whose label has these words."""
-        made = self.page.locator(f"#chart-{chart} svg path[aria-label]")
-        for word in words:
-            made = made.and_(self.page.locator(f'[aria-label*="{word}"]'))
-        return made
-
-
 @pytest.fixture
 def open_page(browser: Browser, root: Path) -> Iterator[Callable[..., Seen]]:
-    pages: list[Page] = []
-
-    def make(width: int = 1280, scheme: str = "light", **more: Any) -> Seen:
-        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme, **more)
-        pages.append(page)
-        seen = Seen(page)
-        page.on("request", lambda request: seen.requests.append(request.url))
-        page.on("console", lambda said: seen.errors.append(said.text) if said.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: seen.errors.append(str(error)))
-        page.goto((root / "report.html").as_uri())
-        if more.get("java_script_enabled", True):
-            page.wait_for_selector("html[data-drawn]", state="attached")
-        return seen
-
-    yield make
-    for page in pages:
-        page.close()
+    with opening(browser, root / "report.html") as made:
+        yield made
 
 
 def test_nothing_is_asked_for_and_nothing_goes_wrong(open_page: Callable[..., Seen], root: Path) -> None:

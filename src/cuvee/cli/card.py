@@ -23,6 +23,8 @@ def card(
     /,
     *,
     evidence: Annotated[list[Path] | None, Parameter(name="--with", consume_multiple=True, negative=())] = None,
+    search: Annotated[list[Path] | None, Parameter(name="--search", consume_multiple=True, negative=())] = None,
+    charts: Switch = False,
     out: Annotated[Path | None, OUT] = None,
     root: Path | None = None,
     overwrite: Switch = False,
@@ -39,11 +41,14 @@ def card(
 
         cuvee card merged
         cuvee compare math code merged --tasks sums.yml --json > scores.json
-        cuvee card merged --with scores.json --overwrite
+        cuvee card merged --with scores.json --search found --charts --overwrite
 
     Args:
         folder: The folder, as `cuvee merge` made it.
         evidence: What `cuvee compare --json` and `cuvee explain --json` printed.
+        search: Folders that `cuvee search` wrote.
+        charts: Draw what these tell as pictures beside the card, and show them in
+            it; needs `pip install "cuvee[report]"`.
         out: The file; README.md in the folder without it.
         root: Folder that the recipe's model paths start from, to read the inputs'
             own cards; looked for around the merge without it.
@@ -52,7 +57,9 @@ def card(
     """
     from cuvee import api
 
-    made = api.card(folder, evidence or [], out=out, root=root, overwrite=overwrite)
+    made = api.card(
+        folder, evidence or [], searches=search or [], charts=charts, out=out, root=root, overwrite=overwrite
+    )
     return deliver(Answer("card", _data(made), _text(made), notes=made.notes), common)
 
 
@@ -67,12 +74,15 @@ def _data(made: CardResult) -> dict[str, Any]:
         "warnings": found.warnings,
         "stated": [{"model": one.model, "licences": one.ids, "source": one.source} for one in found.stated],
     }
-    return {"path": made.path, "licence": licence, "base_models": made.base_models, "notes": made.notes}
+    told = {"base_models": made.base_models, "charts": made.charts, "notes": made.notes}
+    return {"path": made.path, "licence": licence, **told}
 
 
 def _text(made: CardResult) -> Iterator[RenderableType]:
     found = made.licence
     yield Text(printable(f"written to {made.path}"), style="bold")
+    if made.charts:
+        yield Text(printable(f"charts beside it: {', '.join(path.name for path in made.charts)}"))
     yield Text(printable(f"base models: {', '.join(made.base_models) or 'none of them is known on the hub'}"))
     named = f" ({found.name})" if found.name else ""
     yield Text(printable(f"licence: {found.id}{named}{': ' if found.reasons else ''}{'. '.join(found.reasons)}"))

@@ -62,7 +62,7 @@ def tell_of(place: Path, words: Sequence[str], best: str, rows: int, seed: int, 
     with clock.follow("writing the page") as told:
         found = [place / search_folder(SEARCHED)]
         cuvee.report(merge, place / PAGE, files=evidence, searches=found, progress=told)
-    cuvee.card(merge, files=evidence)
+    cuvee.card(merge, files=evidence, searches=found)
     return Told(compared, explained)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from cuvee.methods import METHODS
-from cuvee.reporting.card_parts import Inputs, Source, loader_of, row_of
+from cuvee.reporting.card_parts import Inputs, Picture, Source, loader_of, row_of
 from cuvee.reporting.card_scores import explained, scores, searched, verdict
+from cuvee.reporting.charts import MARKS, ROLES
 from cuvee.reporting.evidence import Evidence
 from cuvee.reporting.front_matter import front_matter
 from cuvee.reporting.licences import NO_ADVICE
@@ -20,13 +21,14 @@ _TOLD: Final = 20
 """Notes that are told; a merge of many tensors may have thousands."""
 
 
-def card(evidence: Evidence, inputs: Inputs, recipe: str) -> str:
+def card(evidence: Evidence, inputs: Inputs, recipe: str, pictures: Sequence[Picture] = ()) -> str:
     """The text of a README.md.
 
     Args:
         evidence: the merge and what was said of it.
         inputs: its inputs, with what they say of themselves.
         recipe: its recipe as YAML.
+        pictures: of its charts, which lie beside the card.
 
     Returns:
         Markdown under a front matter; the same evidence gives the same text.
@@ -43,6 +45,7 @@ def card(evidence: Evidence, inputs: Inputs, recipe: str) -> str:
         *(scores(evidence.comparison, row) if evidence.comparison else ()),
         *explained(evidence.explanations),
         *searched(evidence.searches),
+        *_charts(pictures),
         *_limits(evidence, inputs),
         *_proof(evidence),
         *_sources(evidence),
@@ -156,6 +159,16 @@ def _made(evidence: Evidence, recipe: str) -> Iterator[str]:
     )
 
 
+def _charts(pictures: Sequence[Picture]) -> Iterator[str]:
+    if pictures:
+        yield "## Charts"
+    if any(one.is_of_scores for one in pictures):
+        yield ", ".join(f"{mark} {role}" for mark, role in zip(MARKS, ROLES, strict=True)) + "."
+    for one in pictures:
+        yield f"**{plain(one.title)}**"
+        yield f"![{plain(f'{one.title}. {one.description}')}]({one.file})"
+
+
 def _limits(evidence: Evidence, inputs: Inputs) -> Iterator[str]:
     """What is to be known before it is used."""
     notes = [*evidence.record["notes"], *inputs.notes]
@@ -185,13 +198,14 @@ def _proof(evidence: Evidence) -> Iterator[str]:
 
 def _sources(evidence: Evidence) -> Iterator[str]:
     """What was used, with links; nothing else."""
-    told = [*evidence.record["citations"], *(cite for one in evidence.searches for cite in one.get("citations", ()))]
+    more = [cite for one in (*evidence.searches, *evidence.explanations) for cite in one.get("citations") or ()]
+    told = [*evidence.record["citations"], *more]
     if told:
         yield "## Sources"
         yield "\n".join(dict.fromkeys(f"- {_citation(one)}" for one in told))
 
 
 def _citation(one: Mapping[str, Any]) -> str:
-    if re.fullmatch(r"[\w./-]+", paper := one.get("arxiv", "")):
+    if re.fullmatch(r"[\w./-]+", paper := one.get("arxiv") or ""):
         return f"{plain(one['text'])}, [arXiv:{paper}](https://arxiv.org/abs/{paper})"
     return f"{plain(one['text'])}, {plain(one['url'])}" if one.get("url") else plain(one["text"])

@@ -47,6 +47,25 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """A chart as a file beside the card.
+
+    Attributes:
+        file: its name, of letters, digits, hyphens and dots.
+        title: a few words.
+        description: what is seen, for those who do not see it.
+        png: its bytes.
+        is_of_scores: whether its marks tell what models are.
+    """
+
+    file: str
+    title: str
+    description: str
+    png: bytes
+    is_of_scores: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Inputs:
     """All inputs, what follows for the licence, and what could not be found."""
 

@@ -45,16 +45,18 @@ def scores(comparison: Data, row: Mapping[str, Any] | None) -> Iterator[str]:
 
 
 def _task(task: str, metric: str, comparison: Data, own: Mapping[str, Any] | None) -> str:
-    cells = [(row, row["tasks"][task]) for row in comparison["models"]]
+    cells = [(row, row["tasks"][task]) for row in comparison["models"] if task in row["tasks"]]
+    if not cells:
+        return f"**{plain(task)}**, {plain(metric)}: no model was asked."
     better = "higher" if cells[0][1]["direction"] == "higher" else "lower"
     head = f"**{plain(task)}**, {plain(metric)} ({better} is better), {cells[0][1]['n']} rows:"
     rows = (
         [
             _name(row, own),
-            figure(cell["value"], cell["stderr"]),
-            figure(cell["normalised"]),
-            gain(cell["against"]),
-            plain((cell["against"] or {}).get("verdict") or "–"),
+            figure(cell["value"], cell.get("stderr")),
+            figure(cell.get("normalised")),
+            gain(cell.get("against")),
+            plain((cell.get("against") or {}).get("verdict") or "–"),
         ]
         for row, cell in cells
     )
@@ -88,7 +90,7 @@ def explained(explanations: Sequence[Data]) -> Iterator[str]:
     if explanations:
         yield "## What contributed"
     for one in explanations:
-        exact = "exactly" if one["exact"] else f"from {one['permutations']} random orders"
+        exact = "exactly" if one["exact"] else f"from {one.get('permutations') or 'some'} random orders"
         head = (
             f"**{plain(one['task'])}**, {plain(one['metric'])}, {one['n']} rows: {figure(**_score(one['whole']))} with"
             f" all {plain(one['of'])}, {figure(**_score(one['nothing']))} with {plain(one['nothing']['what'])}."
@@ -107,7 +109,7 @@ def explained(explanations: Sequence[Data]) -> Iterator[str]:
 
 
 def _score(found: Mapping[str, Any]) -> dict[str, float | None]:
-    return {"value": found["value"], "stderr": found["stderr"]}
+    return {"value": found["value"], "stderr": found.get("stderr")}
 
 
 def searched(searches: Sequence[Data]) -> Iterator[str]:

@@ -62,7 +62,7 @@ def the_merge(evidence: Evidence) -> str | None:
         return None
     names = [str(one["model"]) for one in evidence.comparison["models"] if not one["parent"]]
     own = evidence.folder.absolute()
-    exact = [name for name in names if Path(name).absolute() == own or Path(name).resolve() == own.resolve()]
+    exact = [name for name in names if _is_at(name, own)]
     alike = [name for name in names if _end(name) == own.name]
     for found in (exact, alike):
         if len(found) == 1:
@@ -70,6 +70,14 @@ def the_merge(evidence: Evidence) -> str | None:
     rest = [name for name in names if not is_ensemble(name)]
     known = {_end(one["model"]) for one in evidence.record["inputs"]}
     return rest[0] if len(rest) == 1 and _end(rest[0]) not in known and not exact and not alike else None
+
+
+def _is_at(name: str, place: Path) -> bool:
+    """Whether a name leads to a folder; what can be no path leads nowhere."""
+    try:
+        return Path(name).absolute() == place or Path(name).resolve() == place.resolve()
+    except (OSError, ValueError):
+        return False
 
 
 def is_ensemble(name: str) -> bool:

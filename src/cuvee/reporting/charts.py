@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from cuvee.errors import Fault, UsageError
+from cuvee.reporting.markup import legible
 
 Spec = dict[str, Any]
 Rows = Sequence[Mapping[str, Any]]
@@ -19,6 +20,8 @@ ROLES: Final = ("this merge", "input", "base", "ensemble", "another model")
 """What a model is in a comparison, in the order of the colours that a theme calls `category`."""
 SHAPES: Final = ("diamond", "circle", "square", "triangle-up", "cross")
 """A shape for each: nobody has to tell colours apart."""
+MARKS: Final = ("◆", "●", "■", "▲", "✚")
+"""The same in a line of text."""
 KINDS: Final = ("Shapley value", "lost if left out")
 _SOLID: Final = {"symbolOpacity": 1, "symbolType": "circle"}
 SERIES: Final = ("this merge", "model")
@@ -46,7 +49,7 @@ def _spec(chart: Any, rows: Rows, *, name: str = "rows") -> Spec:
     made.pop("datasets", None)
     made["autosize"] = {"type": "fit-x", "contains": "padding"}
     made["data"] = {"name": name, "values": [dict(row) for row in rows]}
-    return made
+    return legible(made)  # type: ignore[no-any-return]
 
 
 def _start(height: int) -> Any:
@@ -64,7 +67,9 @@ def scores(rows: Rows, order: Sequence[str], title: str, domain: tuple[float, fl
         domain: ends of the axis; made of the rows if not given.
     """
     alt = altair_for_charts()
-    scale = alt.Scale(zero=False, nice=True) if domain is None else alt.Scale(domain=list(domain), nice=True)
+    scale = (
+        alt.Scale(zero=False, nice=False, padding=12) if domain is None else alt.Scale(domain=list(domain), nice=True)
+    )
     y = alt.Y("model:N", sort=list(order), title=None, axis=alt.Axis(ticks=False, domain=False))
     colour = alt.Color("role:N", scale=alt.Scale(domain=list(ROLES), range="category"), legend=None)
     base = _start(24 * len(order)).encode(y=y, color=colour)
@@ -144,8 +149,8 @@ def front(rows: Rows, x_title: str, y_title: str) -> Spec:
         _start(280)
         .mark_point(filled=True, opacity=0.85, size=80)
         .encode(
-            x=alt.X("x:Q", title=x_title, scale=alt.Scale(zero=False, padding=12)),
-            y=alt.Y("y:Q", title=y_title, scale=alt.Scale(zero=False, padding=12)),
+            x=alt.X("x:Q", title=x_title, scale=alt.Scale(zero=False, nice=False, padding=12)),
+            y=alt.Y("y:Q", title=y_title, scale=alt.Scale(zero=False, nice=False, padding=12)),
             color=alt.Color(
                 "kind:N",
                 scale=alt.Scale(domain=kinds, range="ordinal"),

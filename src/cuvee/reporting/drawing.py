@@ -48,13 +48,14 @@ def _config(theme: Theme) -> dict[str, Any]:
         "font": FONT,
         "view": {"stroke": None},
         "axis": {**text, "gridColor": colours["grid"], "domainColor": colours["grid"], "tickColor": colours["grid"]},
+        "axisX": {"labelOverlap": "greedy", "labelSeparation": 6},
         "axisY": {"labelFontSize": 12, "labelLimit": 150},
         "legend": {**text, "labelFontSize": 12, "symbolStrokeWidth": 0},
         "title": {"color": colours["ink"]},
         "range": {name: colours[name] for name in ("category", "ordinal", "heatmap", "diverging")},
         "rule": {"color": colours["ink"]},
         "text": {"color": colours["ink"]},
-        "style": {"on-low": {"fill": colours["ink"]}, "on-high": {"fill": colours["ground"]}},
+        "style": {"on-low": {"color": colours["ink"]}, "on-high": {"color": colours["ground"]}},
     }
 
 

@@ -35,13 +35,14 @@ class Evidence:
 
 _FIGURE: Final = {"value": float, "stderr?": float}
 _GAIN: Final = {"value": float, "low?": float, "high?": float}
-_DIFFERENCE: Final = {**_GAIN, "verdict": str, "rows": int, "differing": int}
+_VERDICT: Final = ("better", "worse", "within noise")
+_DIFFERENCE: Final = {**_GAIN, "verdict": _VERDICT, "rows": int, "differing": int}
 _AGAINST: Final = {"model": str, "among": int, "difference": _DIFFERENCE}
 _CELL: Final = {
     **_FIGURE,
     "metric": str,
     "n": int,
-    "direction": str,
+    "direction": ("higher", "lower"),
     "normalised?": float,
     "against?": _DIFFERENCE,
 }
@@ -74,7 +75,10 @@ COMPARISON: Final = {
     "forms": [{"model": str, "task": str, "share": float, "against?": _AGAINST, "collapsed": bool}],
     "notes": [str],
 }
-"""What is needed of a comparison: types, lists of one form, names with forms; `?` after what may be missing or null."""
+"""What is needed of a comparison: types, words of which it is one, lists of one form, names with forms.
+
+A `?` stands after what may be missing or null.
+"""
 _CITES: Final = [{"text": str, "arxiv?": str, "url?": str}]
 EXPLANATION: Final = {
     "explanations": [
@@ -95,7 +99,7 @@ EXPLANATION: Final = {
     "citations": _CITES,
 }
 _WORTH: Final = {"search": _FIGURE, "held_out": _FIGURE}
-_RIVAL: Final = {"model": str, **_WORTH, "best_is_more_by": _FIGURE, "best_is": str}
+_RIVAL: Final = {"model": str, **_WORTH, "best_is_more_by": _FIGURE, "best_is": _VERDICT}
 SEARCH: Final = {
     "strategy": str,
     "objectives": [{"task": str}],
@@ -131,6 +135,9 @@ def _misfits(found: object, form: object, at: str) -> Iterator[str]:
             yield from _misfits(entry, form[0], f"{at}[{number}]")
     elif isinstance(form, dict):
         yield from _of_names(found, form, at)
+    elif isinstance(form, tuple):
+        if found not in form:
+            yield f"{at or 'it'} should be one of {', '.join(form)}; found {found!r:.40}"
     elif not _is(found, form):
         yield f"{at or 'it'} should be {_WORDS[form]}; found {found!r:.40}"  # type: ignore[index]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -14,6 +16,8 @@ from cuvee.reporting.words import counted, figure, interval, signed
 
 _SPREAD: Final = 1.959963984540054
 """Standard errors on each side that an interval of 95 % has."""
+_SHARE: Final = re.compile(r"accuracy|balanced_accuracy|auc|ece|f1_\w+|correct|parsed|mrr|recall@\d+")
+"""Metrics between 0 and 1: neither intervals nor axes leave these ends."""
 _FRONTS: Final = 3
 """Pairs of objectives that are drawn."""
 
@@ -109,13 +113,13 @@ def _mean(
 
 def _dot(name: str, role: str, cell: Data) -> dict[str, Any]:
     value, error = cell["value"], cell.get("stderr")
-    wide = 0.0 if error is None else _SPREAD * error
+    low, high = _ends(cell)
     return {
         "model": name,
         "role": role,
         "value": value,
-        "low": value - wide,
-        "high": value + wide,
+        "low": low,
+        "high": high,
         "label": figure(value) if error is None else f"{figure(value)} ± {figure(error)}",
     }
 
@@ -130,8 +134,11 @@ def _domain(models: Sequence[Data], tasks: Mapping[str, str], metric: str) -> tu
 
 
 def _ends(cell: Data) -> tuple[float, float]:
-    wide = _SPREAD * (cell.get("stderr") or 0.0)
-    return cell["value"] - wide, cell["value"] + wide
+    """Of the interval; that of a share ends where shares do."""
+    value, wide = cell["value"], _SPREAD * (cell.get("stderr") or 0.0)
+    is_share = _SHARE.fullmatch(cell["metric"]) and 0 <= value <= 1
+    low, high = (0.0, 1.0) if is_share else (-math.inf, math.inf)
+    return max(low, value - wide), min(high, value + wide)
 
 
 def explanations(evidence: Evidence) -> Iterator[Figure]:
@@ -176,7 +183,8 @@ def _bars(name: str, part: Data) -> Iterator[dict[str, Any]]:
 def searches(evidence: Evidence) -> Iterator[Figure]:
     """Charts of every search: what was tried, and the front where there are several objectives."""
     for number, told in enumerate(evidence.searches, start=1):
-        yield _history(f"search-{number}", told)
+        if any(trial.get("gains") for trial in told["tried"]):
+            yield _history(f"search-{number}", told)
         yield from _fronts(f"front-{number}", told)
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 _EMPTY: Final = ("meta", "input", "br", "hr", "path", "rect", "circle", "line")
-_CONTROLS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_CONTROLS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _NUMBER: Final = re.compile(r"[+−-]?[\d.,]+(e[+-]?\d+)?( ?(%|ms|s|min|[KMBT]))?|–")
+
+
+_INTERVAL: Final = re.compile(r" (\[[^\[\],]{1,20}, [^\[\],]{1,20}\])$")
 
 
 class Html(str):
@@ -20,13 +23,27 @@ class Html(str):
 
 
 def text(value: object) -> Html:
-    """Text for a page: escaped, with a sign in the place of control characters and of those that turn the order round.
+    """Text for a page: escaped, with a sign in the place of control characters, halves, and what turns the order round.
 
     Example:
         >>> text("<b>&")
         '&lt;b&gt;&amp;'
     """
-    return value if isinstance(value, Html) else Html(html.escape(_CONTROLS.sub("\ufffd", str(value))))
+    return value if isinstance(value, Html) else Html(html.escape(legible(str(value))))
+
+
+def legible(value: Any) -> Any:
+    """Plain data, in whose texts a sign stands for what no page, picture or browser can be given.
+
+    Example:
+        >>> legible({"a" + chr(0): ["b" + chr(0x202E), 1]}) == {"a" + chr(0xFFFD): ["b" + chr(0xFFFD), 1]}
+        True
+    """
+    if isinstance(value, str):
+        return _CONTROLS.sub("\ufffd", value)
+    if isinstance(value, Mapping):
+        return {legible(key): legible(entry) for key, entry in value.items()}
+    return [legible(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def tag(name: str, /, *inside: object, **attributes: object) -> Html:
@@ -86,7 +103,13 @@ def _row(row: Sequence[object], headed: bool) -> Html:
 
 
 def _cell(value: object) -> Html:
-    return tag("td", value, class_="number" if _NUMBER.match(str(value)) and not isinstance(value, Html) else None)
+    """A cell; an interval in it stands in a line of its own where there is no room."""
+    if isinstance(value, Html):
+        return tag("td", value)
+    words = str(value)
+    start = _INTERVAL.search(words)
+    inside = [words] if start is None else [words[: start.start()], " ", tag("span", start[1], class_="whole")]
+    return tag("td", inside, class_="number" if _NUMBER.match(words) else None)
 
 
 def pairs(entries: Iterable[tuple[str, object]]) -> Html:
@@ -98,5 +121,5 @@ def pairs(entries: Iterable[tuple[str, object]]) -> Html:
 
 def data(value: Any) -> Html:
     """JSON that may stand inside a script: nothing in it can end one, or begin a comment."""
-    found = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    found = json.dumps(legible(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return Html(found.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))

@@ -10,6 +10,7 @@ from cuvee.reporting.cast import roles, short_names, the_merge
 from cuvee.reporting.evidence import Data, Evidence
 from cuvee.reporting.markup import Html, joined, table, tag
 from cuvee.reporting.parts import Section, absent, chart, folded, grid, notes
+from cuvee.reporting.verdicts import flattered
 from cuvee.reporting.words import counted, figure, in_millions, interval, seconds, signed
 
 _SMALL: Final = 380
@@ -40,10 +41,9 @@ def scores(evidence: Evidence) -> Section:
 
 def _key(present: Collection[str]) -> Html:
     """What the marks mean, of those that there are."""
-    marks = ("◆", "●", "■", "▲", "✚")
     items = [
         tag("li", tag("span", mark, class_=f"mark role-{number}", aria_hidden="true"), word)
-        for number, (mark, word) in enumerate(zip(marks, charts.ROLES, strict=True))
+        for number, (mark, word) in enumerate(zip(charts.MARKS, charts.ROLES, strict=True))
         if word in present
     ]
     return tag("ul", items, class_="key", aria_label="What the marks mean")
@@ -53,14 +53,14 @@ def _standings(evidence: Evidence, told: Data) -> Html:
     role = roles(evidence)
     short = short_names([one["model"] for one in told["models"]])
     tasks = list(told["tasks"])
-    columns = ("model", "what it is", *tasks, "mean", "least", "against the best parent")
+    columns = ("model", "what it is", "mean", "least", "against the best parent", *tasks)
     rows = []
     for one in told["models"]:
         cells = [_cell(one["tasks"].get(task)) for task in tasks]
         against = one.get("against")
         gain = "–" if against is None else f"{against['difference']['verdict']}: {interval(against['difference'])}"
         rows.append(
-            [short[one["model"]], role[one["model"]], *cells, figure(one["mean"]), figure(one["minimum"]), gain]
+            [short[one["model"]], role[one["model"]], figure(one["mean"]), figure(one["minimum"]), gain, *cells]
         )
     unit = "gains" if told["raw"] else "shares of the experts’ scores"
     return table(columns, rows, f"Scores with their standard errors; mean and least are {unit}")
@@ -79,8 +79,9 @@ def _groups(evidence: Evidence, told: Data) -> Html | None:
     rows = []
     for one in told.get("groups", ()):
         found = [f"{g['name']}: {figure(g.get('value'))}{' (few rows)' if g['small'] else ''}" for g in one["figures"]]
-        ends = f"[{figure(one.get('gap_low'))}, {figure(one.get('gap_high'))}]"
-        gap = "–" if one.get("gap") is None else f"{figure(one['gap'])} {ends}"
+        known = one.get("gap_low") is not None and one.get("gap_high") is not None
+        ends = f" [{figure(one['gap_low'])}, {figure(one['gap_high'])}]" if known else ""
+        gap = "–" if one.get("gap") is None else f"{figure(one['gap'])}{ends}"
         name = short.get(one["model"], one["model"])
         rows.append((one["model"], [name, one["task"], f"{one['metric']} by {one['column']}", "; ".join(found), gap]))
     columns = ("model", "task", "metric", "groups", "gap")
@@ -156,8 +157,14 @@ def _optimism(told: Data) -> Html:
             name = f"{label} ({other['model']})"
             rows.append([name, _with_error(other["search"]), _with_error(other["held_out"]), more])
     made = table(("model", "where it was searched", "held out", "the best trial is"), rows, "What it is worth")
-    flattered = f"Optimism, what the search flatters itself by: {_with_error(told['optimism'])}."
-    return joined([made, tag("p", flattered)])
+    return joined(
+        [
+            made,
+            tag(
+                "p", f"Optimism: what it was worth where it was searched, less held out. {flattered(told['optimism'])}"
+            ),
+        ]
+    )
 
 
 def _with_error(told: Mapping[str, float | None]) -> str:

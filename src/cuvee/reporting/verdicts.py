@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from cuvee.errors import listed
 from cuvee.reporting.cast import is_ensemble, roles, short_names, the_merge
 from cuvee.reporting.evidence import Evidence
-from cuvee.reporting.words import counted, figure, interval
+from cuvee.reporting.words import counted, figure, interval, signed
 
 Mood = Literal["better", "worse", "even", "open"]
 MOODS: Final[Mapping[str, Mood]] = {"better": "better", "worse": "worse", "within noise": "even"}
@@ -93,7 +94,7 @@ def _tasks(own: Mapping[str, Any]) -> Iterator[Verdict]:
             found[cell.get("against")["verdict"]].append(task)
     if not any(found.values()):
         return
-    words = [f"{word} on {', '.join(tasks)}" for word, tasks in found.items() if tasks]
+    words = [f"{word} on {listed(tasks, 8)}" for word, tasks in found.items() if tasks]
     text = f"Task by task against that parent: {'; '.join(words)}. "
     text += f"Its hardest task is {own['hardest']}, with {figure(own['minimum'])}"
     text += " of its expert’s score." if own["tasks"].get(own["hardest"], {}).get("normalised") is not None else "."
@@ -128,7 +129,19 @@ def _searched(evidence: Evidence) -> Iterator[Verdict]:
             continue
         more = rival["best_is_more_by"]
         error = "" if more.get("stderr") is None else f" ± {figure(more.get('stderr'))}"
-        text = f"On rows that it never saw, the best of {len(told['tried'])} trials ({told['strategy']}) is more by "
-        text += f"{figure(more['value'])}{error} than {rival['model']}; the search flattered itself by "
-        text += f"{figure(told['optimism']['value'])}."
-        yield Verdict(MOODS[rival["best_is"]], f"The search: {rival['best_is']}", text)
+        text = f"On rows that it never saw, the best of {counted(len(told['tried']), 'trial')} gains "
+        text += f"{signed(more['value'])}{error} over {rival['model']}. {flattered(told['optimism'])}"
+        yield Verdict(MOODS[rival["best_is"]], f"The search ({told['strategy']}): {rival['best_is']}", text)
+
+
+def flattered(optimism: Mapping[str, Any]) -> str:
+    """How much less the best of a search was worth on rows that it never saw.
+
+    Example:
+        >>> flattered({"value": 0.016, "stderr": 0.01}), flattered({"value": -0.5})
+        ('Its own rows flatter it by 0.016 ± 0.010.', 'Its own rows do not flatter it (optimism −0.500).')
+    """
+    error = "" if optimism.get("stderr") is None else f" ± {figure(optimism['stderr'])}"
+    if optimism["value"] <= 0:
+        return f"Its own rows do not flatter it (optimism {figure(optimism['value'])}{error})."
+    return f"Its own rows flatter it by {figure(optimism['value'])}{error}."

@@ -10,17 +10,18 @@ def figure(value: float | None) -> str:
     """A number with as many digits as are looked at.
 
     Example:
-        >>> figure(0.91875), figure(12.3456), figure(0.000123), figure(None), figure(0.0)
-        ('0.919', '12.35', '1.2e-04', '–', '0')
+        >>> figure(0.91875), figure(12.3456), figure(0.000123), figure(None), figure(0.0), figure(-0.5), figure(3e12)
+        ('0.919', '12.35', '1.2e-04', '–', '0', '−0.500', '3.0e+12')
     """
     if value is None or value != value:
         return "–"
     size = abs(value)
     if size == 0:
         return "0"
-    if size < 0.001:
-        return f"{value:.1e}"
-    return f"{value:.3f}" if size < 10 else f"{value:,.2f}" if size < 1000 else f"{value:,.0f}"
+    sign = "−" if value < 0 else ""
+    if not 0.001 <= size < 1e9:
+        return f"{sign}{size:.1e}"
+    return sign + (f"{size:.3f}" if size < 10 else f"{size:,.2f}" if size < 1000 else f"{size:,.0f}")
 
 
 def signed(value: float | None, plus: str = "+") -> str:

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 
 import cuvee
-from cuvee.errors import InputError, OutputExists, UsageError
+from cuvee.errors import Fault, InputError, OutputExists, ResourceError, UsageError
 from cuvee.execute.record_form import read_record
+from cuvee.types import ModelRef
 from tests.support.command_line import call
 from tests.support.fake_hub import FakeModel, running
 from tests.support.merging import decoder, linear, recipe, write
+from tests.support.reporting import search_folder
 
 CONFIG = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "num_hidden_layers": 2, "hidden_size": 8}
 NO_CLASS = {"model_type": "llama", "num_hidden_layers": 2}
@@ -276,6 +278,40 @@ print(json.dumps([made.licence.id, made.licence.link, made.base_models, made.not
 """
 
 
+def from_hub(folder: Path, **models: str) -> None:
+    """Say of inputs, by number, that they came from the hub."""
+    record = json.loads((folder / "cuvee.json").read_text("utf-8"))
+    for number, (letter, name) in enumerate(models.items()):
+        record["inputs"][number] |= {"model": name, "hub": {"model": name, "commit": letter * 40}}
+    (folder / "cuvee.json").write_text(json.dumps(record), "utf-8")
+
+
+def test_cards_and_licences_of_hub_models_are_those_of_their_commits(
+    merged: Path, yard: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cuvee.checkpoint import hub
+    from cuvee.checkpoint.hub_listing import Listing
+
+    from_hub(merged, a="org/base", b="org/tuned", c="org/other")
+    link = "license: other\nlicense_name: acme\nlicense_link: LICENSE.md"
+    texts = {"org/base": "license: mit", "org/tuned": link, "org/other": "license: mit"}
+
+    def fetch(ref: ModelRef, listing: Listing, file: str) -> Path:
+        assert (ref.revision, file) == (listing.commit, "README.md")
+        path = yard / f"{ref.path.replace('/', '-')}.md"
+        path.write_text(f"---\n{texts[ref.path]}\n---\n", "utf-8")
+        return path
+
+    monkeypatch.setattr(hub, "look_up", lambda ref: Listing(ref.revision, ("README.md",)))
+    monkeypatch.setattr(hub, "fetch", fetch)
+    made = cuvee.card(merged)
+    assert made.base_models == ("org/base", "org/tuned", "org/other")
+    assert (made.licence.id, made.licence.name) == ("other", "acme")
+    assert made.licence.link == f"https://huggingface.co/org/tuned/blob/{'b' * 40}/LICENSE.md"
+    assert f"| [`org/tuned`](https://huggingface.co/org/tuned) | `{'b' * 40}` |" in made.text
+
+
+@pytest.mark.slow  # the same through the hub's own library
 def test_a_merge_of_hub_models_names_their_ids_and_the_commits_that_were_merged(tmp_path: Path) -> None:
     def files(seed: int, text: str) -> dict[str, bytes]:
         folder = write(tmp_path / f"m{seed}", decoder(seed), CONFIG)
@@ -355,3 +391,70 @@ def test_the_command(merged: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert found["licence"]["id"] == "cc-by-nc-4.0"
     assert found["base_models"] == ["org/origin"]
     assert [one["licences"] for one in found["licence"]["stated"]] == [["apache-2.0"], ["mit"], ["cc-by-nc-4.0"]]
+
+
+# --- charts and searches
+
+
+def test_charts_lie_beside_the_card_and_are_told_in_words(merged: Path, yard: Path) -> None:
+    files = [put(yard, "c.json", compared(str(merged))), put(yard, "e.json", explained())]
+    made = cuvee.card(merged, files, searches=[search_folder(yard / "found")], charts=True)
+    assert [path.name for path in made.charts] == [
+        f"chart-{name}.png" for name in ("task-1", "explain-1", "search-1", "front-1-0-1")
+    ]
+    assert all(path.parent == merged and path.read_bytes()[:4] == b"\x89PNG" for path in made.charts)
+    tokens = MarkdownIt("commonmark").enable("table").parse(made.text.split("\n---\n", 1)[1])
+    shown = [child for token in tokens for child in token.children or () if child.type == "image"]
+    assert [one.attrs["src"] for one in shown] == [path.name for path in made.charts]
+    assert all(len(one.content) > 40 for one in shown)
+    assert "◆ this merge, ● input, ■ base, ▲ ensemble, ✚ another model." in made.text
+    assert "**sums**\n\n![sums" in made.text
+    assert "The recipe was found by a search (nsga2)" in made.text
+    assert "Deb et al. 2002" in made.text
+    before = made.charts[0].read_bytes()
+    with pytest.raises(OutputExists):
+        cuvee.card(merged, files[:1], charts=True, out=merged / "CARD.md")
+    assert not (merged / "CARD.md").exists()
+    again = cuvee.card(merged, files[:1], charts=True, overwrite=True)
+    assert again.charts[0].read_bytes() == before
+
+
+def test_without_evidence_there_is_nothing_to_draw(merged: Path) -> None:
+    made = cuvee.card(merged, charts=True)
+    assert made.charts == ()
+    assert "## Charts" not in made.text
+    assert made.notes[-1].startswith("there are no charts")
+
+
+def test_what_may_be_missing_in_evidence_may_be_missing(merged: Path, yard: Path) -> None:
+    told, explanation = compared(str(merged)), explained()
+    for key in ("stderr", "normalised", "against"):
+        del told["models"][0]["tasks"]["sums"][key]
+    told["models"][2]["tasks"] = {}
+    told["tasks"]["nobody's"] = "accuracy"
+    one = explanation["explanations"][0]
+    del one["permutations"], one["whole"]["stderr"], one["parts"][1]["alone"]
+    explanation["citations"] = [{"text": "Shapley 1953", "arxiv": None}]
+    made = cuvee.card(merged, [put(yard, "c.json", told), put(yard, "e.json", explanation)])
+    assert "| `models/a` (parent) | 0.750 | – | – | – |" in made.text
+    assert "**nobody's**, accuracy: no model was asked." in made.text
+    assert "- Shapley 1953" in made.text
+
+
+def test_charts_do_not_stay_where_the_card_could_not_be_written(
+    merged: Path, yard: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cuvee.checkpoint import single_file
+
+    file, written = put(yard, "c.json", compared(str(merged))), single_file.write_single
+
+    def refuse(path: Path, pieces: Iterable[bytes], *, overwrite: bool) -> None:
+        if path.suffix == ".md":
+            raise ResourceError(Fault("disk-full", "no space"))
+        written(path, pieces, overwrite=overwrite)
+
+    monkeypatch.setattr(single_file, "write_single", refuse)
+    before = sorted(merged.iterdir())
+    with pytest.raises(ResourceError):
+        cuvee.card(merged, [file], charts=True)
+    assert sorted(merged.iterdir()) == before

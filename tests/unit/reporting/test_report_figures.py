@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import doctest
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,8 @@ from typing import Any
 import pytest
 
 from cuvee.api.evidence import gather
-from cuvee.reporting import cast, drawing, figures, layers, lineage, markup, words
+from cuvee.reporting import cast, charts, drawing, figures, layers, lineage, markup, words
+from cuvee.reporting import verdicts as verdict_words
 from cuvee.reporting.evidence import COMPARISON, Evidence, fit
 from cuvee.reporting.figures import charts_of
 from cuvee.reporting.verdicts import verdicts
@@ -53,7 +56,7 @@ def evidence(verdict: str = "better", **more: Any) -> Evidence:
 
 
 def test_examples_in_docstrings_hold() -> None:
-    for module in (cast, words, markup, layers):
+    for module in (cast, words, markup, layers, verdict_words):
         assert doctest.testmod(module).failed == 0
         assert doctest.testmod(module).attempted > 0
 
@@ -195,7 +198,12 @@ def test_places_where_evidence_does_not_fit_are_named() -> None:
     assert fit(told, COMPARISON) == []
     del told["raw"]
     told["tasks"] = {"sums": 3}
-    assert fit(told, COMPARISON) == ["tasks.sums should be a text; found 3", "raw is missing"]
+    told["models"] = [row("m/merged", 0.7, parent=False, against=difference("splendid"))]
+    assert fit(told, COMPARISON) == [
+        "tasks.sums should be a text; found 3",
+        "raw is missing",
+        "models[0].against.difference.verdict should be one of better, worse, within noise; found 'splendid'",
+    ]
     assert fit([], COMPARISON) == ["it should be a mapping; found []"]
 
 
@@ -205,3 +213,66 @@ def test_a_folder_without_a_record_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         gather(tmp_path, [], [tmp_path])
     assert caught.value.codes == ("no-record", "bad-data")
+
+
+def test_shares_end_at_their_ends_and_other_metrics_where_their_intervals_do() -> None:
+    told = dict(evidence().comparison or {})
+    told["models"] = [row("m/merged", 0.95, parent=False), row("p/a", 0.05, parent=True)]
+    ((_, _, _, spec),) = charts_of(evidence(comparison=told))
+    assert [(one["low"], one["high"]) for one in spec["data"]["values"]] == [
+        (pytest.approx(0.95 - 0.1959964), 1.0),
+        (0.0, pytest.approx(0.05 + 0.1959964)),
+    ]
+    assert spec["layer"][0]["encoding"]["x"]["scale"]["domain"] == [0.0, 1.0]
+    for one in told["models"]:
+        one["tasks"]["sums"] |= {"metric": "log_loss"}
+    ((_, _, _, spec),) = charts_of(evidence(comparison={**told, "tasks": {"sums": "log_loss"}}))
+    assert max(one["high"] for one in spec["data"]["values"]) == pytest.approx(0.95 + 0.1959964)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_values_in_dark_cells_are_light_and_in_light_ones_dark(theme: drawing.Theme) -> None:
+    rows = [{"x": "0", "y": name, "value": value, "label": str(value)} for name, value in (("a", 0.1), ("b", 0.9))]
+    spec = charts.heat(rows, ["0"], ["a", "b"], title="weight", domain=(0, 1), labels=0.55)
+    drawn = drawing.draw_svg(spec, theme)
+    colours = [re.findall(rf'<text[^>]*fill="([^"]*)"[^>]*>{value}</text>', drawn)[-1] for value in ("0.1", "0.9")]
+    assert colours[0] == drawing.THEMES[theme]["text"]["color"]
+    assert colours[1] not in ("", colours[0])
+
+
+def test_an_interval_in_a_cell_stays_together() -> None:
+    made = markup.table(["a", "b"], [["x", "worse: −0.1 [−0.2, +0.0]"], ["y", "a [b]"]], "it")
+    assert '<td>worse: −0.1 <span class="whole">[−0.2, +0.0]</span></td>' in made
+    assert "<td>a [b]</td>" in made
+
+
+def test_what_is_no_letter_is_drawn_and_told_as_a_sign() -> None:
+    told = dict(evidence().comparison or {})
+    names = ("m/half \ud800", "m/end \0", "m" * 5_000, "m/\u202eright to left")
+    told["models"] = [row(name, 0.7, parent=False) for name in names]
+    ((_, _, _, spec),) = charts_of(evidence(comparison=told))
+    drawn = drawing.draw_svg(spec)
+    for name in ("half \ufffd", "end \ufffd", "\ufffdright to left"):
+        assert name in drawn
+        assert json.dumps(name) in markup.data([spec])
+        assert markup.text(name.replace("\ufffd", "\ud800")) == name
+
+
+def test_of_many_tasks_a_few_are_named() -> None:
+    told = dict(evidence().comparison or {})
+    cell = {**told["models"][3]["tasks"]["sums"], "against": difference("better")["difference"]}
+    tasks = {f"task {number}": cell for number in range(40)}
+    own = {**told["models"][3], "tasks": tasks, "hardest": "task 1"}
+    told |= {"models": [own], "tasks": dict.fromkeys(tasks, "accuracy")}
+    (where,) = [one for one in verdicts(evidence(comparison=told)) if one.head == "Where"]
+    assert "task 7 and 32 more" in where.text
+
+
+def test_a_search_in_which_nothing_was_scored_has_no_chart(tmp_path: Path) -> None:
+    from cuvee.api.evidence import _search
+
+    found = dict(_search(search_folder(tmp_path / "found"), []) or {})
+    failed = {"number": 0, "state": "failed", "gains": None, "seconds": 0.1}
+    assert (
+        list(figures.searches(evidence(searches=({**found, "objectives": [{"task": "a"}], "tried": [failed]},)))) == []
+    )
