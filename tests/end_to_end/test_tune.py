@@ -18,6 +18,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 import cuvee
+from cuvee.checkpoint.fingerprint import digest_file
 from cuvee.data.rows import read_rows
 from cuvee.errors import CheckFailed, CuveeError, ResourceError
 from cuvee.families.running import load
@@ -308,6 +309,26 @@ def test_bad_input_is_a_clear_error_and_leaves_nothing(
     assert said in str(caught.value)
     assert not list(tmp_path.iterdir())
     assert sorted(bad.rglob("*")) == before
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_model_is_loaded(
+    cellar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cuvee.tuning.run.load", lambda folder: pytest.fail("it was loaded"))
+    (tmp_path / "file").touch()
+    with pytest.raises(ResourceError, match="could not make the folder"):
+        cuvee.tune(cellar / "llama", tmp_path / "file/out", data=cellar / "rows.jsonl", **QUICK)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_record_tells_of_the_data_that_was_read_whatever_becomes_of_the_file(cellar: Path, tmp_path: Path) -> None:
+    data = tmp_path / "rows.jsonl"
+    data.write_bytes((cellar / "rows.jsonl").read_bytes())
+    digest = digest_file(data)
+    made = cuvee.tune(
+        cellar / "llama", tmp_path / "out", data=data, progress=lambda *_: data.unlink(missing_ok=True), **QUICK
+    )
+    assert made.record["tuned"][-1]["content"] == digest
 
 
 def test_a_loss_that_is_no_number_leaves_nothing(cellar: Path, tmp_path: Path) -> None:
