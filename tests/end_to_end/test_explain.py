@@ -196,6 +196,17 @@ def test_a_set_without_a_merge_is_told_before_anything_is_scored(tmp_path: Path)
     assert scorer.rows_asked == []
 
 
+def test_a_layer_without_weight_is_told_of_with_the_models_that_are_left_out(tmp_path: Path) -> None:
+    for seed, name in enumerate(("m0", "m1")):
+        make_model(tmp_path / name, "llama", seed)
+    entries = [{"model": f"{tmp_path}/m{i}", "parameters": {"weight": [i, 1.0]}} for i in range(2)]
+    cuvee.merge({"merge_method": "linear", "models": entries}, tmp_path / "out")
+    with pytest.raises(InputError, match=f"^without {tmp_path}/m1: the weights of ") as caught:
+        explained(tmp_path / "out")
+    assert {fault.code for fault in caught.value.faults} == {"zero-weight-sum"}
+    assert all(f"without {tmp_path}/m1: " in fault.message for fault in caught.value.faults)
+
+
 def test_one_model_and_a_base(tmp_path: Path) -> None:
     write_units(tmp_path)
     data = {"merge_method": "slerp", "base_model": "base", "models": [{"model": "m0"}], "parameters": {"t": 0.5}}
@@ -335,7 +346,8 @@ def test_the_command(there: Path, capsys) -> None:
     assert ran.json["notes"] == []
     told = there / "explained.json"
     told.write_text(ran.out, "utf-8")
-    assert gather("merged", [told]).explanations == tuple(ran.json["explanations"])
+    cited = {"citations": ran.json["citations"]}
+    assert gather("merged", [told]).explanations == tuple({**one, **cited} for one in ran.json["explanations"])
 
 
 def test_the_command_tells_a_table(there: Path, capsys) -> None:

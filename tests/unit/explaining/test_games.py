@@ -157,6 +157,10 @@ def test_every_order_stands_beside_its_reverse() -> None:
     assert len(pair_weights(path)) == len(path.orders) // 2
 
 
+def test_any_whole_number_is_a_seed() -> None:
+    assert course(9, 60, -1).orders == course(9, 60, -1).orders != course(9, 60, 0).orders
+
+
 def test_a_budget_that_is_too_small() -> None:
     with pytest.raises(UsageError, match="9 parts need a budget of 44 sets or more; found 43"):
         course(9, 43)
