@@ -61,7 +61,7 @@ def held_out(model: Path, data: Path, seed: int = 0) -> tuple[Example, ...]:
     return split(rows, 0.1, seed, data).held
 
 
-@pytest.mark.parametrize("case", ["stack", "gpt2", *rarely("llama", "llama-tied", "bf16"), "bert-classifier"])
+@pytest.mark.parametrize("case", ["stack", *rarely("gpt2", "llama", "llama-tied", "bf16"), "bert-classifier"])
 def test_the_output_is_an_ordinary_folder_that_is_better_on_held_out_rows(
     cellar: Path, tmp_path: Path, case: str
 ) -> None:
@@ -112,7 +112,9 @@ def test_one_seed_gives_the_same_bytes_and_another_seed_others(cellar: Path, tmp
     made = []
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         torch.rand(len(made) + 1)
-        cuvee.tune(cellar / "gpt2", tmp_path / name, data=cellar / "rows.jsonl", seed=seed, **QUICK, **more)
+        cuvee.tune(
+            cellar / "gpt2", tmp_path / name, data=cellar / "rows.jsonl", seed=seed, **{**QUICK, "steps": 2}, **more
+        )
         made.append(bytes_of(tmp_path / name))
     assert made[0] == made[1]
     assert made[0]["model.safetensors"] != made[2]["model.safetensors"]
