@@ -342,6 +342,14 @@ def test_tasks_that_an_ensemble_cannot_be_asked_cost_the_ensemble_alone(there: P
         cuvee.explain("merged", task, ensemble=True)
 
 
+def test_of_a_merge_that_was_tuned_the_merge_is_explained_and_a_note_says_so(there: Path) -> None:
+    (there / "rows.txt").write_text("\n".join(WORDS), "utf-8")
+    cuvee.tune("merged", there / "tuned", data=there / "rows.txt", steps=1, holdout=0, learning_rate=1e-2)
+    tuned, merged = (cuvee.explain(there / one, "perplexity.yml", ensemble=False) for one in ("tuned", "merged"))
+    assert tuned.explanations == merged.explanations
+    assert any("it was tuned afterwards" in note for note in tuned.notes)
+
+
 def test_the_command(there: Path, capsys) -> None:
     ran = call(capsys, "explain", "merged", "--tasks", "perplexity.yml", "--layers", 1, "--limit", 5, "--json")
     assert ran.code == 0, ran.err

@@ -22,6 +22,11 @@ from cuvee.types import MethodSpec, ModelRef, Score, Scorer
 
 _DRAWS = 400
 """Draws of rows for scores that are no means: the error bar is right to about 4 %."""
+_AFTERWARDS = {
+    "tuned": "it was tuned afterwards, and what is explained is the merge before that",
+    "recalibrated": "statistics were estimated on data afterwards",
+}
+"""What a record tells of a merge that is no longer what its recipe makes."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,7 @@ def _without(models: Sequence[ModelRef], coalition: int) -> str:
 
 def _told_of_difference(made: Recorded, tensor: str | None) -> Iterator[str]:
     if tensor is not None:
-        why = "statistics were estimated on data afterwards" if "recalibrated" in made.record else "`cuvee verify`?"
+        why = next((told for key, told in _AFTERWARDS.items() if key in made.record), "`cuvee verify`?")
         yield f"the merge made again here is not the one in {made.folder}, first in {tensor}: {why}"
 
 
