@@ -51,10 +51,19 @@ def merged(tmp_path: Path) -> Path:
     return tmp_path / "merged"
 
 
-def test_a_sum_of_models_by_hand(merged: Path) -> None:
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One merge for all tests that change nothing in it."""
+    home = tmp_path_factory.mktemp("untouched")
+    write_units(home)
+    cuvee.merge(recipe_of(home), home / "merged")
+    return home / "merged"
+
+
+def test_a_sum_of_models_by_hand(untouched: Path) -> None:
     """The score is −|w − t|²: a model that is there makes −(w − t)² of −t² in its own entry, whoever else is."""
     scorer = Near(TARGET)
-    found = explained(merged, scorer).of("near")
+    found = explained(untouched, scorer).of("near")
     for part, weight, target in zip(found.parts, WEIGHTS, TARGET, strict=True):
         assert part.shapley.value == pytest.approx(target**2 - (weight - target) ** 2, abs=1e-6)
         assert part.leave_one_out.value == pytest.approx(part.shapley.value, abs=1e-6)
@@ -62,7 +71,7 @@ def test_a_sum_of_models_by_hand(merged: Path) -> None:
     assert math.fsum(part.shapley.value for part in found.parts) == pytest.approx(
         found.whole.value - found.nothing.value, abs=1e-12
     )
-    assert found.nothing_is == f"the base, {merged.parent}/base"
+    assert found.nothing_is == f"the base, {untouched.parent}/base"
     assert (found.exact, found.coalitions, found.permutations) == (True, 8, None)
     assert len(scorer.rows_asked) == 8
 
@@ -119,14 +128,14 @@ def test_without_a_base_nothing_is_the_mean_of_the_single_models(tmp_path: Path)
     assert len(scorer.rows_asked) == 7
 
 
-def test_a_score_without_rows_has_no_error_bar(merged: Path) -> None:
+def test_a_score_without_rows_has_no_error_bar(untouched: Path) -> None:
     class Bare(Near):
         def score(self, model: Any, rows: Any = None) -> Any:
             from dataclasses import replace
 
             return replace(super().score(model, rows), rows=None)
 
-    found = explained(merged, Bare(TARGET))
+    found = explained(untouched, Bare(TARGET))
     assert math.isnan(found.of("near").parts[0].shapley.stderr)
     assert any("no error bar" in note for note in found.notes)
 
@@ -178,9 +187,9 @@ def test_a_folder_without_a_record(tmp_path: Path) -> None:
         ({"ensemble": "no"}, "`ensemble` must be"),
     ],
 )
-def test_bad_arguments(merged: Path, how: dict[str, Any], message: str) -> None:
+def test_bad_arguments(untouched: Path, how: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        explained(merged, **how)
+        explained(untouched, **how)
 
 
 def test_a_set_without_a_merge_is_told_before_anything_is_scored(tmp_path: Path) -> None:
@@ -196,6 +205,17 @@ def test_a_set_without_a_merge_is_told_before_anything_is_scored(tmp_path: Path)
     assert scorer.rows_asked == []
 
 
+def test_a_layer_without_weight_is_told_of_with_the_models_that_are_left_out(tmp_path: Path) -> None:
+    for seed, name in enumerate(("m0", "m1")):
+        make_model(tmp_path / name, "llama", seed)
+    entries = [{"model": f"{tmp_path}/m{i}", "parameters": {"weight": [i, 1.0]}} for i in range(2)]
+    cuvee.merge({"merge_method": "linear", "models": entries}, tmp_path / "out")
+    with pytest.raises(InputError, match=f"^without {tmp_path}/m1: the weights of ") as caught:
+        explained(tmp_path / "out")
+    assert {fault.code for fault in caught.value.faults} == {"zero-weight-sum"}
+    assert all(f"without {tmp_path}/m1: " in fault.message for fault in caught.value.faults)
+
+
 def test_one_model_and_a_base(tmp_path: Path) -> None:
     write_units(tmp_path)
     data = {"merge_method": "slerp", "base_model": "base", "models": [{"model": "m0"}], "parameters": {"t": 0.5}}
@@ -209,10 +229,10 @@ def test_one_model_and_a_base(tmp_path: Path) -> None:
         explained(tmp_path / "out", ensemble=True)
 
 
-def test_a_task_that_is_asked_of_folders_alone(merged: Path, tmp_path: Path) -> None:
+def test_a_task_that_is_asked_of_folders_alone(untouched: Path, tmp_path: Path) -> None:
     path = write_task(tmp_path, kind="lm-eval", tasks=["x"], include=".")
     with pytest.raises(UsageError, match="asked of whole models"):
-        explained(merged, path)
+        explained(untouched, path)
 
 
 def test_stacks_have_no_models_to_leave_out(tmp_path: Path) -> None:
@@ -322,6 +342,14 @@ def test_tasks_that_an_ensemble_cannot_be_asked_cost_the_ensemble_alone(there: P
         cuvee.explain("merged", task, ensemble=True)
 
 
+def test_of_a_merge_that_was_tuned_the_merge_is_explained_and_a_note_says_so(there: Path) -> None:
+    (there / "rows.txt").write_text("\n".join(WORDS), "utf-8")
+    cuvee.tune("merged", there / "tuned", data=there / "rows.txt", steps=1, holdout=0, learning_rate=1e-2)
+    tuned, merged = (cuvee.explain(there / one, "perplexity.yml", ensemble=False) for one in ("tuned", "merged"))
+    assert tuned.explanations == merged.explanations
+    assert any("it was tuned afterwards" in note for note in tuned.notes)
+
+
 def test_the_command(there: Path, capsys) -> None:
     ran = call(capsys, "explain", "merged", "--tasks", "perplexity.yml", "--layers", 1, "--limit", 5, "--json")
     assert ran.code == 0, ran.err
@@ -335,7 +363,8 @@ def test_the_command(there: Path, capsys) -> None:
     assert ran.json["notes"] == []
     told = there / "explained.json"
     told.write_text(ran.out, "utf-8")
-    assert gather("merged", [told]).explanations == tuple(ran.json["explanations"])
+    cited = {"citations": ran.json["citations"]}
+    assert gather("merged", [told]).explanations == tuple({**one, **cited} for one in ran.json["explanations"])
 
 
 def test_the_command_tells_a_table(there: Path, capsys) -> None:

@@ -18,6 +18,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 import cuvee
+from cuvee.checkpoint.fingerprint import digest_file
 from cuvee.data.rows import read_rows
 from cuvee.errors import CheckFailed, CuveeError, ResourceError
 from cuvee.families.running import load
@@ -60,7 +61,7 @@ def held_out(model: Path, data: Path, seed: int = 0) -> tuple[Example, ...]:
     return split(rows, 0.1, seed, data).held
 
 
-@pytest.mark.parametrize("case", ["stack", "gpt2", *rarely("llama", "llama-tied", "bf16"), "bert-classifier"])
+@pytest.mark.parametrize("case", ["stack", *rarely("gpt2", "llama", "llama-tied", "bf16"), "bert-classifier"])
 def test_the_output_is_an_ordinary_folder_that_is_better_on_held_out_rows(
     cellar: Path, tmp_path: Path, case: str
 ) -> None:
@@ -111,7 +112,9 @@ def test_one_seed_gives_the_same_bytes_and_another_seed_others(cellar: Path, tmp
     made = []
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         torch.rand(len(made) + 1)
-        cuvee.tune(cellar / "gpt2", tmp_path / name, data=cellar / "rows.jsonl", seed=seed, **QUICK, **more)
+        cuvee.tune(
+            cellar / "gpt2", tmp_path / name, data=cellar / "rows.jsonl", seed=seed, **{**QUICK, "steps": 2}, **more
+        )
         made.append(bytes_of(tmp_path / name))
     assert made[0] == made[1]
     assert made[0]["model.safetensors"] != made[2]["model.safetensors"]
@@ -308,6 +311,26 @@ def test_bad_input_is_a_clear_error_and_leaves_nothing(
     assert said in str(caught.value)
     assert not list(tmp_path.iterdir())
     assert sorted(bad.rglob("*")) == before
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_model_is_loaded(
+    cellar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cuvee.tuning.run.load", lambda folder: pytest.fail("it was loaded"))
+    (tmp_path / "file").touch()
+    with pytest.raises(ResourceError, match="could not make the folder"):
+        cuvee.tune(cellar / "llama", tmp_path / "file/out", data=cellar / "rows.jsonl", **QUICK)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_record_tells_of_the_data_that_was_read_whatever_becomes_of_the_file(cellar: Path, tmp_path: Path) -> None:
+    data = tmp_path / "rows.jsonl"
+    data.write_bytes((cellar / "rows.jsonl").read_bytes())
+    digest = digest_file(data)
+    made = cuvee.tune(
+        cellar / "llama", tmp_path / "out", data=data, progress=lambda *_: data.unlink(missing_ok=True), **QUICK
+    )
+    assert made.record["tuned"][-1]["content"] == digest
 
 
 def test_a_loss_that_is_no_number_leaves_nothing(cellar: Path, tmp_path: Path) -> None:

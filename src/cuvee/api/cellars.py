@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from cuvee.api.nesting import OpenModels
 from cuvee.checkpoint.protocol import Reader
-from cuvee.errors import InputError
+from cuvee.errors import CuveeError, InputError
 from cuvee.planning import Plan
 from cuvee.recipe import Recipe
 from cuvee.searching.cellar import Cellar, needed, room_for, stack_bytes
@@ -41,6 +42,7 @@ class Stock:
 def opened_stock(
     recipes: Iterable[Recipe],
     *,
+    names: Mapping[int, str] = MappingProxyType({}),
     seed: int,
     limit: int | None,
     allow_nonfinite: bool = False,
@@ -51,6 +53,7 @@ def opened_stock(
 
     Args:
         recipes: what will be merged, or what bounds it.
+        names: number of a recipe → what its faults begin with.
         seed: of random masks.
         limit: most memory, bytes; half of what is free without it.
         allow_nonfinite: let NaN and infinity pass in recipes inside one.
@@ -67,7 +70,7 @@ def opened_stock(
     table = _Opened(weights=True, seed=seed, allow_nonfinite=allow_nonfinite, kept={})
     try:
         planner = Cellar(table.of, seed=seed, room=0)
-        plans = tuple(planner.plan(recipe) for recipe in recipes)
+        plans = tuple(_planned(planner, recipe, names.get(i, "")) for i, recipe in enumerate(recipes))
         stored = sum(spec.nbytes for reader in table.opened.values() for spec in reader.specs.values())
         stacks = sum(sum(map(stack_bytes, plan.steps)) for plan in plans)
         largest = max((4 * sum(step.out.numel for step in plan.steps) for plan in plans), default=0)
@@ -80,6 +83,14 @@ def opened_stock(
     finally:
         for reader in table.opened.values():
             reader.close()
+
+
+def _planned(planner: Cellar, recipe: Recipe, name: str) -> Plan:
+    try:
+        return planner.plan(recipe)
+    except CuveeError as error:
+        told = [replace(fault, message=f"{name}{fault.message}") for fault in error.faults]
+        raise type(error)(told) from error
 
 
 @dataclass

@@ -80,7 +80,7 @@ class MergeGame:
 
     def label(self, coalition: int) -> str:
         """The models of a set."""
-        return f"merge of {_listed(self.names, coalition)}"
+        return f"merge of {_listed(self.names, coalition)}" if coalition else self.nothing
 
     def key(self, coalition: int) -> str | None:
         """The hash of the recipe."""
@@ -148,7 +148,7 @@ class LayerGame:
 
     def label(self, coalition: int) -> str:
         """The groups of a set."""
-        return f"merge in {_listed(self.names, coalition)}"
+        return f"merge in {_listed(self.names, coalition)}" if coalition else self.nothing
 
     def key(self, coalition: int) -> str | None:
         """Of nothing and of all, the recipes' hashes: they are scored once, whatever is explained."""
@@ -199,7 +199,7 @@ class EnsembleGame:
 
     def label(self, coalition: int) -> str:
         """The models of a set."""
-        return f"ensemble of {_listed(self.names, coalition)}"
+        return f"ensemble of {_listed(self.names, coalition)}" if coalition else self.nothing
 
     def key(self, coalition: int) -> str | None:
         """Its number."""
@@ -240,4 +240,4 @@ def _base_or_mean(nothing: Recipe | None) -> str:
 
 
 def _listed(names: Sequence[str], coalition: int) -> str:
-    return ", ".join(names[part] for part in members(coalition)) or "nothing"
+    return ", ".join(names[part] for part in members(coalition))

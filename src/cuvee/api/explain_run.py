@@ -22,6 +22,11 @@ from cuvee.types import MethodSpec, ModelRef, Score, Scorer
 
 _DRAWS = 400
 """Draws of rows for scores that are no means: the error bar is right to about 4 %."""
+_AFTERWARDS = {
+    "tuned": "it was tuned afterwards, and what is explained is the merge before that",
+    "recalibrated": "statistics were estimated on data afterwards",
+}
+"""What a record tells of a merge that is no longer what its recipe makes."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +58,13 @@ def carry_out(made: Recorded, asked: Asked) -> Explanations:
     if asked.ensemble and not wants:
         message = f"an ensemble should be of two models or more; {made.folder} merges {len(models)} besides its base"
         raise UsageError(Fault("bad-argument", message, subject="ensemble", hint="leave --ensemble out"))
-    bounds = [recipe, *(one for one in divided.values() if one is not None)]
+    parts = {one: part for one, part in divided.items() if part is not None}
+    bounds, names = [recipe, *parts.values()], {i: _without(models, one) for i, one in enumerate(parts, 1)}
     base = base_of(recipe, spec) or recipe.base_model
     bounds += [] if base is None else [alone(recipe, base)]
     beside = len(models) if wants else 0
     try:
-        with opened_stock(bounds, seed=made.seed, limit=asked.limit, beside=beside) as stock:
+        with opened_stock(bounds, names=names, seed=made.seed, limit=asked.limit, beside=beside) as stock:
             check_inputs(made, stock)
             furnish(asked.scorers, stock.folders)
             run = _Run(asked, notes)
@@ -92,7 +98,7 @@ def _divided(
         for one in path.coalitions
     }
     wrong = {
-        replace(fault, message=f"without {_others(models, one)}: {fault.message}", place=None): None
+        replace(fault, message=f"{_without(models, one)}{fault.message}", place=None): None
         for one, made in found.items()
         for fault in (faults(made, methods.specs()) if made is not None else ())
     }
@@ -103,13 +109,15 @@ def _divided(
     return found
 
 
-def _others(models: Sequence[ModelRef], coalition: int) -> str:
-    return ", ".join(str(model) for i, model in enumerate(models) if not coalition >> i & 1)
+def _without(models: Sequence[ModelRef], coalition: int) -> str:
+    """What faults of a set begin with: the models that are left out, where any are."""
+    others = ", ".join(str(model) for i, model in enumerate(models) if not coalition >> i & 1)
+    return f"without {others}: " if others else ""
 
 
 def _told_of_difference(made: Recorded, tensor: str | None) -> Iterator[str]:
     if tensor is not None:
-        why = "statistics were estimated on data afterwards" if "recalibrated" in made.record else "`cuvee verify`?"
+        why = next((told for key, told in _AFTERWARDS.items() if key in made.record), "`cuvee verify`?")
         yield f"the merge made again here is not the one in {made.folder}, first in {tensor}: {why}"
 
 

@@ -176,6 +176,7 @@ def _learn(job: _Job) -> LearnResult:
     """Open the models, learn, and say what came of it."""
     from cuvee.coefficients import descent, groups, model, ready
     from cuvee.families import study, training
+    from cuvee.families.inputs import padding_token
     from cuvee.planning import bind, referenced
 
     recipe, asked, method = job.recipe, job.asked, methods.get(job.recipe.method)
@@ -192,7 +193,7 @@ def _learn(job: _Job) -> LearnResult:
         sets, data = ready.data_sets(job.tasks, asked, skeleton, kind, donor)
         merged = model.load(plan, readers, grouping, method, skeleton)
         learned = descent.coefficients(starts, softmax=soup, temperature=soup and asked.objective == "cross-entropy")
-        pad = getattr(skeleton.config, "pad_token_id", None) or 0
+        pad = padding_token(skeleton.config) or 0
         curve = descent.learn(merged, learned, sets, asked, pad=pad, step_done=job.progress)
         weights = [tuple(map(groups.as_float32, row)) for row in learned.weights().tolist()]
         made = _with_weights(recipe, weights, grouping)

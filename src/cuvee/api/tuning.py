@@ -119,6 +119,7 @@ def tune(
     ref = as_model(model)
     file = as_path(data, "data", "data must be a file")
     target = as_path(out, "out", "the output must be a folder's name")
+    from cuvee.checkpoint.fingerprint import digest_file
     from cuvee.data.rows import read_rows
     from cuvee.tuning.lora import check_installed
     from cuvee.tuning.run import Job, check_free, tune
@@ -126,9 +127,9 @@ def tune(
     if lora is not None:
         check_installed()
     check_free(target, overwrite)
-    rows = read_rows(file, column=column)
+    rows, content = read_rows(file, column=column), digest_file(file)
     with opened([ref], None) as (reader,):
-        return tune(Job(ref, file, rows, target, overwrite, asked, threads, progress), reader)
+        return tune(Job(ref, file, rows, content, target, overwrite, asked, threads, progress), reader)
 
 
 def _far_faults(out: object) -> list[Fault]:

@@ -11,7 +11,7 @@ from cuvee.coefficients.asked import Asked
 from cuvee.coefficients.descent import DataSet
 from cuvee.coefficients.rows import Task, examples
 from cuvee.errors import Fault, InputError
-from cuvee.families.inputs import classes_of, longest_input, token_ids
+from cuvee.families.inputs import classes_of, longest_input, padding_token, token_ids
 from cuvee.families.training import KINDS, Kind, kind_of
 from cuvee.planning import Plan
 
@@ -115,7 +115,7 @@ def _classes(config: Any, label: str, asked: Asked) -> Mapping[str, int]:
             f"{label} should choose one class of several; it has {config.num_labels} outputs for {kind or 'values'}"
         )
         raise InputError(Fault("not-yet", message, subject=label))
-    if config.pad_token_id is None and asked.batch_size > 1:
+    if padding_token(config) is None and asked.batch_size > 1:
         message = f"{label} should name its padding token in config.json, to tell where a row ends; it names none"
         hint = "set `pad_token_id` there, or learn with --batch-size 1"
         raise InputError(Fault("bad-config", message, subject=label, hint=hint))

@@ -13,7 +13,7 @@ from cuvee.collecting.samples import Batch, Sample, batches_of, samples_of
 from cuvee.collecting.weights import OnDisk, on_disk
 from cuvee.data.rows import read_rows
 from cuvee.errors import Fault, InputError, attempt, listed
-from cuvee.families.inputs import load_tokenizer
+from cuvee.families.inputs import load_tokenizer, padding_token
 from cuvee.families.running import Running, load
 
 
@@ -56,7 +56,7 @@ class Subject:
 
     def batches(self, size: int | None) -> list[Batch]:
         """Its samples in batches; a classifier without a padding token takes one at a time."""
-        padding = self.running.config.pad_token_id
+        padding = padding_token(self.running.config)
         one_by_one = self.running.head == "classification" and padding is None
         return list(batches_of(self.samples, 1 if one_by_one else size, padding))
 

@@ -76,7 +76,7 @@ def course(parts: int, budget: int, seed: int = 0) -> Course:
         least = min(1 << parts, len(first) + _PAIRS * _cost_of_pair(parts))
         message = f"{parts} parts need a budget of {least} sets or more; found {budget}"
         raise UsageError(Fault("bad-argument", message, subject="budget", hint=f"all sets are {1 << parts:,}"))
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(abs(seed))
     orders: list[Order] = []
     for _ in range(pairs):
         order = tuple(int(part) for part in generator.permutation(parts))

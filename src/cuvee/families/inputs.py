@@ -52,6 +52,16 @@ def token_ids(folder: Path, texts: Sequence[str]) -> list[list[int]]:
     return [list(ids) for ids in tokenizer(list(texts), verbose=False)["input_ids"]]
 
 
+def padding_token(config: Any) -> int | None:
+    """The token that fills up rows; `None` where none is named, or −1, as old LLaMAs have it.
+
+    Args:
+        config: a configuration, an object of transformers'.
+    """
+    named = getattr(config, "pad_token_id", None)
+    return named if isinstance(named, int) and named >= 0 else None
+
+
 def longest_input(config: Any) -> int | None:
     """Most tokens of one input, where a model has learned positions.
 

@@ -41,7 +41,7 @@ def outcomes(subject: Subject, task: Task, rows: Sequence[int] | None = None) ->
         found = function(*given)
     except CuveeError:
         raise
-    except Exception as error:  # whatever the user's code does
+    except (Exception, SystemExit) as error:  # whatever the user's code does
         raise InputError(_crashed(subject, task, error)) from error
     values = _numbers(found, subject, task)
     if task.rows:
@@ -62,7 +62,7 @@ def _model(subject: Subject, task: Task, options: FunctionOptions) -> Any:
     return subject.folder
 
 
-def _crashed(subject: Subject, task: Task, error: Exception) -> Fault:
+def _crashed(subject: Subject, task: Task, error: BaseException) -> Fault:
     """What a function's failure is told as: the error, and where in its code it arose."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({frames[-1].filename}:{frames[-1].lineno})" if len(frames) > 1 else ""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cuvee.errors import CheckFailed, Fault
+from cuvee.families.inputs import padding_token
 from cuvee.tuning.asked import Asked
 from cuvee.tuning.learner import Learner
 from cuvee.tuning.losses import Measured, batch_loss, measured, padded
@@ -101,7 +102,7 @@ def descend(
     Raises:
         CheckFailed: `non-finite`: the loss or its gradient is no number, at which step.
     """
-    pad = getattr(model.config, "pad_token_id", None) or 0
+    pad = padding_token(model.config) or 0
     way: dict[str, Any] = {"dtype": getattr(torch, asked.dtype), "device": asked.device}
     watch = None
     if rows.held:

@@ -48,6 +48,20 @@ def on_disk(values: Mapping[str, Tensor], homes: Mapping[str, Home], names: Mapp
     return found
 
 
+def check_writable(origin: Origin, out: Path, *, overwrite: bool, protected: Sequence[Path]) -> None:
+    """Refuse an output that cannot be written, before any work: its place is taken once, in full size, and left.
+
+    Raises:
+        OutputExists, ResourceError: as `FolderWriter`.
+    """
+    with FolderWriter(_layout(origin), out, overwrite=overwrite, protected=protected):
+        pass
+
+
+def _layout(origin: Origin) -> Layout:
+    return plan_layout(list(origin.specs.values()), SHARD)
+
+
 def write(
     reader: Reader,
     changed: Mapping[str, Tensor],
@@ -73,7 +87,7 @@ def write(
         OutputExists, ResourceError: as `FolderWriter`.
         InputError: a file of the model changed meanwhile.
     """
-    layout = plan_layout(list(origin.specs.values()), SHARD)
+    layout = _layout(origin)
     with FolderWriter(layout, out, overwrite=overwrite, protected=protected) as writer:
         for name, spec in origin.specs.items():
             for start in range(0, spec.numel, _PIECE):

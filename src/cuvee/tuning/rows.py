@@ -11,7 +11,7 @@ from typing import Any
 from cuvee.data.fit import class_number, foreign_label, foreign_token
 from cuvee.data.rows import MOST_FAULTS, NO_TARGET, Row, bad_row
 from cuvee.errors import Fault, InputError
-from cuvee.families.inputs import classes_of, longest_input, token_ids
+from cuvee.families.inputs import classes_of, longest_input, padding_token, token_ids
 from cuvee.families.running import Running
 
 
@@ -136,7 +136,7 @@ def _check_classes(config: Any, label: str, batch_size: int) -> None:
     if config.num_labels < 2 or kind not in (None, "single_label_classification"):
         message = f"{label} should choose one of several classes; it has {config.num_labels} outputs for {kind}"
         raise InputError(Fault("not-yet", message, subject=label))
-    if config.pad_token_id is None and batch_size > 1:
+    if padding_token(config) is None and batch_size > 1:
         message = f"{label} should name its padding token in config.json, to tell where a row ends; it names none"
         hint = "set `pad_token_id` there, or tune with --batch-size 1"
         raise InputError(Fault("bad-config", message, subject=label, hint=hint))

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 
-from cuvee.checkpoint.fingerprint import digest_file
 from cuvee.checkpoint.os_errors import told
 from cuvee.checkpoint.protocol import Reader
 from cuvee.checkpoint.staging import check_output, find_places
@@ -24,7 +23,7 @@ from cuvee.tuning.loop import Course, Told, descend
 from cuvee.tuning.lora import LowRank
 from cuvee.tuning.origin import Origin, origin_of
 from cuvee.tuning.outcome import Figure, TuneResult, figure, gained
-from cuvee.tuning.output import on_disk, write
+from cuvee.tuning.output import check_writable, on_disk, write
 from cuvee.tuning.room import check_memory, memory_needed
 from cuvee.tuning.rows import Split, check_head, examples, split
 from cuvee.types import ModelRef
@@ -38,6 +37,7 @@ class Job:
         ref: the model.
         data: the file of the rows.
         rows: its rows.
+        content: its fingerprint, when they were read.
         out: the folder to make.
         overwrite: replace a model folder that is there.
         asked: how.
@@ -48,6 +48,7 @@ class Job:
     ref: ModelRef
     data: Path
     rows: Sequence[Row]
+    content: str
     out: Path
     overwrite: bool
     asked: Asked
@@ -82,6 +83,7 @@ def tune(job: Job, reader: Reader) -> TuneResult:
     wanted = chosen(reader.specs, job.asked.only)
     check_memory(reader.label, memory_needed(reader.specs, wanted, job.asked), job.asked.device)
     origin = origin_of(reader, job.ref)
+    check_writable(origin, job.out, overwrite=job.overwrite, protected=protected)
     with _set_up(job.asked.seed, job.threads):
         running = load(reader.folder)
         check_head(running, reader.label, job.asked.batch_size)
@@ -120,7 +122,7 @@ def _written(
     entry = {
         "of": origin.content,
         "data": job.data.name,
-        "content": digest_file(job.data),
+        "content": job.content,
         "rows": len(job.rows),
         "training_rows": len(parts.training),
         "held_rows": len(parts.held),

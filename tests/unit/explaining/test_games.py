@@ -121,10 +121,10 @@ def test_the_error_that_is_told_is_that_of_the_draws() -> None:
     def outcome(who: frozenset[int]) -> Outcome:
         return Outcome(float(worth(who)), rows=np.full(3, float(worth(who))))
 
-    found = [told((6, 44, seed), outcome) for seed in range(300)]
+    found = [told((6, 44, seed), outcome) for seed in range(100)]
     values_of = np.array([[part.shapley.value for part in one.parts] for one in found])
     said = np.array([[part.shapley.stderr for part in one.parts] for one in found])
-    np.testing.assert_allclose(np.sqrt((said**2).mean(axis=0)), values_of.std(axis=0, ddof=1), rtol=0.2)
+    np.testing.assert_allclose(np.sqrt((said**2).mean(axis=0)), values_of.std(axis=0, ddof=1), rtol=0.25)
 
 
 def test_few_pairs_of_orders_make_wide_intervals() -> None:
@@ -155,6 +155,10 @@ def test_every_order_stands_beside_its_reverse() -> None:
     assert path != course(9, 256, 5)
     assert all(set(prefixes(order)) <= set(path.coalitions) for order in path.orders)
     assert len(pair_weights(path)) == len(path.orders) // 2
+
+
+def test_any_whole_number_is_a_seed() -> None:
+    assert course(9, 60, -1).orders == course(9, 60, -1).orders != course(9, 60, 0).orders
 
 
 def test_a_budget_that_is_too_small() -> None:

@@ -18,6 +18,7 @@ from cuvee.judging.asking.ensemble import PredictionMean, kind_of, log_mean, log
 from cuvee.judging.asking.subject import Subject
 from tests.support.calibration import CASES, make_tokenizer
 from tests.support.judging import QUESTIONS, WORDS, log_probabilities, one_by_one, subject, task
+from tests.support.lanes import rarely
 
 
 def member(case: str, seed: int, label: str = "", **settings: Any) -> Subject:
@@ -109,7 +110,7 @@ def slow_writing(members: list[Subject], ids: list[int], most: int, end: int | N
     return made
 
 
-@pytest.mark.parametrize("case", ["llama", "gpt2"])
+@pytest.mark.parametrize("case", ["llama", *rarely("gpt2")])
 def test_writing_equals_a_slow_loop(case: str) -> None:
     members = [member(case, seed) for seed in range(3)]
     prompts = [[1, 9, 11, 30], [1, 40, 8], [1, 22]]

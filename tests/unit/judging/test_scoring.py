@@ -41,6 +41,9 @@ def one_short(model, rows):
 def crash(model):
     return {}["nothing"]
 
+def leave(model):
+    raise SystemExit(0)
+
 def not_a_number(model):
     return [1.0, math.nan]
 
@@ -103,6 +106,7 @@ def test_a_function_with_data_is_given_the_rows(functions: Path, model: nn.Modul
     ("name", "code", "said"),
     [
         ("crash", "task-crashed", "KeyError: 'nothing'"),
+        ("leave", "task-crashed", "SystemExit"),
         ("not_a_number", "no-score", "NaN"),
         ("word", "task-crashed", "'good'"),
         ("nothing", "task-crashed", "None"),

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from cuvee.errors import CheckFailed, InputError, ResourceError, UsageError
+from cuvee.families.inputs import padding_token
 from cuvee.families.running import Home, Running, load
 from cuvee.tuning import room
 from cuvee.tuning.asked import Asked
@@ -154,6 +156,11 @@ def test_a_padded_batch_has_the_losses_of_its_rows_alone(folders: dict[str, Path
     assert counts.tolist() == [int(n) for _, n in alone]
     torch.testing.assert_close(sums, torch.cat([s for s, _ in alone]), rtol=1e-5, atol=1e-5)
     assert counts.tolist() == [1 if "bert" in case else len(row.ids) - 1 for row in rows]
+
+
+def test_a_configuration_whose_padding_is_no_token_pads_with_another() -> None:
+    told = [padding_token(transformers.LlamaConfig(pad_token_id=one)) for one in (3, 0, None, -1)]
+    assert told == [3, 0, None, None]
 
 
 def test_the_loss_of_a_row_is_that_of_its_targets_by_hand(folders: dict[str, Path]) -> None:

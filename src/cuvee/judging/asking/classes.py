@@ -14,7 +14,7 @@ from cuvee.data.fit import class_number, foreign_label
 from cuvee.data.rows import MOST_FAULTS
 from cuvee.data.tables import place_in
 from cuvee.errors import Fault, InputError
-from cuvee.families.inputs import classes_of
+from cuvee.families.inputs import classes_of, padding_token
 from cuvee.judging.asking.asked import Asked, Columns
 from cuvee.judging.asking.encoding import check_tokens, cut_note, limit_of, padded, padding_of
 from cuvee.judging.asking.subject import Subject, check_asked, tokenizer_of
@@ -53,7 +53,7 @@ def prepare(task: Task, subject: Subject) -> Asked:
         gather=partial(_numbers if is_number else as_probabilities, truth=truth),
         classes=names,
         # a decoder finds the end of a text by the padding that its configuration names
-        one_by_one=getattr(subject.config, "pad_token_id", 0) is None,
+        one_by_one=hasattr(subject.config, "pad_token_id") and padding_token(subject.config) is None,
         notes=cut_note(task, cut, limit),
     )
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cuvee.data.fit import foreign_token
 from cuvee.errors import Fault, InputError
-from cuvee.families.inputs import longest_input
+from cuvee.families.inputs import longest_input, padding_token
 from cuvee.judging.asking.subject import Subject
 from cuvee.judging.tasks.model import Task
 
@@ -100,7 +100,7 @@ def vocabulary_of(model: Any) -> int:
 
 def padding_of(subject: Subject) -> int | None:
     """The token that fills up rows: the configuration's, which positions may depend on, or else the tokenizer's."""
-    own = getattr(subject.config, "pad_token_id", None)
+    own = padding_token(subject.config)
     return own if own is not None else getattr(subject.tokenizer, "pad_token_id", None)
 
 
