@@ -49,6 +49,7 @@ contract: $(STAMP)
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest $(OWN_LANES) -m slow
+	CUVEE_EXAMPLES=8 $(BIN)/python -m pytest -m "not slow" tests/reference
 
 # Merges killed at random moments; SOAK_SIZE=0.5 and SOAK_SEED=2 choose other models and other moments.
 soak: $(STAMP)

@@ -16,7 +16,7 @@ from tests.reference import sphere_formulas as sphere
 from tests.reference.formulas import LERP_ABOVE, cosine
 from tests.reference.test_methods_match import any_pairs, anything, assert_match, over, pairs, problems
 
-SOME = 15
+SOME = 8
 ALL = 9
 """Models of a problem for which it matters how many there are."""
 

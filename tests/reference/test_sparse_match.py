@@ -11,7 +11,7 @@ from tests.reference import formulas as plain
 from tests.reference import sparse_formulas as ref
 from tests.reference.test_methods_match import assert_match, is_decided, over, problems
 
-SOME = 15
+SOME = 8
 GAMMAS = (0.0, 0.01, 0.1, 0.3, 0.6)
 
 

@@ -28,7 +28,7 @@ from tests.reference.test_methods_match import (
     problems,
 )
 
-SOME = 10
+SOME = 8
 
 
 def is_usual(vectors):

@@ -82,6 +82,8 @@ SEARCHED: Final = Blend(
 )
 FOUND: Final = (GREEDY_SOUP, SEARCHED)
 """What `cuvee search` fills in."""
+BEST: Final = "best.yml"
+"""The recipe that it writes."""
 AVERAGES: Final = (LINEAR, TASK_ARITHMETIC, TIES, DARE_TIES)
 BLENDS: Final = (*AVERAGES, LAYER_STACK)
 MADE: Final = (*AVERAGES, *FOUND, LAYER_STACK)
@@ -141,7 +143,7 @@ def merge_all(out: Path, names: Sequence[str], seed: int, merge_done: Callable[[
 
 def command(name: str) -> str:
     """What to type, in the demo's folder, to make a merge of one of its recipes, or of what was found for one."""
-    recipe = f"searches/{name}/best.yml" if name in {blend.name for blend in FOUND} else f"recipes/{name}.yml"
+    recipe = f"searches/{name}/{BEST}" if name in {blend.name for blend in FOUND} else f"recipes/{name}.yml"
     return f"cuvee merge {recipe} -o merges/{name}"
 
 

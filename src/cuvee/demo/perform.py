@@ -50,7 +50,7 @@ class Size:
 
 FULL: Final = Size(TAUGHT, FINE_TUNING, test=300, validation=200, stride=1, trials=30, explained=60)
 QUICK: Final = Size(
-    TAUGHT[:4],
+    TAUGHT[:3],
     Schedule(steps=16, batch=32, rate=1e-3, warm_up=5),
     test=40,
     validation=20,
@@ -155,12 +155,14 @@ def _write_recipes(place: Path, size: Size, chosen: Mapping[str, merges.Trial]) 
 
 def _search(place: Path, size: Size, seed: int, clock: Clock) -> None:
     """Search which specialists to average and in which proportions, and make the merges that were found."""
+    import cuvee
+
     write_tasks(place, size.words, "validation", size.validation, seed)
     write_tasks(place, size.words, "test", size.test, seed)
     with clock.follow("searching") as told:
         search_all(place, size.words, seed, size.trials, told)
-    with clock.stage("merging what was found", len(merges.FOUND)) as step:
-        merges.merge_all(place, [blend.name for blend in merges.FOUND], seed, step)
+    for blend in merges.FOUND:
+        cuvee.merge(place / search_folder(blend) / merges.BEST, place / "merges" / blend.name, seed=seed)
 
 
 def _judge(place: Path, size: Size, seed: int, clock: Clock) -> list[tell.Judged]:

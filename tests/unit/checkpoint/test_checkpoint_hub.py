@@ -149,12 +149,13 @@ def test_a_cached_model_is_read_without_a_network(tmp_path, ask, download):
     assert not said["torch"]
 
 
+@pytest.mark.slow
 def test_a_sharded_cached_model_is_read(tmp_path, ask):
     cached(tmp_path / "home", SHARDED)
     assert list(ask(env=OFFLINE)["specs"]) == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("revision", ["v2", "2" * 40])
+@pytest.mark.parametrize("revision", ["v2", *rarely("2" * 40)])
 def test_a_revision_finds_its_own_commit(tmp_path, ask, revision):
     cached(tmp_path / "home", {"model.safetensors": weights(old=1)})
     cached(tmp_path / "home", {"model.safetensors": weights(new=1)}, commit="2" * 40, ref="v2")
@@ -164,6 +165,7 @@ def test_a_revision_finds_its_own_commit(tmp_path, ask, revision):
     assert said["label"] == f"org/name@{revision}"
 
 
+@pytest.mark.slow
 def test_another_cache_folder_is_honoured(tmp_path, ask):
     cached(tmp_path / "elsewhere", MODEL)
     assert ask(env=OFFLINE)["codes"] == ["offline"]
@@ -263,6 +265,7 @@ def test_a_download_of_shards_takes_those_of_the_index(ask):
         assert "pytorch_model-00001-of-00002.bin" not in hub.fetched()
 
 
+@pytest.mark.slow
 def test_legacy_weights_are_downloaded_where_there_are_no_others(tmp_path, ask):
     torch.save({"a": torch.zeros(2)}, tmp_path / "legacy.bin")
     files = {"pytorch_model.bin": (tmp_path / "legacy.bin").read_bytes(), "config.json": b"{}"}
@@ -270,6 +273,7 @@ def test_legacy_weights_are_downloaded_where_there_are_no_others(tmp_path, ask):
         assert ask(env={"HF_ENDPOINT": hub.url})["specs"] == {"a": ["float32", [2]]}
 
 
+@pytest.mark.slow
 def test_file_names_that_look_like_patterns_are_taken_literally(ask):
     files = {"model.safetensors": weights(a=1), "notes[1]*.txt": b"x", "notes1x.txt.gguf": b"not asked for"}
     with running({"org/name": FakeModel(files)}) as hub:
@@ -397,7 +401,7 @@ def test_a_header_longer_than_the_first_request_is_fetched_whole(ask):
     [
         (header_bytes({"a": entry("F32", [2], 0, 8)}) + bytes(4), "truncated"),
         (header_bytes({"a": entry("F32", [2], 0, 4)}) + bytes(4), "bad-header"),
-        (b"", "truncated"),
+        pytest.param(b"", "truncated", marks=pytest.mark.slow),
         ((2**62).to_bytes(8, "little") + bytes(100), "bad-header"),
     ],
 )

@@ -23,6 +23,7 @@ from tests.support.checkpoints import (
     specs_of,
     write_model,
 )
+from tests.support.lanes import rarely
 
 
 def test_a_state_dict_is_a_reader():
@@ -126,7 +127,7 @@ def by_hand(tensor):
     return parts[0].hex() if len(parts) == 1 else xxhash.xxh3_128_hexdigest(b"".join(parts))
 
 
-@pytest.mark.parametrize("numel", [1 << 17, (1 << 17) + 1, 3 << 17, pytest.param(300_001, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("numel", [1 << 17, (1 << 17) + 1, *rarely(3 << 17, 300_001)])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_a_large_tensor_is_hashed_in_chunks(tmp_path, numel, dtype):
     tensor = torch.randn(numel, generator=torch.Generator().manual_seed(1)).to(dtype)
