@@ -124,9 +124,8 @@ def test_options_that_do_not_go_together(room: Yard, options: dict[str, Any], su
 # --- with one
 
 
-@pytest.mark.parametrize(
-    "method", [pytest.param(m, marks=() if m == "ties" else pytest.mark.slow) for m in SHARDS], ids=str
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("method", SHARDS, ids=str)
 def test_the_same_bytes_as_with_threads(
     cluster: str, room: Yard, built: Path, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
