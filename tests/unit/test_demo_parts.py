@@ -198,7 +198,8 @@ def test_the_winner_is_the_best_on_validation_even_if_another_did_better_in_the_
 
 @pytest.mark.parametrize(("merged", "verdict"), [(0.9, "beats every specialist"), (0.6, "does not clearly beat")])
 def test_the_end_tells_what_happened_good_or_bad(merged: float, verdict: str) -> None:
-    told = {"merge": "ties", "verdict": "better", "ensemble": 0.7, "contributions": {"sort": 0.125, "swap": -0.03}}
+    told = {"merge": "ties", "verdict": "better", "ensemble": 0.7, "over": "the base"}
+    told |= {"contributions": {"sort": 0.125, "swap": -0.03}}
     text = "\n".join(tell.closing_lines(results_of(merged=merged) | {"told": told}))
     assert verdict in text
     assert "answers 70 %" in text
@@ -208,7 +209,8 @@ def test_the_end_tells_what_happened_good_or_bad(merged: float, verdict: str) ->
 def test_contributions_are_means_over_tasks_of_the_merge_alone() -> None:
     def explained(subject: str, task: str, value: float) -> dict:
         parts = [{"name": "../models/sort", "shapley": {"value": value}}]
-        return {"subject": subject, "of": "models", "task": task, "parts": parts}
+        nothing = {"what": "the mean of single models", "value": 0.5}
+        return {"subject": subject, "of": "models", "task": task, "parts": parts, "nothing": nothing}
 
     rows = [
         {"model": "ties", "tasks": {}, "against": {"difference": {"verdict": "better"}}},
@@ -217,6 +219,7 @@ def test_contributions_are_means_over_tasks_of_the_merge_alone() -> None:
     explanations = [explained("merge", "a", 0.1), explained("ensemble", "a", 9.0), explained("merge", "b", 0.3)]
     told = tell.told("ties", {"models": rows}, {"explanations": explanations})
     assert told["contributions"] == {"sort": pytest.approx(0.2)}
+    assert told["over"] == "the mean of them alone"
     assert (told["ensemble"], told["verdict"]) == (pytest.approx(0.7), "better")
 
 

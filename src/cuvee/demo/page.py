@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cuvee.demo.folder import write_text
-from cuvee.demo.merges import FOUND, LINEAR, SEARCHED
+from cuvee.demo.merges import FOUND, GREEDY_SOUP, LINEAR, SEARCHED
 from cuvee.demo.searches import search_folder
 from cuvee.demo.stages import Clock
 from cuvee.demo.tasks import task_path
@@ -60,7 +60,7 @@ def tell_of(place: Path, words: Sequence[str], best: str, rows: int, seed: int, 
     write_text(place / EXPLAINED, answer_text("explain", explained))
     evidence = [place / COMPARED, place / EXPLAINED]
     with clock.follow("writing the page") as told:
-        found = [place / search_folder(SEARCHED)]
+        found = [place / search_folder(blend) for blend in (SEARCHED, GREEDY_SOUP)]
         cuvee.report(merge, place / PAGE, files=evidence, searches=found, progress=told)
     cuvee.card(merge, files=evidence, searches=found)
     return Told(compared, explained)

@@ -81,6 +81,7 @@ def told(name: str, comparison: Mapping[str, Any], explanations: Mapping[str, An
         "merge": name,
         "verdict": rows[name]["against"]["difference"]["verdict"],
         "ensemble": _mean_score(rows["ensemble"]),
+        "over": "the base" if by_task[0]["nothing"]["what"].startswith("the base") else "the mean of them alone",
         "contributions": {part: sum(values) / len(values) for part, values in parts.items()},
     }
 
@@ -158,7 +159,7 @@ def _told(told: Results) -> Iterator[str]:
     parts = ", ".join(f"{name} {100 * value:+.1f}" for name, value in told["contributions"].items())
     yield (
         "The ensemble of the specialists, all of them run for every answer, answers "
-        f"{_percent(told['ensemble'])}. What each adds to {told['merge']} over the base "
+        f"{_percent(told['ensemble'])}. What each adds to {told['merge']} over {told['over']} "
         f"(Shapley values, points): {parts}."
     )
 

@@ -34,7 +34,7 @@ RESULTS = {
     "skills": {"sort": "put in order"},
     "best": {"merge": "ties", "rival": "sort", "difference": 0.4, "stderr": 0.1},
     "margins": {"sort": {"difference": 0.4, "stderr": 0.1}},
-    "told": {"merge": "ties", "verdict": "better", "ensemble": 0.7, "contributions": {"sort": 0.4}},
+    "told": {"merge": "ties", "verdict": "better", "ensemble": 0.7, "over": "the base", "contributions": {"sort": 0.4}},
 }
 
 
