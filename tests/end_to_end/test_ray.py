@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +31,6 @@ SHARDS = {"linear": "5GB", "ties": "1MB", "dare_ties": "5GB"}
 """The methods, each with a size of files."""
 TILE = 1024
 JOURNAL = re.compile(r"\.out\.cuvee-journal-(\w+-(\d+))-.*-(\d+)")
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    """Two workers of one CPU each; gives the address."""
-    small = {"object_store_memory": 80 * 1024**2, "include_dashboard": False}
-    ray.init(address="local", num_cpus=2, log_to_driver=False, logging_level="ERROR", **small)
-    try:
-        yield ray.get_runtime_context().gcs_address
-    finally:
-        ray.shutdown()
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,17 +26,6 @@ from tests.support.searches import Logits, write_language_models
 
 ray = pytest.importorskip("ray", reason="Ray is not installed")
 GIVEN: dict[str, Any] = {"strategy": "random", "trials": 6, "batch": 3, "seed": 2}
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    """Two workers of one CPU each; gives the address."""
-    small = {"object_store_memory": 80 * 1024**2, "include_dashboard": False}
-    ray.init(address="local", num_cpus=2, log_to_driver=False, logging_level="ERROR", **small)
-    try:
-        yield ray.get_runtime_context().gcs_address
-    finally:
-        ray.shutdown()
 
 
 @pytest.fixture(scope="module")
