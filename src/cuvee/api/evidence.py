@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from cuvee.api.arguments import as_path
+from cuvee.api.records import record_in
 from cuvee.checkpoint.strict_json import parse_json, read_capped
-from cuvee.errors import Fault, InputError, ResourceError
-from cuvee.execute.record_form import RECORD_LIMIT, read_record
+from cuvee.errors import Fault, InputError, ResourceError, attempt
+from cuvee.execute.record_form import RECORD_LIMIT
 from cuvee.reporting.evidence import COMPARISON, EXPLANATION, SEARCH, Data, Evidence, fit
 
 _TOLD = ("compare", "explain")
@@ -35,7 +36,7 @@ def gather(
     """
     place = as_path(folder, "folder", "the model must be a folder")
     faults: list[Fault] = []
-    record = _record(place, faults)
+    record = attempt(lambda: record_in(place), faults) or {}
     told: dict[str, list[Data]] = {command: [] for command in _TOLD}
     for file in files:
         path = as_path(file, "files", "evidence must be a file's name")
@@ -52,18 +53,6 @@ def gather(
         {**one, "citations": answer["citations"]} for answer in told["explain"] for one in answer["explanations"]
     )
     return Evidence(place, record, _config(place), next(iter(told["compare"]), None), searched, explained)
-
-
-def _record(folder: Path, faults: list[Fault]) -> Data:
-    try:
-        record = read_record(folder) if folder.is_dir() else None
-    except (ValueError, OSError) as error:
-        faults.append(Fault("no-record", f"{folder}: cuvee.json is no record: {error}", subject=str(folder)))
-        return {}
-    if record is None:
-        message = f"{folder} should be the folder of a merge; it has no cuvee.json"
-        faults.append(Fault("no-record", message, subject=str(folder), hint="give the folder that merge wrote"))
-    return record or {}
 
 
 def _search(folder: Path, faults: list[Fault]) -> Data | None:

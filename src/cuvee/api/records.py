@@ -54,7 +54,7 @@ def recorded(given: str | os.PathLike[str], root: str | os.PathLike[str] | None 
         RecipeError: the recipe is none that this version carries out.
     """
     folder = as_path(given, "folder", "what is explained must be the folder of a merge")
-    record = _record(folder)
+    record = record_in(folder)
     if root is not None:
         roots = [as_path(root, "root", "the record's paths must start from a folder")]
     else:
@@ -64,7 +64,12 @@ def recorded(given: str | os.PathLike[str], root: str | os.PathLike[str] | None 
     return Recorded(folder, record, as_recipe(max(recipes, key=_found)))
 
 
-def _record(folder: Path) -> Mapping[str, Any]:
+def record_in(folder: Path) -> Mapping[str, Any]:
+    """The record of a merge's folder.
+
+    Raises:
+        InputError: `no-record`: there is none, or what stands there is none.
+    """
     from cuvee.execute.record_form import read_record
 
     hint = "give the folder that `cuvee merge` wrote"

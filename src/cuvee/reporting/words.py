@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from cuvee.types.words import counted as counted
+from cuvee.types.words import in_millions as in_millions
+
 
 def figure(value: float | None) -> str:
     """A number with as many digits as are looked at.
@@ -52,29 +55,6 @@ def interval(told: Mapping[str, Any]) -> str:
         value, low, high = (f"{end:+.3f}".replace("-", "−") for end in (told["value"], low, high))
         return f"{value} [{low}, {high}]"
     return f"{signed(told['value'])} [{signed(low)}, {signed(high)}]"
-
-
-def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """A number with its noun.
-
-    Example:
-        >>> counted(1, "row"), counted(1200, "row")
-        ('1 row', '1,200 rows')
-    """
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
-
-
-def in_millions(number: int) -> str:
-    """A number of parameters.
-
-    Example:
-        >>> in_millions(336_000), in_millions(8_030_261_248)
-        ('336,000', '8.03 B')
-    """
-    for size, letter in ((10**12, "T"), (10**9, "B"), (10**6, "M")):
-        if number >= size:
-            return f"{number / size:.2f} {letter}"
-    return f"{number:,}"
 
 
 def seconds(value: float | None) -> str:
