@@ -1,0 +1,16 @@
+"""Predictions combined: ensembles of models that already exist, of any kind.
+
+Member    a trained thing, how to ask it, its classes, what it reads, what it costs
+Bank      what members said of rows, with the word of how they came to know them
+Combiner  how a bank is made one: fitted on a bank, then a pure function of predictions
+Ensemble  members and a combiner; live, editable, saved as a directory
+"""
+
+from cuvee.predict.bank import Bank
+from cuvee.predict.combiners import Soft
+from cuvee.predict.ensemble import Ensemble
+from cuvee.predict.member import Member
+from cuvee.predict.rows import Rows, rows_of
+from cuvee.predict.trained import Cost
+
+__all__ = ["Bank", "Cost", "Ensemble", "Member", "Rows", "Soft", "rows_of"]

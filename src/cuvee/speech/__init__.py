@@ -1,0 +1,1 @@
+"""Speech: acoustic scores (CTC) and a language model decoded together."""
