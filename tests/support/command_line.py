@@ -34,6 +34,7 @@ VERBS = (
     "push",
     "eval",
     "compare",
+    "ladder",
     "explain",
     "report",
     "inspect",

@@ -11,6 +11,8 @@ from cuvee.api.evaluating import Evaluation, evaluate
 from cuvee.api.explaining import BUDGET, explain
 from cuvee.api.files import diff, inspect, opened, plan, verify
 from cuvee.api.foreseeing import will_merge
+from cuvee.api.ladder import ladder
+from cuvee.api.ladder_files import LadderFiles, ladder_files
 from cuvee.api.learning import learn
 from cuvee.api.loading import load
 from cuvee.api.memory import merge_state_dicts
@@ -31,6 +33,7 @@ __all__ = [
     "AverageResult",
     "CardResult",
     "Evaluation",
+    "LadderFiles",
     "MergeResult",
     "PackResult",
     "PushResult",
@@ -46,6 +49,8 @@ __all__ = [
     "inspect",
     "inspect_pack",
     "is_pack",
+    "ladder",
+    "ladder_files",
     "learn",
     "load",
     "load_recipe",
