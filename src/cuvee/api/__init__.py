@@ -11,8 +11,8 @@ from cuvee.api.evaluating import Evaluation, evaluate
 from cuvee.api.explaining import BUDGET, explain
 from cuvee.api.files import diff, inspect, opened, plan, verify
 from cuvee.api.foreseeing import will_merge
-from cuvee.api.ladder import ladder
 from cuvee.api.ladder_files import LadderFiles, ladder_files
+from cuvee.api.laddering import ladder
 from cuvee.api.learning import learn
 from cuvee.api.loading import load
 from cuvee.api.memory import merge_state_dicts

@@ -80,7 +80,8 @@ def pack_recipe(
             message = f"TALL masks are of what a recipe adds to its base; {spec.name} merges weights as they are"
             raise RecipeError(Fault("wrong-value", message, subject="masks", hint="take the masks of EMR"))
         return (recipe if own == found else replace(recipe, base_model=found)), found
-    kept = {"nested": recipe.nested, "root": recipe.root, "dtype": recipe.dtype, "out_dtype": recipe.out_dtype}
+    kept: dict[str, Any] = {"nested": recipe.nested, "root": recipe.root, "dtype": recipe.dtype}
+    kept["out_dtype"] = recipe.out_dtype
     return Recipe("emr", tuple(ModelEntry(one) for one in models), base_model=found, **kept), found
 
 

@@ -44,7 +44,9 @@ def carry_out(recipe: Recipe, models: tuple[ModelRef, ...], tasks: Sequence[Any]
         for name, make in (("soup", _soup), ("merge + masks", _masks), ("ensemble", _ensemble)):
             made[name] = _tried(run, name, partial(make, run))
         made["cascade"] = _tried(run, "cascade", lambda: _cascade(run, made["ensemble"]))
-        return told(run, made)
+        found = told(run, made)
+        run.say("")
+        return found
 
 
 def _tried(run: Run, name: str, make: Callable[[], Form]) -> Form | CuveeError:

@@ -20,7 +20,6 @@ from cuvee.judging.ladder import RUNGS, Ladder, Price, Rung
 def told(run: Run, made: Mapping[str, Form | CuveeError]) -> Ladder:
     """All rungs on the rows that they are judged on."""
     there = {name: one for name, one in made.items() if isinstance(one, Form)}
-    run.step = run.total - 1
     run.say("times")
     seconds = _seconds(run, there)
     metrics = {task: metric.name for task, metric in run.measure.metrics.items()}

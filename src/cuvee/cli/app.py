@@ -47,7 +47,7 @@ VERBS: Final = (
     Verb("push", "Send a finished model folder to the hub or to a store, or say what that would do.", _MERGE),
     Verb("eval", "Judge models on tasks: scores with error bars, what is known not asked again.", _LOOK),
     Verb("compare", "Compare models on tasks: against their best parent, and is it more than noise?", _LOOK),
-    Verb("ladder", "The same models as single, merge, soup, masks, ensemble, cascade: scores against cost.", _LOOK),
+    Verb("ladder", "Climb one ladder: best single, merge, soup, merge + masks, ensemble, cascade.", _LOOK),
     Verb("explain", "Say what every model, or every group of layers, contributed to a merge.", _LOOK),
     Verb("report", "Write one page on a merge: was it worth it, how was it made, what was done.", _LOOK),
     Verb("inspect", "Say what a model is; of several, whether they will merge.", _LOOK),

@@ -268,7 +268,7 @@ def ladder(rows: Rows, order: Sequence[str], x_title: str, y_title: str) -> Spec
     """
     alt = altair_for_charts()
     x = alt.X("x:Q", title=x_title, scale=alt.Scale(type="log", nice=False, padding=24), axis=alt.Axis(tickCount=5))
-    scale = alt.Scale(zero=False, padding=12)
+    scale = alt.Scale(zero=False, nice=False, padding=12)
     legend = alt.Legend(orient="right", title=None)
     colour = alt.Color("rung:N", sort=list(order), scale=alt.Scale(domain=list(order), range="category"), legend=legend)
     shape = alt.Shape(

@@ -75,7 +75,8 @@ def ladder(
         ]
     )
     from cuvee import methods
-    from cuvee.api.ladder_run import Asked, carry_out
+    from cuvee.api.ladder_course import Asked
+    from cuvee.api.ladder_run import carry_out
     from cuvee.explaining.subsets import models_of
     from cuvee.judging.bootstrap import Draws
 
