@@ -106,6 +106,10 @@ class Bank:
             embeddings={name: self.embeddings[name] for name in names if name in self.embeddings},
         )
 
+    def covered(self) -> Bank:
+        """The rows that some member predicted: of a time series the first are masked for all (`cross_fit`)."""
+        return self if self.mask.any(axis=0).all() else self.rows(np.flatnonzero(self.mask.any(axis=0)))
+
     def without(self, names: Sequence[str]) -> Bank:
         """The bank without some of its members.
 
