@@ -13,13 +13,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from cuvee.combine import Array
-from cuvee.predict.bank import Bank, check_bank
+from cuvee.errors import InputError
+from cuvee.predict.bank import Bank, bank_faults
 from cuvee.predict.truths import plain_labels
 
 VERSION: Final = 1
@@ -61,12 +63,13 @@ def unpacked(path: Path) -> Bank:
     Raises:
         ValueError: what is wrong with the form of the file.
         OSError: it cannot be read.
-        InputError: it is no safetensors file, or what `check_bank` raises.
+        InputError: it is no safetensors file, or what `bank_faults` finds, each with the file.
     """
     arrays = _read(path)
     about = _about(arrays.pop(_ABOUT).tobytes())
     made = _made(about, arrays)
-    check_bank(made)
+    if faults := bank_faults(made):
+        raise InputError([replace(fault, message=f"{path}: {fault.message}") for fault in faults])
     return made
 
 
@@ -141,6 +144,8 @@ def _about(text: bytes) -> dict[str, Any]:
         raise ValueError(
             f"`{_ABOUT}` should have {', '.join(sorted(keys))}; differing: {sorted(set(told) ^ keys)!s:.120}"
         )
+    if not isinstance(told["task"], str):
+        raise ValueError(f"`task` should be a text; found {told['task']!r:.60}")
     for key, kinds in _LISTS.items():
         if not isinstance(told[key], list) or not all(type(one) in kinds for one in told[key]):
             raise ValueError(f"`{key}` should be a list of {' or '.join(kind.__name__ for kind in kinds)}")
