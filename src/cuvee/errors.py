@@ -112,6 +112,7 @@ REASONS: Final[Mapping[str, str]] = {
     "bad-weights": "weights that are negative, not finite, all zero, or not one for each member",
     "over-budget": "a budget that no member, or no set of members, keeps to",
     "untrusted-type": "a saved member of a type that nobody said to trust",
+    "bad-bank": "a bank of predictions whose parts do not fit together, or a saved one that is damaged or hostile",
     "bad-ensemble": "a saved ensemble that is damaged, of another version, or not what was saved",
     "wrong-config": "a configuration of an ensemble whose parts do not fit together",
     "no-vocabulary-map": "vocabularies between which tokens cannot be mapped",

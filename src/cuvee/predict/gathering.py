@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from cuvee.combine import Array
-from cuvee.errors import Fault, InputError, nearest
 from cuvee.predict.answers import ask
 from cuvee.predict.bank import Bank, Provenance
 from cuvee.predict.member import Member
 from cuvee.predict.rows import Rows
 from cuvee.predict.trained import Label, Task
+from cuvee.predict.truths import truth_of
+
+__all__ = ["gather", "truth_of"]
 
 
 def gather(
@@ -62,34 +64,3 @@ def gather(
         embeddings={m.name: one.embeddings for m, one in zip(members, found) if one.embeddings is not None},
         features=features,
     )
-
-
-def truth_of(y: Any, classes: Sequence[Label], task: Task, n: int) -> Array:
-    """The right answers as a bank keeps them: numbers of classes (int64), or values (float64), `[n]`.
-
-    Raises:
-        InputError: `rows-differ`: not one for each row; `bad-data`: a label that is no class, or a value that is not
-            finite.
-    """
-    given = np.asarray(y)
-    if given.shape != (n,):
-        message = f"there must be a right answer for each of {n:,} rows; found the shape {list(given.shape)}"
-        raise InputError(Fault("rows-differ", message, subject="y"))
-    if task == "regression":
-        values = given.astype(np.float64)
-        if not np.isfinite(values).all():
-            row = int(np.flatnonzero(~np.isfinite(values))[0])
-            raise InputError(Fault("bad-data", f"right answers must be finite; row {row}: {values[row]}", subject="y"))
-        return values
-    numbers = {label: number for number, label in enumerate(classes)}
-    if foreign := [label for label in dict.fromkeys(given.tolist()) if label not in numbers]:
-        known = [str(label) for label in classes]
-        raise InputError(
-            [
-                Fault(
-                    "bad-data", f"a right answer is {label!r}, which is no class", None, "y", nearest(str(label), known)
-                )
-                for label in foreign[:20]
-            ]
-        )
-    return np.array([numbers[label] for label in given.tolist()], dtype=np.int64)
