@@ -107,6 +107,7 @@ REASONS: Final[Mapping[str, str]] = {
     "duplicate-member": "a name that a member has already",
     "no-member": "a row, or an ensemble, without any member that answers",
     "in-sample": "predictions on rows that a member was trained on, where a combiner would be deceived by them",
+    "no-evidence": "a change of an ensemble whose combiner must be fitted again, without predictions to fit it on",
     "rows-differ": "rows, ids or right answers that do not belong together",
     "too-few-rows": "too few rows for what is to be found out from them",
     "bad-weights": "weights that are negative, not finite, all zero, or not one for each member",
