@@ -110,13 +110,13 @@ class Hard(Combiner):
             InputError: `missing-label` and `too-few-rows` for `prior`; `wrong-member`; `no-member`.
             UsageError: `bad-argument`: a regression; `bad-weights`: they do not fit the members.
         """
-        return voted(bank, self.name, shares_given(self.weights, bank.members), self.tie)
+        check_classes(bank, self.name, "use `soft`, `weighted` or `median`")
+        check_voters(bank, self.name, self.tie)
+        return voted(bank, shares_given(self.weights, bank.members), self.tie)
 
 
-def voted(bank: Bank, combiner: str, share: Array, tie: Tie, about: Mapping[str, Any] | None = None) -> Voted:
-    """A vote with these shares."""
-    check_classes(bank, combiner, "use `soft`, `weighted` or `median`")
-    check_voters(bank, combiner, tie)
+def voted(bank: Bank, share: Array, tie: Tie, about: Mapping[str, Any] | None = None) -> Voted:
+    """A vote with these shares, of members that can vote."""
     prior = prior_of(bank) if tie == "prior" else None
     probable = all(bank.probable)
     return Voted(bank.members, share, tie, prior, probable, about or {})

@@ -86,7 +86,7 @@ class Weighted(Combiner):
         asked = bank.mask.sum(axis=1)
         weights = log_odds(scores * asked, asked, len(bank.classes))
         share = shares_of(weights, bank.members, scores, "accuracy")
-        return voted(bank, self.name, share, self.tie, self._about("accuracy", scores))
+        return voted(bank, share, self.tie, self._about("accuracy", scores))
 
     def _about(self, by: str, scores: Array) -> dict[str, Any]:
         return {"by": by, "rule": self.rule, "scores": scores.tolist()}
