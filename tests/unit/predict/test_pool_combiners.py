@@ -99,7 +99,7 @@ def test_equal_weights_that_floats_add_up_differently_are_a_tie() -> None:
 
 def test_a_weight_decides_a_vote() -> None:
     said = [[[1.0, 0.0]], [[1.0, 0.0]], [[0.0, 1.0]]]
-    assert applied(Hard(weights={"a": 1, "b": 1, "c": 3}), bank_of(said)).tolist() == [[0.4, 0.6]]
+    assert applied(Hard(weights={"a": 1, "b": 1, "c": 6}), bank_of(said)).tolist() == [[0.25, 0.75]]
     assert Hard(weights=(1, 0, 3)).fit(bank_of(said)).used == ("a", "c")
 
 
