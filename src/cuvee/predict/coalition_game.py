@@ -49,29 +49,38 @@ class CoalitionGame:
 
     def value(self, coalition: int) -> Array:
         """v(S), `[N, K]`."""
-        return self.said(self.batch.P, self.batch.mask & self.inside(coalition)[:, None])
+        return self.said(self.batch, self.inside(coalition))
 
-    def said(self, P: Array, mask: Array) -> Array:
-        """What is predicted where predictions and mask are these; `nothing` where nobody takes part."""
-        whole = np.tile(self.nothing, (P.shape[1], 1))
-        there = np.flatnonzero(mask.any(axis=0))
-        if not len(there):
-            return whole
-        everywhere = len(there) == P.shape[1]
-        batch = replace(self.batch, P=P, mask=mask) if everywhere else _taken(self.batch, P, mask, there)
-        names = {name for name, some in zip(self.fitted.members, mask.any(axis=1)) if some}
-        known = {name: found for name, found in batch.embeddings.items() if name in names}
-        whole[there] = calibrated(self.fitted.apply(replace(batch, embeddings=known)), self.temperature)
+    def said(self, batch: Batch, inside: Array) -> Array:
+        """What is predicted with these members taking part; `nothing` where none of them says anything.
+
+        Args:
+            batch: what members say.
+            inside: bool `[M]`.
+        """
+        mask = batch.mask & inside[:, None]
+        names = {name for name, there in zip(self.fitted.members, inside) if there}
+        known = {name: found if name in names else found * np.nan for name, found in batch.embeddings.items()}
+        heard = mask.any(axis=0)
+        for found in known.values():
+            heard = heard | np.isfinite(found).all(axis=1)
+        whole = np.tile(self.nothing, (mask.shape[1], 1))
+        if (there := np.flatnonzero(heard)).size:
+            some = _taken(replace(batch, mask=mask, embeddings=known), there)
+            whole[there] = calibrated(self.fitted.apply(some), self.temperature)
         return whole
 
     def some(self, at: Array) -> CoalitionGame:
         """The game on some of its rows."""
-        return replace(self, batch=_taken(self.batch, self.batch.P, self.batch.mask, at))
+        return replace(self, batch=_taken(self.batch, at))
 
 
-def _taken(batch: Batch, P: Array, mask: Array, at: Array) -> Batch:
+def _taken(batch: Batch, at: Array) -> Batch:
+    if len(at) == batch.P.shape[1] and (np.diff(at) == 1).all():
+        return batch
     features = None if batch.features is None else batch.features[at]
-    return Batch(P[:, at], mask[:, at], features, {name: found[at] for name, found in batch.embeddings.items()})
+    embeddings = {name: found[at] for name, found in batch.embeddings.items()}
+    return Batch(batch.P[:, at], batch.mask[:, at], features, embeddings)
 
 
 def players_of(fitted: Fitted) -> tuple[int, ...]:

@@ -3,11 +3,12 @@
     Σ_m contributions[n, m, k] + base[n, k] + calibration[n, k] = output[n, k]
 
     weighted means   share_mn · P_mnk; nothing is said without members, so that the base is 0
-    all others       Shapley values over the members, per row and class: φ_m = Σ_S |S|! (M − |S| − 1)! / M! (v(S ∪ m) − v(S)),
-                     exact up to 12 members, from drawn orders above (`coalition_game` says what v is); the base is v(∅)
+    all others       Shapley values over the members, per row and class,
+                     φ_m = Σ_S |S|! (M − |S| − 1)! / M! (v(S ∪ m) − v(S)), exact up to 12 members, from drawn orders
+                     above (`coalition_game` says what v is); the base is v(∅)
 
-A temperature acts on what was pooled, softmax(ln p / T), and belongs to no member: what it changes is told by itself, in
-probabilities, and is zero without one.
+A temperature acts on what was pooled, softmax(ln p / T), and belongs to no member: what it changes is told by itself,
+in probabilities, and is zero without one.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ import numpy as np
 from cuvee.combine import Array, shares
 from cuvee.explaining.coalitions import Course, course
 from cuvee.explaining.shapley import shapley_weights
-from cuvee.predict.asking_all import OnError, calibrated, fitted_of, gathered
+from cuvee.predict.asking_all import Asking, calibrated, fitted_of, gathered
 from cuvee.predict.coalition_game import CoalitionGame, players_of, said_by_nobody
 from cuvee.predict.combiners.declared import Batch, Fitted
 from cuvee.predict.rows import Rows
 from cuvee.predict.state import State
-from cuvee.predict.trained import Label, Task
+from cuvee.predict.trained import Label
 
 Way = Literal["weights", "shapley"]
 _ENTRIES: Final = 1 << 22
@@ -76,9 +77,7 @@ class Contributions:
 def explain(
     state: State,
     rows: Rows,
-    classes: Sequence[Label],
-    task: Task,
-    on_error: OnError = "raise",
+    asking: Asking,
     view: Array | None = None,
     *,
     budget: int = 4096,
@@ -89,9 +88,7 @@ def explain(
     Args:
         state: the version that is explained.
         rows: what is predicted.
-        classes: of the ensemble.
-        task: of the ensemble.
-        on_error: what is done when a member fails.
+        asking: how members are asked.
         view: `[N, D]`, the rows' own numbers.
         budget: most sets of members that are looked at; 4096 are all sets of 12.
         seed: of drawn orders.
@@ -101,19 +98,19 @@ def explain(
         InputError: as for a prediction.
     """
     fitted = fitted_of(state)
-    batch, failed = gathered(state, rows, classes, task, on_error, view)
+    batch, failed, _ = gathered(state, rows, asking, view)
     pooled = fitted.apply(batch)
     width = pooled.shape[1]
     if fitted.weights is not None:
         parts, base, path = _by_weights(fitted.weights, batch), np.zeros((len(rows), width)), None
     else:
-        game = CoalitionGame(fitted, batch, said_by_nobody(state.bank, width, task), players_of(fitted))
+        game = CoalitionGame(fitted, batch, said_by_nobody(state.bank, width, asking.task), players_of(fitted))
         path = course(len(game.players), budget, seed)
         parts, base = _by_shapley(game, path), np.tile(game.nothing, (len(rows), 1))
     output = calibrated(pooled, state.temperature)
     return Contributions(
         members=state.names,
-        classes=tuple(classes),
+        classes=asking.classes,
         ids=rows.ids,
         contributions=_in_order(parts, fitted, state.names),
         base=base,

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cuvee.errors import Fault, InputError, UsageError, nearest
+from cuvee.errors import Fault, InputError, UsageError
+from cuvee.predict.alignment import member_faults
 from cuvee.predict.bank import Bank
 from cuvee.predict.combiners.declared import Combiner, Fitted, Linear
 from cuvee.predict.combiners.vote import Soft
@@ -176,31 +177,5 @@ def check_joins(member: Member, names: Sequence[str], classes: Sequence[Label], 
     if member.name in names:
         message = f"there is a member {member.name!r} already; the members are {', '.join(names)}"
         raise UsageError(Fault("duplicate-member", message, subject=member.name, hint="give it another `name`"))
-    if member.task != task and member.output != "embeddings":
-        message = f"the members of a {task} must be of one; {member.name!r} gives {member.output} of a {member.task}"
-        raise InputError(Fault("wrong-member", message, subject=member.name))
-    if faults := _class_faults(member, classes, task):
+    if faults := member_faults(member, classes, task):
         raise InputError(faults)
-
-
-def _class_faults(member: Member, classes: Sequence[Label], task: Task) -> list[Fault]:
-    if task == "regression" or member.output == "embeddings":
-        return []
-    foreign = [label for label in member.known if label not in classes]
-    lacking = [label for label in classes if label not in member.known]
-    known = [str(label) for label in classes]
-    faults = [
-        Fault(
-            "class-mismatch",
-            f"the member {member.name!r} has the class {label!r}, which the ensemble does not; it has {known}",
-            None,
-            member.name,
-            f"{nearest(str(label), known)}; `label_map` says which of its labels mean which",
-        )
-        for label in foreign
-    ]
-    if lacking and member.missing == "error":
-        hint = 'give it `missing="zero"`, "uniform" or "mask", or a `label_map`'
-        message = f"the member {member.name!r} does not know {', '.join(map(repr, lacking))} of the ensemble's classes"
-        faults.append(Fault("class-mismatch", message, None, member.name, hint))
-    return faults

@@ -8,14 +8,15 @@ from typing import Any
 
 from cuvee.combine import Array
 from cuvee.errors import Fault, UsageError
-from cuvee.predict.answers import labels_of
-from cuvee.predict.asking_all import OnError, Prediction, answered
+from cuvee.predict.answers import OnError, labels_of
+from cuvee.predict.asking_all import Asking, Prediction, answered, looks_at_rows, wanting
 from cuvee.predict.bank import Bank, Provenance
 from cuvee.predict.combiners import Combiner, Soft
 from cuvee.predict.editing import check_joins, fitted_anew, joined, left, refitted
 from cuvee.predict.evidence import evidence, fits_ensemble
 from cuvee.predict.fitting import combiner_of, default_combiner, unknown
 from cuvee.predict.gathering import gather
+from cuvee.predict.kept import Kept
 from cuvee.predict.member import Member
 from cuvee.predict.questions import Questions
 from cuvee.predict.rows import Rows, rows_of
@@ -26,7 +27,7 @@ from cuvee.predict.updating import Update, update
 from cuvee.predict.versions import Versions
 
 
-class Ensemble(Questions):
+class Ensemble(Questions, Kept):
     """Members whose predictions are combined.
 
     Soft vote answers until `fit_combiner` is called, or `combiner` where that needs no rows. Every change makes a new
@@ -38,6 +39,7 @@ class Ensemble(Questions):
         classes: the labels, in the order that probabilities are given in; none for a regression.
         combiner: how members are combined; `fit_combiner` without one fits this one, greedy selection without it.
         on_error: what is done when a member fails: `raise`, or `mask`, which goes on without it and notes it.
+        time_limit: seconds that each member may take.
         features: rows → their own numbers `[N, D]`, for combiners that look at rows; a matrix is its own.
         keep: how many of the newest versions are kept to go back to.
 
@@ -54,6 +56,7 @@ class Ensemble(Questions):
         classes: Sequence[Label] = (),
         combiner: Combiner | str | None = None,
         on_error: OnError = "raise",
+        time_limit: float | None = None,
         features: Callable[[Any], Array] | None = None,
         keep: int = 50,
     ) -> None:
@@ -61,6 +64,7 @@ class Ensemble(Questions):
         self.task: Task = task
         self.classes: tuple[Label, ...] = tuple(classes)
         self.on_error: OnError = on_error
+        self.time_limit = time_limit
         self.features = features
         self._default = None if combiner is None else combiner_of(combiner)
         self._versions = Versions(State(0, "made", (), self._default or Soft()), keep)
@@ -81,7 +85,13 @@ class Ensemble(Questions):
         return self.state.members
 
     def predictions(
-        self, X: Any, y: Any = None, *, ids: Sequence[Any] | None = None, provenance: Provenance = "hold-out"
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        ids: Sequence[Any] | None = None,
+        provenance: Provenance = "hold-out",
+        embed: Sequence[str] = (),
     ) -> Bank:
         """What every member says of every row.
 
@@ -90,18 +100,22 @@ class Ensemble(Questions):
             y: the right answer of each.
             ids: a name for each row; their numbers, or the index of a data frame, without them.
             provenance: how the members know the rows.
+            embed: members whose embeddings are wanted besides, for stacks.
         """
-        rows = rows_of(X, ids)
-        return gather(
-            self.members, rows, self.classes, self.task, truth=y, provenance=provenance, features=self._view(rows)
-        )
+        rows, state = self._see(rows_of(X, ids)), self.state
+        told = {
+            "provenance": provenance,
+            "features": self._view(rows),
+            "embed": embed or wanting(state.fitted, state.members),
+        }
+        told |= {"on_error": self.on_error, "time_limit": self.time_limit}
+        return gather(state.members, rows, self.classes, self.task, truth=y, **told)
 
     def answer(self, X: Any) -> Prediction:
         """What is predicted, by which version, who was asked and who failed."""
-        state, rows = self.state, rows_of(X)
-        needs = getattr(state.fitted, "needs", ())
-        view = self._view(rows) if "features" in needs else None
-        return answered(state, rows, self.classes, self.task, self.on_error, view)
+        state, rows = self.state, self._see(rows_of(X))
+        view = self._view(rows) if looks_at_rows(state.fitted) else None
+        return answered(state, rows, self._asking(), view)
 
     def predict_proba(self, X: Any) -> Array:
         """The combined probabilities, `[N, K]`, in the order of `classes`; of a regression the values, `[N, 1]`."""
@@ -227,12 +241,19 @@ class Ensemble(Questions):
         told: list[Update] = []
 
         def step(state: State) -> State:
-            made, report = update(state, rows, y, self.classes, self.task, self._view(rows), decay=decay, window=window)
+            made, report = update(state, rows, y, self._asking(), self._view(rows), decay=decay, window=window)
             told.append(report)
             return made
 
         version = self._versions.change(step).number
         return replace(told[-1], version=version)
+
+    @classmethod
+    def restored(cls, task: Task, classes: Sequence[Label], state: State, past: Sequence[dict[str, Any]]) -> Ensemble:
+        """An ensemble of one version, and the words of those before it."""
+        made = cls(task=task, classes=classes, combiner=state.combiner)
+        made._versions, made._before = Versions(state), tuple(past[:-1])
+        return made
 
     def rollback(self, version: int) -> None:
         """Make an earlier version the present one, under a new number: the same answers, bit for bit.
@@ -258,12 +279,14 @@ class Ensemble(Questions):
     def _with(
         self, state: State, what: str, members: tuple[Member, ...], newcomer: Member, bank: Any, data: Any, weight: Any
     ) -> State:
-        given = {"bank": bank, "data": data, "view": self._view}
-        found = evidence(state.bank, members, newcomer, self.classes, self.task, **given)
+        found = evidence(state, members, newcomer, self._asking(), bank=bank, data=data, view=self._view)
         return joined(state, what, members, newcomer, self._empty(members), bank=found, weight=weight)
 
     def _empty(self, members: Sequence[Member]) -> Bank:
         return gather(members, rows_of([]), self.classes, self.task)
+
+    def _asking(self) -> Asking:
+        return Asking(self.classes, self.task, self.on_error, self.time_limit)
 
     def _view(self, rows: Rows) -> Array | None:
         return view_of(rows, self.features)

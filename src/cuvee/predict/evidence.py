@@ -8,40 +8,39 @@ rows that it does not hold     every member is asked about them, and they take t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from cuvee.combine import Array
 from cuvee.errors import Fault, InputError, UsageError, listed
+from cuvee.predict.asking_all import Asking, wanting
 from cuvee.predict.bank import Bank
 from cuvee.predict.gathering import gather
 from cuvee.predict.member import Member
 from cuvee.predict.rows import Rows, rows_of
+from cuvee.predict.state import State
 from cuvee.predict.trained import Label, Task
 
 
 def evidence(
-    held: Bank | None,
+    state: State,
     members: Sequence[Member],
     newcomer: Member,
-    classes: Sequence[Label],
-    task: Task,
+    asking: Asking,
     *,
     bank: Bank | None = None,
     data: tuple[Any, Any] | None = None,
-    view: Any = None,
+    view: Callable[[Rows], Array | None] | None = None,
 ) -> Bank | None:
     """The bank of all members that evidence makes; `None` where none was given.
 
     Args:
-        held: the bank that the combiner was fitted on.
+        state: the present version, whose bank is held.
         members: all members, the newcomer among them.
         newcomer: who joins.
-        classes: of the ensemble.
-        task: of the ensemble.
+        asking: how members are asked.
         bank: predictions of the newcomer, or of all.
         data: rows and their right answers.
         view: rows → their own numbers, `[N, D]`.
@@ -50,22 +49,30 @@ def evidence(
         UsageError: both were given.
         InputError: `rows-differ`: not the rows that the bank holds; `unknown-member`: not the newcomer's predictions.
     """
-    names = tuple(member.name for member in members)
+    names, held = tuple(member.name for member in members), state.bank
     if bank is not None and data is not None:
         raise UsageError(Fault("bad-argument", "evidence is a `bank` or `data`; found both", subject="data"))
     if bank is not None:
-        fits_ensemble(bank, classes, task)
+        fits_ensemble(bank, asking.classes, asking.task)
         if held is None or set(names) <= set(bank.members):
             return bank.only(names)
         return beside(held, bank.only([newcomer.name]), names)
     if data is None:
         return None
-    rows, truth = pair_of(data)
-    if held is not None and not is_disjoint(held, rows):
-        found = gather([newcomer], rows, classes, task, truth=truth)
-        return beside(held, found, names)
+    rows, y = pair_of(data)
+    if held is not None and not set(held.ids).isdisjoint(rows.ids):
+        return beside(held, asked_bank(asking, [newcomer], rows, y, None, wanting(state.fitted, [newcomer])), names)
     features = None if view is None else view(rows)
-    return gather(members, rows, classes, task, truth=truth, features=features)
+    return asked_bank(asking, members, rows, y, features, wanting(state.fitted, members))
+
+
+def asked_bank(
+    asking: Asking, members: Sequence[Member], rows: Rows, y: Any, view: Array | None = None, embed: Sequence[str] = ()
+) -> Bank:
+    """What members say of rows with right answers. One that fails is never passed over: evidence must be whole."""
+    return gather(
+        members, rows, asking.classes, asking.task, truth=y, features=view, embed=embed, time_limit=asking.time_limit
+    )
 
 
 def pair_of(data: Any) -> tuple[Rows, Any]:
@@ -79,11 +86,6 @@ def pair_of(data: Any) -> tuple[Rows, Any]:
             Fault("bad-argument", "`data` must be a pair (X, y) of rows and right answers", subject="data")
         )
     return rows_of(data[0]), data[1]
-
-
-def is_disjoint(held: Bank, rows: Rows) -> bool:
-    """Whether none of the rows is in a bank."""
-    return set(held.ids).isdisjoint(rows.ids)
 
 
 def fits_ensemble(bank: Bank, classes: Sequence[Label], task: Task) -> None:
@@ -113,21 +115,10 @@ def beside(held: Bank, found: Bank, names: Sequence[str]) -> Bank:
     Raises:
         InputError: `rows-differ`: rows of `held` are lacking in `found`, or the right answers differ.
     """
-    at = placed_rows(held, found)
-    part = found.rows(at)
+    part = found.rows(placed_rows(held, found))
+    _same_truth(held, part)
     kept = held.only([name for name in names if name in held.members and name not in part.members])
-    _same_truth(kept, part)
-    both = replace(
-        kept,
-        members=(*kept.members, *part.members),
-        P=np.concatenate([kept.P, part.P]),
-        mask=np.concatenate([kept.mask, part.mask]),
-        provenance=(*kept.provenance, *part.provenance),
-        probable=_probable(kept) + _probable(part),
-        embeddings={**_embeddings(kept), **_embeddings(part)},
-        features=kept.features if kept.features is not None else part.features,
-    )
-    return both.only(names)
+    return kept.with_members(part).only(names)
 
 
 def placed_rows(held: Bank, found: Bank) -> Array:
@@ -160,39 +151,10 @@ def _same_truth(held: Bank, part: Bank) -> None:
     raise InputError(Fault("rows-differ", message, subject="y", hint=hint))
 
 
-def _probable(bank: Bank) -> tuple[bool, ...]:
-    return bank.probable or (True,) * len(bank.members)
-
-
-def _embeddings(bank: Bank) -> Mapping[str, Array]:
-    return bank.embeddings
-
-
 def below(older: Bank, newer: Bank) -> Bank:
     """The rows of a bank followed by those of another with the same members.
 
     Raises:
-        InputError: `rows-differ`: a row is in both.
+        InputError: `rows-differ`: a row is in both; `bad-bank`: they have not the same parts.
     """
-    known = set(older.ids)
-    if twice := [name for name in newer.ids if name in known]:
-        message = f"new rows must have ids of their own; {len(twice):,} are in the bank, such as {twice[0]!r}"
-        raise InputError(Fault("rows-differ", message, subject="ids", hint="give `ids`"))
-    other = newer.only(older.members)
-    knows = older.truth is not None and other.truth is not None
-    sees = older.features is not None and other.features is not None
-    worse = [a if a == "in-sample" else b for a, b in zip(older.provenance, other.provenance)]
-    return replace(
-        older,
-        P=np.concatenate([older.P, other.P], axis=1),
-        mask=np.concatenate([older.mask, other.mask], axis=1),
-        ids=(*older.ids, *other.ids),
-        truth=np.concatenate([older.truth, other.truth]) if knows else None,  # type: ignore[arg-type]
-        provenance=tuple(worse),
-        embeddings={
-            name: np.concatenate([values, other.embeddings[name]])
-            for name, values in older.embeddings.items()
-            if name in other.embeddings
-        },
-        features=np.concatenate([older.features, other.features]) if sees else None,  # type: ignore[arg-type]
-    )
+    return older.with_rows(newer.only(older.members))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -29,6 +29,7 @@ from cuvee.judging.resampling import resampled
 from cuvee.predict.asking_all import fitted_of
 from cuvee.predict.bank import Bank
 from cuvee.predict.coalition_game import CoalitionGame, players_of, said_by_nobody
+from cuvee.predict.combiners.declared import Batch
 from cuvee.predict.fitting import batch_of
 from cuvee.predict.honest import seen_by
 from cuvee.predict.judged import METRICS, answers_of, covered, truth_in
@@ -178,10 +179,9 @@ def _permuted(values: _Values, repeats: int, seed: int) -> tuple[list[Figure], b
 
 def _one_permuted(values: _Values, whole: Outcome, player: int, orders: Sequence[Array]) -> Figure:
     outcomes = [whole]
+    everybody = values.game.inside((1 << len(values.game.players)) - 1)
     for order in orders:
-        P, mask = values.game.batch.P.copy(), values.game.batch.mask.copy()
-        P[player], mask[player] = P[player, order], mask[player, order]
-        outcomes.append(values.outcome(values.game.said(P, mask & _used(values.game)[:, None])))
+        outcomes.append(values.outcome(values.game.said(_dealt(values.game, player, order), everybody)))
     weights = np.array([[1.0, *([-1.0 / len(orders)] * len(orders))]])
     found = combined(weights, outcomes)[0]
     spread = np.array([whole.value - one.value for one in outcomes[1:]])
@@ -189,5 +189,11 @@ def _one_permuted(values: _Values, whole: Outcome, player: int, orders: Sequence
     return found.with_drawing(error, len(spread)) if len(spread) > 1 else found
 
 
-def _used(game: CoalitionGame) -> Array:
-    return game.inside((1 << len(game.players)) - 1)
+def _dealt(game: CoalitionGame, player: int, order: Array) -> Batch:
+    """The batch with what one member says dealt out anew."""
+    batch = game.batch
+    P, mask = batch.P.copy(), batch.mask.copy()
+    P[player], mask[player] = P[player, order], mask[player, order]
+    name = game.fitted.members[player]
+    own = {name: batch.embeddings[name][order]} if name in batch.embeddings else {}
+    return replace(batch, P=P, mask=mask, embeddings={**batch.embeddings, **own})

@@ -8,7 +8,7 @@ from typing import Any
 
 from cuvee.combine import Array
 from cuvee.judging.answers import Answers
-from cuvee.predict.asking_all import OnError, fitted_of
+from cuvee.predict.asking_all import Asking, fitted_of, looks_at_rows
 from cuvee.predict.bank import Bank
 from cuvee.predict.combiners import Combiner
 from cuvee.predict.contributions import Contributions, explain
@@ -29,7 +29,6 @@ class Questions(ABC):
 
     task: Task
     classes: tuple[Label, ...]
-    on_error: OnError
 
     @property
     @abstractmethod
@@ -39,6 +38,10 @@ class Questions(ABC):
     @abstractmethod
     def predict_proba(self, X: Any) -> Array:
         """The combined predictions, `[N, K]`."""
+
+    @abstractmethod
+    def _asking(self) -> Asking:
+        """How members are asked."""
 
     @abstractmethod
     def _view(self, rows: Rows) -> Array | None:
@@ -75,9 +78,9 @@ class Questions(ABC):
 
     def explain(self, X: Any, *, budget: int = 4096, seed: int = 0) -> Contributions:
         """Which member contributed what to each row's prediction; see `contributions.explain`."""
-        rows = rows_of(X)
-        view = self._view(rows) if "features" in getattr(self.state.fitted, "needs", ()) else None
-        return explain(self.state, rows, self.classes, self.task, self.on_error, view, budget=budget, seed=seed)
+        state, rows = self.state, rows_of(X)
+        view = self._view(rows) if looks_at_rows(state.fitted) else None
+        return explain(state, rows, self._asking(), view, budget=budget, seed=seed)
 
     def importance(self, bank: Bank, how: How = "loo", *, metric: str | None = None, seed: int = 0) -> Importance:
         """What each member is worth to the score; see `importance.importance`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,18 +11,16 @@ import numpy as np
 from cuvee.combine import Array
 from cuvee.errors import Fault, integer_faults, refuse
 from cuvee.judging.bootstrap import Difference, paired
-from cuvee.predict.asking_all import fitted_of
+from cuvee.predict.asking_all import Asking, fitted_of, wanting
 from cuvee.predict.bank import Bank
 from cuvee.predict.drift import Drift, drift_of
 from cuvee.predict.editing import refitted
-from cuvee.predict.evidence import below
+from cuvee.predict.evidence import asked_bank, below
 from cuvee.predict.fitting import applied
-from cuvee.predict.gathering import gather
 from cuvee.predict.honest import estimated
 from cuvee.predict.judged import METRICS, answers_of, covered
 from cuvee.predict.rows import Rows
 from cuvee.predict.state import State
-from cuvee.predict.trained import Label, Task
 
 ENSEMBLE = "ensemble"
 """What the ensemble is called beside its members."""
@@ -77,8 +75,7 @@ def update(
     state: State,
     rows: Rows,
     y: Any,
-    classes: Sequence[Label],
-    task: Task,
+    asking: Asking,
     view: Array | None = None,
     *,
     decay: float | None = None,
@@ -94,8 +91,7 @@ def update(
         state: the present version.
         rows: the new rows. Where their ids are mere numbers that the bank has already, they get others.
         y: the right answer of each.
-        classes: of the ensemble.
-        task: of the ensemble.
+        asking: how members are asked.
         view: `[N, D]`, the rows' own numbers.
         decay: (0, 1]; all old rows stay without it.
         window: 1 or more.
@@ -108,9 +104,9 @@ def update(
         InputError: `rows-differ`: a row is in the bank already; and what asking and fitting raise.
     """
     refuse(_faults(decay, window))
-    fitted_of(state)
+    fitted = fitted_of(state)
     held = state.bank if state.bank is not None and set(state.names) <= set(state.bank.members) else None
-    fresh = covered(gather(state.members, _renamed(rows, state), classes, task, truth=y, features=view))
+    fresh = covered(asked_bank(asking, state.members, _renamed(rows, state), y, view, wanting(fitted, state.members)))
     bank, kept = _joined(None if held is None else held.only(state.names), fresh, decay, window, state.number)
     made = refitted(state, f"update with {len(fresh):,} rows", state.members, bank)
     return made, _told(state, made, held, fresh, kept)
