@@ -3,7 +3,8 @@
     v(S) = the combined prediction with only the members of S taking part;  v(∅) = what is said without any member
 
 Without any member the shares of the classes in the bank's right answers are said, 1/K each where they are not known;
-of a regression the mean of the right answers, 0 where they are not known. A row that no member of S predicts gets the same.
+of a regression the mean of the right answers, 0 where they are not known. A row that no member of S predicts gets the
+same.
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ def _by_shapley(game: CoalitionGame, path: Course) -> Array:
 
 
 def _in_order(parts: Array, fitted: Fitted, names: Sequence[str]) -> Array:
-    """Contributions in the order of the ensemble's members; those that the combiner does not know contribute nothing."""
+    """Contributions in the order of the ensemble's members; one that the combiner does not know contributes nothing."""
     whole = np.zeros((parts.shape[0], len(names), parts.shape[2]))
     whole[:, [list(names).index(name) for name in fitted.members]] = parts
     return whole

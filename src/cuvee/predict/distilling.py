@@ -2,7 +2,7 @@
 
     a classifier     fit(X, y, sample_weight): every row stands once for each class, with the class's probability as its
                      weight; without weights: several times, in proportion (largest remainders)
-    a regressor      fit(X, Z): centred logits z_k = ln p_k − mean ln p; it predicts them, and softmax(z) is what it says
+    a regressor      fit(X, Z): centred logits z_k = ln p_k − mean ln p; softmax of those it predicts is what it says
     a function       X, P [N, K] → something with `predict_proba`, or a function X → [N, K]
     a regression     fit(X, values), or a function X, values [N, 1] → likewise
 

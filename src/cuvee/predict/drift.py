@@ -182,7 +182,7 @@ def shift_of(old: Array, new: Array, seed: int = 0) -> tuple[float, float, float
 
 
 def _chi_squared(both: Array, new: Array) -> Array:
-    """Σ (observed − expected)² / expected over both rows of the table, `[…]`; kinds that nobody predicts count nothing."""
+    """Σ (observed − expected)² / expected over both rows of the table, `[…]`; kinds without any row count nothing."""
     there = both > 0
     both, new = both[there], new[..., there]
     share = new.sum(axis=-1, keepdims=True) / both.sum()

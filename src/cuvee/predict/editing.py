@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cuvee.errors import Fault, InputError, UsageError
+from cuvee.errors import Fault, InputError, UsageError, nearest
 from cuvee.predict.alignment import member_faults
 from cuvee.predict.bank import Bank
 from cuvee.predict.combiners.declared import Combiner, Fitted, Linear
@@ -161,6 +161,18 @@ def made_for(combiner: Combiner, empty: Bank) -> tuple[Combiner, Fitted]:
     """What answers until a combiner is fitted: itself if it needs no rows, else soft vote."""
     found = without_evidence(combiner, empty)
     return (Soft(), Soft().fit(empty)) if found is None else (combiner, found)
+
+
+def check_known(name: str, names: Sequence[str]) -> None:
+    """Refuse a name that no member has.
+
+    Raises:
+        UsageError: `unknown-member`, with the names there are.
+    """
+    if name not in names:
+        listing = f"the members are {', '.join(names)}" if names else "there are no members"
+        message = f"there is no member {name!r}; {listing}"
+        raise UsageError(Fault("unknown-member", message, None, str(name), nearest(str(name), names)))
 
 
 def check_joins(member: Member, names: Sequence[str], classes: Sequence[Label], task: Task) -> None:

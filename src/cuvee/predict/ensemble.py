@@ -12,9 +12,9 @@ from cuvee.predict.answers import OnError, labels_of
 from cuvee.predict.asking_all import Asking, Prediction, answered, looks_at_rows, wanting
 from cuvee.predict.bank import Bank, Provenance
 from cuvee.predict.combiners import Combiner, Soft
-from cuvee.predict.editing import check_joins, fitted_anew, joined, left, refitted
+from cuvee.predict.editing import check_joins, check_known, fitted_anew, joined, left, refitted
 from cuvee.predict.evidence import evidence, fits_ensemble
-from cuvee.predict.fitting import combiner_of, default_combiner, unknown
+from cuvee.predict.fitting import combiner_of, default_combiner
 from cuvee.predict.gathering import gather
 from cuvee.predict.kept import Kept
 from cuvee.predict.member import Member
@@ -138,9 +138,9 @@ class Ensemble(Questions, Kept):
 
         Args:
             member: who joins; an ensemble too.
-            bank: evidence: predictions of the newcomer on the rows that the combiner was fitted on, or of all members.
-            data: evidence: (rows, right answers). Of rows that the combiner was fitted on (by their ids) the newcomer is
-                asked, of new rows every member is.
+            bank: evidence: what the newcomer says of the rows that the combiner was fitted on, or what all say.
+            data: evidence: (rows, right answers). Of rows that the combiner was fitted on (by their ids) only the
+                newcomer is asked, of new rows every member.
             weight: its share, [0, 1), where a weighted mean is taken and there is no evidence.
 
         Raises:
@@ -168,7 +168,7 @@ class Ensemble(Questions, Kept):
         newcomer = member.as_member() if isinstance(member, Ensemble) else member
 
         def step(state: State) -> State:
-            self._known(state, name)
+            check_known(name, state.names)
             check_joins(newcomer, [one for one in state.names if one != name], self.classes, self.task)
             members = tuple(newcomer if one.name == name else one for one in state.members)
             return self._with(state, f"replace {name} by {newcomer.name}", members, newcomer, bank, data, weight)
@@ -183,7 +183,7 @@ class Ensemble(Questions, Kept):
         """
 
         def step(state: State) -> State:
-            self._known(state, name)
+            check_known(name, state.names)
             members = tuple(one for one in state.members if one.name != name)
             if not members:
                 message = f"an ensemble must have a member; {name!r} is the last one"
@@ -236,7 +236,7 @@ class Ensemble(Questions, Kept):
     def update(
         self, X: Any, y: Any, *, ids: Sequence[Any] | None = None, decay: float | None = None, window: int | None = None
     ) -> Update:
-        """Fit the combiner again with new rows; no member is trained. See `updating.update` for arguments and report."""
+        """Fit the combiner again with new rows; no member is trained. Arguments and report: `updating.update`."""
         rows = rows_of(X, ids)
         told: list[Update] = []
 
@@ -266,16 +266,6 @@ class Ensemble(Questions, Kept):
         """
         self._versions.back_to(version)
 
-    def as_member(self, name: str = "ensemble", **settings: Any) -> Member:
-        """Itself as a member of another ensemble. What is changed here later changes there too.
-
-        Args:
-            name: its name there.
-            settings: `label_map`, `missing`, `reads`, as for other members.
-        """
-        asked, output = (self.predict, "values") if self.task == "regression" else (self.predict_proba, "probabilities")
-        return Member(name, "ensemble", asked, output, self.classes, thing=self, **settings)  # type: ignore[arg-type]
-
     def _with(
         self, state: State, what: str, members: tuple[Member, ...], newcomer: Member, bank: Any, data: Any, weight: Any
     ) -> State:
@@ -290,10 +280,6 @@ class Ensemble(Questions, Kept):
 
     def _view(self, rows: Rows) -> Array | None:
         return view_of(rows, self.features)
-
-    def _known(self, state: State, name: str) -> None:
-        if name not in state.names:
-            raise unknown(name, state.names)
 
     def _bank(self, state: State, bank: Bank | None) -> Bank:
         """The bank that was given, or the one that is held."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from cuvee.combine import Array
-from cuvee.errors import Fault, InputError, UsageError, listed, nearest
+from cuvee.errors import Fault, InputError, UsageError, listed
 from cuvee.predict.asking_all import calibrated
 from cuvee.predict.bank import Bank
 from cuvee.predict.budgets import within
@@ -140,7 +140,7 @@ def _notes(whole: Bank, part: Bank, combiner: Combiner, manner: Manner) -> Itera
         yield f"{len(whole) - len(part):,} of {len(whole):,} rows are left out: no member predicted them"
     seen = [name for name, how in zip(whole.members, whole.provenance) if how == "in-sample"]
     if seen and manner.allow_in_sample and combiner.learns:
-        yield f"fitted on rows that {listed(seen, 5)} had been trained on: what it gained there may be nothing elsewhere"
+        yield f"fitted on rows that {listed(seen, 5)} had been trained on: what it gains there may be nothing elsewhere"
     if whole.task == "classification" and combiner.learns and part.truth is not None:
         there = set(part.truth.tolist())
         if lacking := [str(label) for number, label in enumerate(whole.classes) if number not in there]:
@@ -183,11 +183,3 @@ def unweighed(fitted: Linear, name: str) -> Linear:
     share = share / share.sum() if share.sum() > 0 else np.full(len(kept), 1 / len(kept))
     given = {one: weight for one, weight in fitted.about.get("given", {}).items() if one != name}
     return Linear(tuple(fitted.members[number] for number in kept), share, {**fitted.about, "given": given})
-
-
-def unknown(name: str, names: Sequence[str]) -> UsageError:
-    """The error of a name that no member has."""
-    listing = f"the members are {', '.join(names)}" if names else "there are no members"
-    return UsageError(
-        Fault("unknown-member", f"there is no member {name!r}; {listing}", None, name, nearest(name, names))
-    )

@@ -4,9 +4,9 @@
     shapley       φ_m = Σ_S |S|! (M − |S| − 1)! / M! (v(S ∪ m) − v(S));  Σ_m φ_m = v(all) − v(∅)
     permutation   π_m = v(all) − the mean of v with what m says dealt out anew among the rows
 
-v(S) is the score with the members of S taking part, turned round where lower is better: gains are positive. The combiner
-is not fitted again for a set: this explains the ensemble there is. Two members that say the same both have ℓ = 0, as each
-makes up for the other, and share φ. A weight is none of these.
+v(S) is the score with the members of S taking part, turned round where lower is better: gains are positive. The
+combiner is not fitted again for a set: this explains the ensemble there is. Two members that say the same both have
+ℓ = 0, as each makes up for the other, and share φ. A weight is none of these.
 """
 
 from __future__ import annotations
@@ -180,8 +180,7 @@ def _permuted(values: _Values, repeats: int, seed: int) -> tuple[list[Figure], b
 def _one_permuted(values: _Values, whole: Outcome, player: int, orders: Sequence[Array]) -> Figure:
     outcomes = [whole]
     everybody = values.game.inside((1 << len(values.game.players)) - 1)
-    for order in orders:
-        outcomes.append(values.outcome(values.game.said(_dealt(values.game, player, order), everybody)))
+    outcomes += [values.outcome(values.game.said(_dealt(values.game, player, one), everybody)) for one in orders]
     weights = np.array([[1.0, *([-1.0 / len(orders)] * len(orders))]])
     found = combined(weights, outcomes)[0]
     spread = np.array([whole.value - one.value for one in outcomes[1:]])

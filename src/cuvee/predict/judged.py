@@ -1,4 +1,4 @@
-"""Predictions as the judge takes them, so that its metrics, error bars and paired comparisons are those of any model."""
+"""Predictions as the judge takes them, so that its metrics and error bars are those of any model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Members and combiners side by side: score, calibration, cost, and whether the estimate is one of rows nobody has seen.
+"""Members and combiners side by side: score, calibration, cost, and whether the estimate is honest.
 
 A member's predictions are honest where its provenance says so. A combiner that was fitted is never judged on the rows
 that it was fitted on: it is fitted again without each fold of them (`nested`), so that selection, weights, budget and

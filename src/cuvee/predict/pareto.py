@@ -1,4 +1,4 @@
-"""What which score costs at least: members, votes of some of them, the combiner on ever more of them, and pairs in turn.
+"""What which score costs at least: members, votes of some, the combiner on ever more of them, and pairs in turn.
 
 Nothing is fitted to the front itself; but the best of many points looks better than it is, the more so the fewer rows
 there are. The interval of each point says how far its own score can be trusted.
@@ -37,8 +37,8 @@ class Point:
 
     Attributes:
         name: what it is.
-        kind: `member`; `vote`: soft vote of some; `combiner`: the ensemble's combiner of some, nested; `in turn`: a cheap
-            member, and a dear one where the cheap one is unsure; `ensemble`: the ensemble as it is.
+        kind: `member`; `vote`: soft vote of some; `combiner`: the ensemble's combiner of some, nested; `in turn`: a
+            cheap member, and a dear one where the cheap one is unsure; `ensemble`: the ensemble as it is.
         members: who is asked.
         cost: of a row.
         score: the figure with its interval.

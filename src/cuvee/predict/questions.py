@@ -18,6 +18,7 @@ from cuvee.predict.gathering import gather
 from cuvee.predict.importance import How, Importance, importance
 from cuvee.predict.judged import METRICS, Estimate, answers_of, estimate
 from cuvee.predict.leaderboard import Leaderboard, leaderboard
+from cuvee.predict.member import Member
 from cuvee.predict.pareto import Front, pareto
 from cuvee.predict.rows import Rows, rows_of
 from cuvee.predict.state import State
@@ -40,12 +41,26 @@ class Questions(ABC):
         """The combined predictions, `[N, K]`."""
 
     @abstractmethod
+    def predict(self, X: Any) -> Any:
+        """The label, or the value, of each row, `[N]`."""
+
+    @abstractmethod
     def _asking(self) -> Asking:
         """How members are asked."""
 
     @abstractmethod
     def _view(self, rows: Rows) -> Array | None:
         """The rows' own numbers."""
+
+    def as_member(self, name: str = "ensemble", **settings: Any) -> Member:
+        """Itself as a member of another ensemble. What is changed here later changes there too.
+
+        Args:
+            name: its name there.
+            settings: `label_map`, `missing`, `reads`, as for other members.
+        """
+        asked, output = (self.predict, "values") if self.task == "regression" else (self.predict_proba, "probabilities")
+        return Member(name, "ensemble", asked, output, self.classes, thing=self, **settings)  # type: ignore[arg-type]
 
     def answers(self, X: Any, y: Any, ids: Sequence[Any] | None = None) -> Answers:
         """What it answers on rows, as the judge takes it: for `judging.paired`, `compare` and every metric."""
