@@ -8,7 +8,7 @@
 
 Shares have Wilson's interval, which holds for few rows too; the calibration error has 1.96 bootstrap standard errors,
 and gaps, the largest less the smallest of the groups that are not small, have percentiles of a bootstrap within groups.
-A gap cannot be negative, so that of no difference at all is still some way above zero: look at its interval's lower end.
+A gap cannot be negative, so that of no difference at all is still some way above zero: see its interval's lower end.
 """
 
 from __future__ import annotations
