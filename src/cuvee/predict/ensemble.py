@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,9 +15,12 @@ from cuvee.predict.bank import Bank, Provenance
 from cuvee.predict.combiners import Batch, Combiner, Soft
 from cuvee.predict.gathering import gather
 from cuvee.predict.member import Member
-from cuvee.predict.rows import rows_of
+from cuvee.predict.rows import Rows, rows_of
 from cuvee.predict.state import State
 from cuvee.predict.trained import Label, Task
+
+if TYPE_CHECKING:
+    from cuvee.predict.saving import Saved
 
 
 class Ensemble:
@@ -44,6 +48,8 @@ class Ensemble:
         self.task: Task = task
         self.classes: tuple[Label, ...] = tuple(classes)
         self._history: list[State] = [State(0, "made", (), combiner or Soft())]
+        self._before: tuple[dict[str, Any], ...] = ()
+        self.seen: Rows | None = None
 
     @property
     def state(self) -> State:
@@ -59,11 +65,11 @@ class Ensemble:
         self, X: Any, y: Any = None, *, ids: Sequence[Any] | None = None, provenance: Provenance = "hold-out"
     ) -> Bank:
         """What every member says of every row."""
-        return gather(self.members, rows_of(X, ids), self.classes, self.task, truth=y, provenance=provenance)
+        return gather(self.members, self._see(rows_of(X, ids)), self.classes, self.task, truth=y, provenance=provenance)
 
     def predict_proba(self, X: Any) -> Array:
         """The combined probabilities, `[N, K]`, in the order of `classes`."""
-        state, rows = self.state, rows_of(X)
+        state, rows = self.state, self._see(rows_of(X))
         if state.fitted is None:
             raise UsageError(Fault("bad-argument", "the ensemble has no members yet", hint="`add` one"))
         found = [ask(member, rows, self.classes, self.task) for member in state.members]
@@ -73,6 +79,36 @@ class Ensemble:
         """The label, or the value, of each row, `[N]`."""
         found = self.predict_proba(X)
         return found[:, 0] if self.task == "regression" else labels_of(found, self.classes)
+
+    def past(self) -> list[dict[str, Any]]:
+        """What was done to it, oldest first: the number of each version and the words."""
+        return [*self._before, *({"number": state.number, "what": state.what} for state in self._history)]
+
+    def save(self, path: str | Path, *, rows: Any = None, overwrite: bool = False, allow_pickle: bool = False) -> Saved:
+        """Save it as a folder; see `cuvee.predict.saving.save`."""
+        from cuvee.predict.saving import save
+
+        return save(self, path, rows=rows, overwrite=overwrite, allow_pickle=allow_pickle)
+
+    @staticmethod
+    def load(path: str | Path, *, trust: Iterable[str] = (), allow_pickle: bool = False) -> Ensemble:
+        """Load a saved ensemble, once all of it was checked; see `cuvee.predict.saving.load`."""
+        from cuvee.predict.saving import load
+
+        return load(path, trust=trust, allow_pickle=allow_pickle)
+
+    @classmethod
+    def restored(cls, task: Task, classes: Sequence[Label], state: State, past: Sequence[dict[str, Any]]) -> Ensemble:
+        """An ensemble of one version, and the words of those before it."""
+        made = cls(task=task, classes=classes, combiner=state.combiner)
+        made._history, made._before = [state], tuple(past[:-1])
+        return made
+
+    def _see(self, rows: Rows) -> Rows:
+        """Keep the first rows that it was asked: `save` stores their answers, `load` asks them again."""
+        if self.seen is None and len(rows):
+            self.seen = rows.take(range(min(8, len(rows))))
+        return rows
 
     def add(self, member: Member) -> None:
         """Take a member in."""
