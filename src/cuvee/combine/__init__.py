@@ -11,7 +11,8 @@ What is masked is never looked at, so it may hold NaN. A row of which nobody say
 `no-member`. Nothing here knows a model, a file or a table.
 """
 
+from cuvee.combine.known import fill_unknown
 from cuvee.combine.mean import weighted_mean
 from cuvee.combine.parts import Array, check_covered, shares
 
-__all__ = ["Array", "check_covered", "shares", "weighted_mean"]
+__all__ = ["Array", "check_covered", "fill_unknown", "shares", "weighted_mean"]
