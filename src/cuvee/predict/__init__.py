@@ -8,9 +8,25 @@ Ensemble  members and a combiner; live, editable, saved as a directory
 
 from cuvee.predict.bank import Bank
 from cuvee.predict.combiners import Soft
+from cuvee.predict.costs import measure
 from cuvee.predict.ensemble import Ensemble
 from cuvee.predict.member import Member
+from cuvee.predict.members.onnx import stamp as stamp_onnx
+from cuvee.predict.members.words import word_rows
+from cuvee.predict.probing import probe
 from cuvee.predict.rows import Rows, rows_of
 from cuvee.predict.trained import Cost
 
-__all__ = ["Bank", "Cost", "Ensemble", "Member", "Rows", "Soft", "rows_of"]
+__all__ = [
+    "Bank",
+    "Cost",
+    "Ensemble",
+    "Member",
+    "Rows",
+    "Soft",
+    "measure",
+    "probe",
+    "rows_of",
+    "stamp_onnx",
+    "word_rows",
+]

@@ -28,7 +28,7 @@ def named(label: Any) -> Label:
         (3, 'a')
     """
     plain = label.item() if hasattr(label, "item") and getattr(label, "shape", None) == () else label
-    return str(plain) if isinstance(plain, str) else plain  # type: ignore[no-any-return]
+    return str(plain) if isinstance(plain, str) else plain
 
 
 def label_faults(labels: Sequence[Any], what: str) -> list[Fault]:

@@ -81,7 +81,7 @@ class Rows:
             return np.ones(len(self), dtype=bool)
         if reads is None:
             return _there(self.data) if self.form in ("array", "items") else np.ones(len(self), dtype=bool)
-        return np.logical_and.reduce([_there(self.read(name)) for name in reads])
+        return np.stack([_there(self.read(name)) for name in reads]).all(axis=0)
 
     def take(self, where: Sequence[int] | np.ndarray[Any, Any]) -> Rows:
         """Some of the rows, in that order."""
@@ -177,7 +177,7 @@ def _there(values: Any) -> np.ndarray[Any, Any]:
     """Which of N values are there, bool `[N]`."""
     kind = getattr(getattr(values, "dtype", None), "kind", None)
     if kind == "f" and values.ndim == 1:
-        return ~np.isnan(values)
+        return np.asarray(~np.isnan(values))
     if kind not in (None, "O"):
         return np.ones(len(values), dtype=bool)
     return np.array([not _is_lacking(value) for value in values], dtype=bool)

@@ -28,7 +28,7 @@ def _inputs(parts: Parts, picture: Any) -> Features:
 
 
 def _opened(picture: Any) -> Any:
-    """A picture in RGB: of a path, the bytes of a file, of pillow's, or an array, which is one of greys if it is flat."""
+    """A picture in RGB: of a path, the bytes of a file, pillow's, or an array, which is of greys if it is flat."""
     from cuvee.judging.tasks.pictures import open_picture
 
     if isinstance(picture, str | Path | bytes):

@@ -102,7 +102,7 @@ def _check_single(model: Any, name: str) -> None:
     several = several or str(getattr(binariser, "y_type_", "")).startswith("multilabel")
     if several:
         raise _refused(name, f"{type(last).__name__} gives a row several labels (multilabel)", "make a member of each")
-    coefficients = getattr(last, "coef_", None)
+    coefficients: Any = getattr(last, "coef_", None)
     rows = coefficients.shape[0] if getattr(coefficients, "ndim", 1) == 2 else 1
     count = max(int(getattr(last, "n_outputs_", 1) or 1), rows)
     if count > 1 and not hasattr(last, "classes_"):

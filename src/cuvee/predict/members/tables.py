@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ def as_table(X: Any, model: Any) -> Any:
     """
     if hasattr(X, "detach"):
         return X.detach().cpu().numpy()
-    names = getattr(model, "feature_names_in_", None)
+    names: Any = getattr(model, "feature_names_in_", None)
     known = None if names is None else [str(name) for name in names]
     if isinstance(X, Mapping):
         return _of_columns(X, known)
@@ -47,10 +48,10 @@ def _of_columns(columns: Mapping[str, Any], known: Sequence[str] | None) -> Any:
 def as_frame(columns: Mapping[str, Any], names: Sequence[str]) -> Any:
     """Columns as a data frame, or as a matrix where pandas is not installed."""
     try:
-        from pandas import DataFrame
+        pandas = importlib.import_module("pandas")
     except ImportError:
         return np.column_stack([np.asarray(columns[name]) for name in names])
-    return DataFrame({name: columns[name] for name in names})
+    return pandas.DataFrame({name: columns[name] for name in names})
 
 
 def _check_there(found: Sequence[str], known: Sequence[str]) -> None:
