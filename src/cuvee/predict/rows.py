@@ -81,7 +81,7 @@ class Rows:
             return np.ones(len(self), dtype=bool)
         if reads is None:
             return _there(self.data) if self.form in ("array", "items") else np.ones(len(self), dtype=bool)
-        return np.stack([_there(self.read(name)) for name in reads]).all(axis=0)
+        return np.asarray(np.all([_there(self.read(name)) for name in reads], axis=0))
 
     def take(self, where: Sequence[int] | np.ndarray[Any, Any]) -> Rows:
         """Some of the rows, in that order."""

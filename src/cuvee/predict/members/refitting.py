@@ -44,6 +44,7 @@ def refitted(member: Trained, again: Again, clone: Clone, X: Any, y: Any) -> Tra
     present = _ordered(labels, member.known)
     numbers: Mapping[Label, int] = {label: number for number, label in enumerate(present)}
     if _wants_numbers(member):
+        _for_two(_last(fresh), len(present))
         fresh.fit(_fitting(X), np.array([numbers[label] for label in labels], dtype=np.int64))
         made = again(fresh, name=member.name, classes=present)
     else:
@@ -68,8 +69,21 @@ def _ordered(labels: Sequence[Label], known: Sequence[Label]) -> list[Label]:
 
 def _wants_numbers(member: Trained) -> bool:
     """Whether it is trained on numbers of classes: its classes were given, or it is XGBoost's, which takes no other."""
-    last = member.thing.steps[-1][1] if hasattr(member.thing, "steps") else member.thing
-    return bool(member.settings.get("encoded")) or type(last).__module__.startswith("xgboost")
+    return bool(member.settings.get("encoded")) or _is_xgboost(_last(member.thing))
+
+
+def _for_two(model: Any, count: int) -> None:
+    """XGBoost writes into its own settings, which are cloned, that there were several classes; for two it fails then."""
+    if count == 2 and _is_xgboost(model) and str(model.objective).startswith("multi:"):
+        model.set_params(objective="binary:logistic")
+
+
+def _is_xgboost(model: Any) -> bool:
+    return type(model).__module__.startswith("xgboost")
+
+
+def _last(model: Any) -> Any:
+    return model.steps[-1][1] if hasattr(model, "steps") else model
 
 
 def _is_frozen(model: Any) -> bool:

@@ -40,7 +40,7 @@ def trained_of(
     embed: bool = False,
 ) -> Trained:
     """A fitted estimator as a member; see `Member.sklearn`."""
-    called = name or type(model).__name__.lower()
+    called = name or (model if isinstance(model, type) else type(model)).__name__.lower()
     is_classifier = _checked_kind(model, called, output)
     gives = output or _usual(model, is_classifier)
     _check_method(model, gives, called)
@@ -105,8 +105,9 @@ def _check_single(model: Any, name: str) -> None:
     coefficients: Any = getattr(last, "coef_", None)
     rows = coefficients.shape[0] if getattr(coefficients, "ndim", 1) == 2 else 1
     count = max(int(getattr(last, "n_outputs_", 1) or 1), rows)
-    if count > 1 and not hasattr(last, "classes_"):
-        message = f"{type(last).__name__} gives a row {count} values (multi-output)"
+    is_several = type(last).__module__ == "sklearn.multioutput" or count > 1
+    if is_several and not hasattr(last, "classes_"):
+        message = f"{type(last).__name__} gives a row several values (multi-output)"
         raise _refused(name, message, "make a member of each")
 
 
@@ -128,7 +129,8 @@ def _usual(model: Any, is_classifier: bool) -> Output:
 
 def _check_method(model: Any, gives: Output, name: str) -> None:
     if (method := _METHODS.get(gives)) is not None and not hasattr(model, method):
-        has = [one for one, way in _METHODS.items() if hasattr(model, way)]
+        other = "labels" if hasattr(model, "predict") and not hasattr(model, "classes_") else "values"
+        has = [one for one, way in _METHODS.items() if hasattr(model, way) and one != other]
         message = f"{type(model).__name__} has no `{method}`, which would give {gives}"
         raise UsageError(Fault("bad-argument", message, None, name, f"it can give {', '.join(has)}"))
 
