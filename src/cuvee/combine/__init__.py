@@ -11,7 +11,17 @@ What is masked is never looked at, so it may hold NaN. A row of which nobody say
 `no-member`. Nothing here knows a model, a file or a table.
 """
 
+from cuvee.combine.budgeted import selection_within
+from cuvee.combine.greedy import Selection, greedy_selection
 from cuvee.combine.mean import weighted_mean
 from cuvee.combine.parts import Array, check_covered, shares
 
-__all__ = ["Array", "check_covered", "shares", "weighted_mean"]
+__all__ = [
+    "Array",
+    "Selection",
+    "check_covered",
+    "greedy_selection",
+    "selection_within",
+    "shares",
+    "weighted_mean",
+]
