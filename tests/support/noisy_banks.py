@@ -41,6 +41,4 @@ def noisy_values(members=4, rows=60, seed=0, *, masked=0.0, provenance="hold-out
     mask[draw.integers(0, members, rows), np.arange(rows)] = True
     P[~mask] = np.nan
     names, ids = tuple(f"m{i}" for i in range(members)), tuple(map(str, range(rows)))
-    return Bank(
-        "regression", names, (), P[:, :, None], mask, ids, truth, (provenance,) * members, (False,) * members
-    )
+    return Bank("regression", names, (), P[:, :, None], mask, ids, truth, (provenance,) * members, (False,) * members)

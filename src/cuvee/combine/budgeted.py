@@ -74,7 +74,7 @@ def _by_worth(run: Running, able: Sequence[int], costs: Sequence[float], budget:
     before = max(run.loss_with(m) for m in able)
     while rest := _payable(run.picks, able, costs, budget):
         gain = {m: (before - run.loss_with(m)) / costs[m] for m in rest}
-        run.take(max(rest, key=lambda m: gain[m]))  # noqa: B023 - used at once
+        run.take(max(rest, key=lambda m: gain[m]))
         before = run.losses[-1]
     return run.picks
 
@@ -89,4 +89,3 @@ def _by_loss(run: Running, able: Sequence[int], costs: Sequence[float], budget: 
 def _payable(taken: Sequence[int], able: Sequence[int], costs: Sequence[float], budget: float) -> list[int]:
     left = budget - sum(costs[m] for m in taken)
     return [m for m in able if m not in taken and costs[m] <= left]
-

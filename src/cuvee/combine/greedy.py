@@ -53,11 +53,11 @@ def greedy_selection(
 ) -> Selection:
     """Take in, round by round, the member with which the mean of all that were taken is best; keep the best beginning.
 
-        S_t = S_(t−1) + [m_t],  m_t = argmin_m loss(mean of S_(t−1) + [m]),  result: S_t with the least loss, the shortest
+        S_t = S_(t−1) + [m_t],  m_t = argmin_m loss(mean of S_(t−1) + [m]),  result: the best S_t, the shortest
 
     A member may be taken many times: that gives weights. Equal losses are decided for a member that is in already, then
-    for the cheaper one, then by order; losses that agree in `digits` digits are equal, so that copies of a member do not
-    come in beside it. In a row where none of those taken takes part, the mean of all who do counts, as in `shares`; if
+    for the cheaper one, then by order; losses that agree in `digits` digits are equal, so that copies of a member do
+    not come in beside it. In a row where none of those taken takes part, the mean of all who do counts, as in `shares`; if
     the members kept leave such rows, those who cover them are taken in besides, the best one first.
 
     The sum of those taken is carried along, so that a candidate costs one addition and one division: the same as
@@ -82,8 +82,8 @@ def greedy_selection(
         >>> found.picks, found.losses, found.kept
         ((0, 1, 0, 1), (1.0, 0.0, 0.333333, 0.0), 2)
 
-    Source: Caruana, Niculescu-Mizil, Crew, Ksikes 2004, Ensemble Selection from Libraries of Models, section 2; the start
-    is their section 2.2. They keep all rounds; that the best beginning is kept is usual since (AutoGluon).
+    Source: Caruana, Niculescu-Mizil, Crew, Ksikes 2004, Ensemble Selection from Libraries of Models, section 2; the
+    start is their section 2.2. They keep all rounds; that the best beginning is kept is usual since (AutoGluon).
     """
     run = Running(P, mask, loss, costs, digits)
     able = list(range(len(P)) if among is None else among)

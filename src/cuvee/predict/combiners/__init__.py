@@ -2,6 +2,7 @@
 
 from cuvee.predict.combiners.declared import COMBINERS, FITTED, Batch, Combiner, Fitted, Linear, Staged
 from cuvee.predict.combiners.greedy import Greedy
+from cuvee.predict.combiners.stack import Stack
 from cuvee.predict.combiners.vote import Soft
 
-__all__ = ["COMBINERS", "FITTED", "Batch", "Combiner", "Fitted", "Greedy", "Linear", "Soft", "Staged"]
+__all__ = ["COMBINERS", "FITTED", "Batch", "Combiner", "Fitted", "Greedy", "Linear", "Soft", "Stack", "Staged"]

@@ -21,7 +21,6 @@ from cuvee.errors import Fault, InputError, listed
 from cuvee.predict.bank import Bank
 from cuvee.registry import Registry
 
-
 Need = Literal["features", "embeddings"]
 """What a fitted combiner looks at besides what members say; `Batch` has them where they are asked for."""
 

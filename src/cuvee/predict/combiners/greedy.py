@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cuvee.combine import Array
-from cuvee.combine.budgeted import selection_within, spent
+from cuvee.combine.budgeted import selection_within
 from cuvee.combine.greedy import Loss, Selection, greedy_selection
 from cuvee.errors import Fault, InputError, integer_faults, refuse
 from cuvee.judging.metrics import Metric

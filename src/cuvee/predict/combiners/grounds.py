@@ -21,7 +21,9 @@ FEWEST: Final = 30
 """Rows of each class below which what was learned from them is not to be trusted."""
 
 
-def grounds_of(bank: Bank, *, allow_in_sample: bool = False, fewest: int = 0) -> tuple[Bank, dict[str, Any]]:
+def grounds_of(
+    bank: Bank, *, allow_in_sample: bool = False, fewest: int = 0, seen: Array | None = None
+) -> tuple[Bank, dict[str, Any]]:
     """The rows that a combiner may learn from, and what is to be said of them.
 
     Rows that nobody predicted, as time-series splits leave them, are left out and counted.
@@ -30,6 +32,8 @@ def grounds_of(bank: Bank, *, allow_in_sample: bool = False, fewest: int = 0) ->
         bank: what was asked.
         allow_in_sample: take predictions on rows that members were trained on.
         fewest: rows of each class that there must be; if rows were left out, at least 30.
+
+        seen: bool `[N]`, rows of which something is known; those that a member predicted without it.
 
     Returns:
         The bank on these rows, and facts as JSON can say them.
@@ -41,7 +45,7 @@ def grounds_of(bank: Bank, *, allow_in_sample: bool = False, fewest: int = 0) ->
     check_honest(bank, allow_in_sample=allow_in_sample)
     if not bank.members:
         raise InputError(Fault("no-member", "a combiner that is fitted needs at least one member; the bank has none"))
-    seen = bank.mask.any(axis=0)
+    seen = bank.mask.any(axis=0) if seen is None else seen
     left_out = int((~seen).sum())
     used = bank.rows(np.flatnonzero(seen)) if left_out else bank
     if wrong := row_faults(used, max(fewest, FEWEST if left_out else 0), left_out):
