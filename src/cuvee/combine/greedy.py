@@ -57,8 +57,8 @@ def greedy_selection(
 
     A member may be taken many times: that gives weights. Equal losses are decided for a member that is in already, then
     for the cheaper one, then by order; losses that agree in `digits` digits are equal, so that copies of a member do
-    not come in beside it. In a row where none of those taken takes part, the mean of all who do counts, as in `shares`; if
-    the members kept leave such rows, those who cover them are taken in besides, the best one first.
+    not come in beside it. In a row where none of those taken takes part, the mean of all who do counts, as in `shares`;
+    if the members kept leave such rows, those who cover them are taken in besides, the best one first.
 
     The sum of those taken is carried along, so that a candidate costs one addition and one division: the same as
     `weighted_mean` with their counts, up to rounding.
