@@ -8,6 +8,8 @@ Ensemble  members and a combiner; live, editable, saved as a directory
 
 from cuvee.predict.bank import Bank
 from cuvee.predict.combiners import (
+    Dynamic,
+    Greedy,
     Hard,
     Maximum,
     Median,
@@ -15,10 +17,10 @@ from cuvee.predict.combiners import (
     Product,
     RankMean,
     Soft,
+    Stack,
     TrimmedMean,
     Weighted,
 )
-from cuvee.predict.combiners import Soft
 from cuvee.predict.costs import measure
 from cuvee.predict.ensemble import Ensemble
 from cuvee.predict.member import Member
@@ -31,7 +33,9 @@ from cuvee.predict.trained import Cost
 __all__ = [
     "Bank",
     "Cost",
+    "Dynamic",
     "Ensemble",
+    "Greedy",
     "Hard",
     "Maximum",
     "Median",
@@ -41,12 +45,9 @@ __all__ = [
     "RankMean",
     "Rows",
     "Soft",
+    "Stack",
     "TrimmedMean",
     "Weighted",
-    "rows_of",
-    "Member",
-    "Rows",
-    "Soft",
     "measure",
     "probe",
     "rows_of",

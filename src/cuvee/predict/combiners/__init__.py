@@ -1,17 +1,16 @@
 """Combiners: how a bank is made one, one file each; all are in `COMBINERS` by name."""
 
-from cuvee.predict.combiners.declared import COMBINERS, FITTED, Batch, Combiner, Fitted, Linear
+from cuvee.predict.combiners.declared import COMBINERS, FITTED, Batch, Combiner, Fitted, Linear, Staged
+from cuvee.predict.combiners.dynamic import Dynamic
+from cuvee.predict.combiners.greedy import Greedy
 from cuvee.predict.combiners.hard import Hard
 from cuvee.predict.combiners.maximum import Maximum
 from cuvee.predict.combiners.median import Median
 from cuvee.predict.combiners.minimum import Minimum
 from cuvee.predict.combiners.product import Product
 from cuvee.predict.combiners.rank_mean import RankMean
-from cuvee.predict.combiners.trimmed_mean import TrimmedMean
-from cuvee.predict.combiners.declared import COMBINERS, FITTED, Batch, Combiner, Fitted, Linear, Staged
-from cuvee.predict.combiners.dynamic import Dynamic
-from cuvee.predict.combiners.greedy import Greedy
 from cuvee.predict.combiners.stack import Stack
+from cuvee.predict.combiners.trimmed_mean import TrimmedMean
 from cuvee.predict.combiners.vote import Soft
 from cuvee.predict.combiners.weighted import Weighted
 
@@ -20,7 +19,9 @@ __all__ = [
     "FITTED",
     "Batch",
     "Combiner",
+    "Dynamic",
     "Fitted",
+    "Greedy",
     "Hard",
     "Linear",
     "Maximum",
@@ -29,13 +30,8 @@ __all__ = [
     "Product",
     "RankMean",
     "Soft",
-    "TrimmedMean",
-    "Weighted",
-    "Dynamic",
-    "Fitted",
-    "Greedy",
-    "Linear",
-    "Soft",
     "Stack",
     "Staged",
+    "TrimmedMean",
+    "Weighted",
 ]
