@@ -1,8 +1,8 @@
 """Reviews made up by a small grammar: some plain, some that take it back.
 
-Half of them are of one opinion, told in rare words that a count of words learns from few examples. The other half sets a
-clause against another and turns words round ("although the plot was good, the ending was never charming"), which only a
-reader of the order of words can tell. So two readers are wrong about different reviews, and that is what stacking and
+Half of them are of one opinion, told in rare words that a count of words learns from few examples. The other half sets
+a clause against another and turns words round ("although the plot was good, the ending was never charming"), which only
+a reader of the order of words can tell. So two readers are wrong about different reviews, and that is what stacking and
 cascades live on. Three in a hundred labels are wrong, as in life.
 """
 
@@ -26,15 +26,59 @@ PARTS: Final = {
     "museum": ("guide", "hall", "pictures", "café"),
 }
 _COMMON: Final = {
-    True: tuple("good great lovely superb charming brilliant pleasant fine wonderful solid fresh clever warm".split()),
-    False: tuple("bad awful dull poor boring terrible weak nasty dreadful stale clumsy cold dim".split()),
+    True: tuple(
+        [
+            "good",
+            "great",
+            "lovely",
+            "superb",
+            "charming",
+            "brilliant",
+            "pleasant",
+            "fine",
+            "wonderful",
+            "solid",
+            "fresh",
+            "clever",
+            "warm",
+        ]
+    ),
+    False: tuple(
+        [
+            "bad",
+            "awful",
+            "dull",
+            "poor",
+            "boring",
+            "terrible",
+            "weak",
+            "nasty",
+            "dreadful",
+            "stale",
+            "clumsy",
+            "cold",
+            "dim",
+        ]
+    ),
 }
 _ENDS: Final = ("ing", "ed", "y", "ful")
 _RARE: Final = {
     True: tuple(
-        map("".join, product("spark glow shin gleam cheer thrill dazzl bless rous sooth charm".split(), _ENDS))
+        map(
+            "".join,
+            product(
+                ["spark", "glow", "shin", "gleam", "cheer", "thrill", "dazzl", "bless", "rous", "sooth", "charm"], _ENDS
+            ),
+        )
     ),
-    False: tuple(map("".join, product("gloom rott muck drear grubb scow bungl spoil wreck moan grim".split(), _ENDS))),
+    False: tuple(
+        map(
+            "".join,
+            product(
+                ["gloom", "rott", "muck", "drear", "grubb", "scow", "bungl", "spoil", "wreck", "moan", "grim"], _ENDS
+            ),
+        )
+    ),
 }
 _TURNS: Final = ("not", "never", "hardly")
 _ASIDES: Final = ("", "", "in my view", "for once", "as people say", "that evening", "to be honest")
