@@ -15,6 +15,11 @@ from typing import Final
 
 LABELS: Final = ("negative", "positive")
 
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 PARTS: Final = {
     "film": ("plot", "acting", "music", "ending"),
     "book": ("plot", "style", "hero", "ending"),
@@ -26,60 +31,15 @@ PARTS: Final = {
     "museum": ("guide", "hall", "pictures", "café"),
 }
 _COMMON: Final = {
-    True: tuple(
-        [
-            "good",
-            "great",
-            "lovely",
-            "superb",
-            "charming",
-            "brilliant",
-            "pleasant",
-            "fine",
-            "wonderful",
-            "solid",
-            "fresh",
-            "clever",
-            "warm",
-        ]
-    ),
-    False: tuple(
-        [
-            "bad",
-            "awful",
-            "dull",
-            "poor",
-            "boring",
-            "terrible",
-            "weak",
-            "nasty",
-            "dreadful",
-            "stale",
-            "clumsy",
-            "cold",
-            "dim",
-        ]
-    ),
+    True: _words("good great lovely superb charming brilliant pleasant fine wonderful solid fresh clever warm"),
+    False: _words("bad awful dull poor boring terrible weak nasty dreadful stale clumsy cold dim"),
 }
 _ENDS: Final = ("ing", "ed", "y", "ful")
-_RARE: Final = {
-    True: tuple(
-        map(
-            "".join,
-            product(
-                ["spark", "glow", "shin", "gleam", "cheer", "thrill", "dazzl", "bless", "rous", "sooth", "charm"], _ENDS
-            ),
-        )
-    ),
-    False: tuple(
-        map(
-            "".join,
-            product(
-                ["gloom", "rott", "muck", "drear", "grubb", "scow", "bungl", "spoil", "wreck", "moan", "grim"], _ENDS
-            ),
-        )
-    ),
+_STEMS: Final = {
+    True: _words("spark glow shin gleam cheer thrill dazzl bless rous sooth charm"),
+    False: _words("gloom rott muck drear grubb scow bungl spoil wreck moan grim"),
 }
+_RARE: Final = {good: tuple(map("".join, product(stems, _ENDS))) for good, stems in _STEMS.items()}
 _TURNS: Final = ("not", "never", "hardly")
 _ASIDES: Final = ("", "", "in my view", "for once", "as people say", "that evening", "to be honest")
 _DEGREES: Final = ("", "", "really", "very", "quite", "rather")
