@@ -89,7 +89,7 @@ def ladder_files(
         if target.is_dir() or (os.path.lexists(target) and not overwrite):
             raise exists(target)
     if made.given:
-        from cuvee.reporting.document import require
+        from cuvee.reporting.page import require
 
         require()
     return made

@@ -59,7 +59,13 @@ def _start(height: int) -> Any:
     return alt.Chart(alt.NamedData(name="rows")).properties(width="container", height=height)
 
 
-def scores(rows: Rows, order: Sequence[str], title: str, domain: tuple[float, float] | None) -> Spec:
+def scores(
+    rows: Rows,
+    order: Sequence[str],
+    title: str,
+    domain: tuple[float, float] | None,
+    kinds: Sequence[str] = ROLES,
+) -> Spec:
     """Dots with error bars, a row for every model.
 
     Args:
@@ -67,20 +73,21 @@ def scores(rows: Rows, order: Sequence[str], title: str, domain: tuple[float, fl
         order: the models from top to bottom.
         title: of the axis.
         domain: ends of the axis; made of the rows if not given.
+        kinds: what `role` may be, at most as many as there are marks.
     """
     alt = altair_for_charts()
     scale = (
         alt.Scale(zero=False, nice=False, padding=12) if domain is None else alt.Scale(domain=list(domain), nice=True)
     )
     y = alt.Y("model:N", sort=list(order), title=None, axis=alt.Axis(ticks=False, domain=False))
-    colour = alt.Color("role:N", scale=alt.Scale(domain=list(ROLES), range="category"), legend=None)
+    colour = alt.Color("role:N", scale=alt.Scale(domain=list(kinds), range="category"), legend=None)
     base = _start(24 * len(order)).encode(y=y, color=colour)
     bars = base.mark_rule(strokeWidth=2, opacity=0.65, aria=False).encode(
         x=alt.X("low:Q", title=title, scale=scale), x2="high:Q"
     )
     dots = base.mark_point(filled=True, size=90, opacity=1).encode(
         x=alt.X("value:Q", title=title, scale=scale),
-        shape=alt.Shape("role:N", scale=alt.Scale(domain=list(ROLES), range=list(SHAPES)), legend=None),
+        shape=alt.Shape("role:N", scale=alt.Scale(domain=list(kinds), range=list(SHAPES[: len(kinds)])), legend=None),
         tooltip=[alt.Tooltip("model:N"), alt.Tooltip("role:N"), alt.Tooltip("label:N", title="score")],
     )
     return _spec(alt.layer(bars, dots), rows)
@@ -136,22 +143,25 @@ def trials(rows: Rows, held: tuple[float, float, float] | None) -> Spec:
     return _spec(alt.layer(*layers), rows)
 
 
-def front(rows: Rows, x_title: str, y_title: str) -> Spec:
+def front(rows: Rows, x_title: str, y_title: str, *, name: str = "trial:Q", scale: str = "linear") -> Spec:
     """Two objectives against each other.
 
     Args:
-        rows: `trial`, `x`, `y`, `kind` (`Pareto front` or `beaten`), `label`.
+        rows: `trial`, or what `name` says, `x`, `y`, `kind` (`Pareto front` or `beaten`), `label`.
         x_title: the objective to the right.
         y_title: the objective upwards.
+        name: the field that a point is called by, with its type.
+        scale: of the axis to the right, `linear` or `log`.
     """
     alt = altair_for_charts()
     kinds = ["beaten", "Pareto front"]
+    across = alt.Scale(zero=False, nice=False, padding=12, **({} if scale == "linear" else {"type": scale}))
     legend = alt.Legend(orient="top", title=None)
     points = (
         _start(280)
         .mark_point(filled=True, opacity=0.85, size=80)
         .encode(
-            x=alt.X("x:Q", title=x_title, scale=alt.Scale(zero=False, nice=False, padding=12)),
+            x=alt.X("x:Q", title=x_title, scale=across),
             y=alt.Y("y:Q", title=y_title, scale=alt.Scale(zero=False, nice=False, padding=12)),
             color=alt.Color(
                 "kind:N",
@@ -159,7 +169,7 @@ def front(rows: Rows, x_title: str, y_title: str) -> Spec:
                 legend=legend,
             ),
             shape=alt.Shape("kind:N", scale=alt.Scale(domain=kinds, range=["circle", "diamond"]), legend=legend),
-            tooltip=[alt.Tooltip("trial:Q"), alt.Tooltip("label:N", title="gains")],
+            tooltip=[alt.Tooltip(name), alt.Tooltip("label:N", title="gains" if name == "trial:Q" else "what")],
         )
     )
     return _spec(points, rows)

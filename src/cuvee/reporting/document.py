@@ -1,4 +1,4 @@
-"""One HTML file of some sections: nothing in it asks for anything from outside, and it says so to the browser."""
+"""The frame of a page: one HTML file that asks for nothing from outside, and says so to the browser."""
 
 from __future__ import annotations
 
@@ -7,45 +7,23 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from importlib.resources import files
-from types import MappingProxyType
 from typing import Any
 
-from cuvee.reporting.charts import altair_for_charts
-from cuvee.reporting.drawing import THEMES, scripts, vl_convert_for_pictures
+from cuvee.reporting.drawing import THEMES, scripts
 from cuvee.reporting.figures import Figure
 from cuvee.reporting.markup import Html, data, joined, tag
 from cuvee.reporting.parts import Section
+from cuvee.reporting.sections_layers import MAPS
 
 
-def require() -> None:
-    """Refuse early what could not be drawn in the end.
-
-    Raises:
-        UsageError: `missing-extra`: Altair or vl-convert is not installed.
-    """
-    altair_for_charts()
-    vl_convert_for_pictures()
-
-
-def document(
-    name: str,
-    what: str,
-    made: Sequence[Section],
-    cells: Mapping[str, Any] = MappingProxyType({}),
-    *,
-    elsewhere: Sequence[str] = (),
-) -> str:
-    """The file; the same sections give the same bytes.
+def document(name: str, description: str, made: Sequence[Section], cells: Mapping[str, Any] | None = None) -> str:
+    """The whole file.
 
     Args:
-        name: its heading.
-        what: what it is about, in a sentence.
-        made: the sections.
-        cells: what charts choose their rows from, by name.
-        elsewhere: figures whose rows are among these.
-
-    Raises:
-        UsageError: `missing-extra`.
+        name: what the page is about.
+        description: the same in a sentence.
+        made: its sections.
+        cells: what the selectors of heat maps choose from.
     """
     code = [scripts(), _file("page.js")]
     head = tag(
@@ -54,14 +32,14 @@ def document(
         tag("meta", http_equiv="Content-Security-Policy", content=_policy(code)),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
-        tag("meta", name="description", content=what),
+        tag("meta", name="description", content=description),
         tag("title", f"{name} – Cuvee report"),
         tag("style", Html(_file("style.css"))),
     )
     blocks = {
-        "cuvee-charts": {one.name: _for_browser(one, elsewhere) for section in made for one in section.figures},
+        "cuvee-charts": {one.name: _for_browser(one) for section in made for one in section.figures},
         "cuvee-themes": THEMES,
-        "cuvee-layers": cells,
+        "cuvee-layers": cells or {},
     }
     told = [tag("script", data(value), type="application/json", id=key) for key, value in blocks.items()]
     body = tag(
@@ -86,13 +64,13 @@ def _top(name: str, made: Sequence[Section]) -> Html:
     return joined([tag("header", title, button), tag("nav", tag("ul", links), aria_label="Sections")])
 
 
-def _for_browser(figure: Figure, elsewhere: Sequence[str]) -> dict[str, Any]:
+def _for_browser(figure: Figure) -> dict[str, Any]:
     """The specification without the address of its schema, which nobody needs to fetch.
 
     The rows of heat maps stand in the page already, among what the selectors choose from.
     """
     spec = {key: value for key, value in figure.spec.items() if key != "$schema"}
-    if figure.name in elsewhere:
+    if figure.name in MAPS:
         spec["data"] = {"name": "rows", "values": []}
     return spec
 

@@ -1,4 +1,4 @@
-"""The page on a merge: one HTML file from all sections."""
+"""One HTML file from all sections: nothing in it asks for anything from outside, and it says so to the browser."""
 
 from __future__ import annotations
 
@@ -6,15 +6,26 @@ from importlib.metadata import version
 from typing import Final
 
 from cuvee.reporting import sections, sections_judged
+from cuvee.reporting.charts import altair_for_charts
 from cuvee.reporting.document import document
-from cuvee.reporting.document import require as require  # given on: whoever makes a page asks first
+from cuvee.reporting.drawing import vl_convert_for_pictures
 from cuvee.reporting.evidence import Evidence
 from cuvee.reporting.looked import Looked
 from cuvee.reporting.parts import Section
-from cuvee.reporting.sections_layers import MAPS, layers
+from cuvee.reporting.sections_layers import layers
 from cuvee.reporting.verdicts import what_it_is
 
 _LIBRARIES: Final = ("cuvee", "altair", "vl-convert-python")
+
+
+def require() -> None:
+    """Refuse early what could not be drawn in the end.
+
+    Raises:
+        UsageError: `missing-extra`: Altair or vl-convert is not installed.
+    """
+    altair_for_charts()
+    vl_convert_for_pictures()
 
 
 def page(evidence: Evidence, looked: Looked, recipe: str) -> tuple[str, tuple[Section, ...]]:
@@ -39,4 +50,5 @@ def page(evidence: Evidence, looked: Looked, recipe: str) -> tuple[str, tuple[Se
         *judged[1:],
         sections.record(evidence, {name: version(name) for name in _LIBRARIES}),
     )
-    return document(evidence.folder.absolute().name, what_it_is(evidence), made, cells, elsewhere=MAPS), made
+    name = evidence.folder.absolute().name
+    return document(name, what_it_is(evidence), made, cells), made
