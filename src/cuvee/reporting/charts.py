@@ -20,8 +20,6 @@ ROLES: Final = ("this merge", "input", "base", "ensemble", "another model")
 """What a model is in a comparison, in the order of the colours that a theme calls `category`."""
 SHAPES: Final = ("diamond", "circle", "square", "triangle-up", "cross")
 """A shape for each: nobody has to tell colours apart."""
-SIX_SHAPES: Final = (*SHAPES, "triangle-down")
-"""One more, for the rungs of a ladder."""
 MARKS: Final = ("◆", "●", "■", "▲", "✚")
 """The same in a line of text."""
 KINDS: Final = ("Shapley value", "lost if left out")
@@ -278,20 +276,16 @@ def ladder(rows: Rows, order: Sequence[str], x_title: str, y_title: str) -> Spec
     """
     alt = altair_for_charts()
     x = alt.X("x:Q", title=x_title, scale=alt.Scale(type="log", nice=False, padding=24), axis=alt.Axis(tickCount=5))
-    scale = alt.Scale(zero=False, nice=False, padding=12)
+    y = alt.Y("y:Q", title=y_title, scale=alt.Scale(zero=False, nice=False, padding=12))
+    scales = [
+        alt.Scale(domain=list(order), range=one) for one in ("category", [*SHAPES, "triangle-down"][: len(order)])
+    ]
     legend = alt.Legend(orient="right", title=None)
-    colour = alt.Color("rung:N", sort=list(order), scale=alt.Scale(domain=list(order), range="category"), legend=legend)
-    shape = alt.Shape(
-        "rung:N", scale=alt.Scale(domain=list(order), range=list(SIX_SHAPES[: len(order)])), legend=legend
-    )
-    base = _start(300).encode(x=x, color=colour)
-    bars = base.mark_rule(strokeWidth=2, opacity=0.65, aria=False).encode(
-        y=alt.Y("low:Q", title=y_title, scale=scale), y2="high:Q"
-    )
+    base = _start(300).encode(x=x, color=alt.Color("rung:N", scale=scales[0], legend=legend))
+    bars = base.mark_rule(strokeWidth=2, opacity=0.65, aria=False).encode(y=alt.Y("low:Q", title=y_title), y2="high:Q")
+    shape = alt.Shape("rung:N", scale=scales[1], legend=legend)
     tips = [alt.Tooltip("rung:N"), alt.Tooltip("label:N", title="score and cost")]
-    dots = base.mark_point(filled=True, size=110, opacity=1).encode(
-        y=alt.Y("y:Q", scale=scale), shape=shape, tooltip=tips
-    )
+    dots = base.mark_point(filled=True, size=110, opacity=1).encode(y=y, shape=shape, tooltip=tips)
     return _spec(alt.layer(bars, dots), rows)
 
 
