@@ -151,7 +151,7 @@ def _ask_some(
         failed |= {member.name: why[min(at, len(why) - 1)].message for at, member in enumerate(members)}
         _log.warning("left out of %d rows: %s", len(asked), "; ".join(failed.values()))
         return
-    where = np.ix_(numbers, wanted)
+    where = np.ix_(np.asarray(numbers), wanted)
     batch.P[where], batch.mask[where] = found.P, found.mask
     for name, values in found.embeddings.items():
         whole = np.full((len(rows), values.shape[1]), np.nan)
