@@ -88,7 +88,7 @@ def fit_on(combiner: Combiner, bank: Bank, members: Sequence[Member], manner: Ma
     part = covered(whole)
     if combiner.learns or manner.calibrate:
         refuse_unfit(part)
-    told = _told(combiner, manner)
+    told = _told(combiner, members, manner)
     fitted = within(told, part, members, manner.budget)
     found = Fit(fitted, None, (*fitted.notes, *_notes(whole, part, combiner, manner)))
     if manner.calibrate is None:
@@ -104,8 +104,9 @@ def fit_inside(combiner: Combiner, bank: Bank, members: Sequence[Member], manner
     return fit_on(combiner, bank, members, manner)
 
 
-def _told(combiner: Combiner, manner: Manner) -> Combiner:
-    """The combiner told to take in-sample predictions, where it is to and can be told."""
+def _told(combiner: Combiner, members: Sequence[Member], manner: Manner) -> Combiner:
+    """The combiner told what members cost, and to take in-sample predictions, where it is to and can be told."""
+    combiner = combiner.priced({m.name: m.cost.us_per_row for m in members if m.cost is not None})
     knows = any(field.name == "allow_in_sample" for field in fields(combiner))
     return replace(combiner, allow_in_sample=True) if manner.allow_in_sample and knows else combiner  # type: ignore[call-arg]
 

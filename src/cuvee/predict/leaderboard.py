@@ -26,7 +26,7 @@ from cuvee.predict.nested import FOLDS, crossed
 from cuvee.predict.state import State
 
 Kind = Literal["member", "combiner", "ensemble"]
-USUAL: Final = ("soft", "weighted", "median", "product", "greedy", "stack")
+USUAL: Final = ("soft", "weighted", "median", "product", "greedy", "stack", "cascade")
 """Combiners that are tried without being asked for, those that there are."""
 _DRAWS: Final = Draws(draws=1000)
 
