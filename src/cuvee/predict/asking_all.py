@@ -106,7 +106,7 @@ def gathered(
     by_name = {member.name: member for member in state.members}
     batch = _silent(fitted, rows, asking, view)
     used = [number for number, name in enumerate(fitted.members) if name in fitted.used]
-    in_turn = [[number] for number in fitted.order if number in used] if isinstance(fitted, Staged) else [used]
+    in_turn = [[number] for number in fitted.order] if isinstance(fitted, Staged) else [used]
     failed: dict[str, str] = {}
     notes: list[str] = []
     wanted = np.arange(len(rows))
@@ -114,12 +114,19 @@ def gathered(
         members = [by_name[fitted.members[number]] for number in numbers]
         _ask_some(batch, rows, wanted, members, numbers, asking, wanting(fitted, members), failed, notes)
         if isinstance(fitted, Staged) and step + 1 < len(in_turn):
-            wanted = np.flatnonzero(fitted.undecided(batch, step))
+            wanted = wanted[fitted.undecided(rows_of_batch(batch, wanted), step)]
             if not len(wanted):
                 break
     if failed and len(failed) == len(used):
         raise InputError([Fault("member-failed", why, subject=name) for name, why in failed.items()])
     return batch, failed, tuple(dict.fromkeys(notes))
+
+
+def rows_of_batch(batch: Batch, at: Array) -> Batch:
+    """Some rows of a batch."""
+    features = None if batch.features is None else batch.features[at]
+    embeddings = {name: found[at] for name, found in batch.embeddings.items()}
+    return Batch(batch.P[:, at], batch.mask[:, at], features, embeddings)
 
 
 def _silent(fitted: Fitted, rows: Rows, asking: Asking, view: Array | None) -> Batch:
@@ -151,7 +158,7 @@ def _ask_some(
         failed |= {member.name: why[min(at, len(why) - 1)].message for at, member in enumerate(members)}
         _log.warning("left out of %d rows: %s", len(asked), "; ".join(failed.values()))
         return
-    where = np.ix_(numbers, wanted)
+    where = np.ix_(np.asarray(numbers), wanted)
     batch.P[where], batch.mask[where] = found.P, found.mask
     for name, values in found.embeddings.items():
         whole = np.full((len(rows), values.shape[1]), np.nan)

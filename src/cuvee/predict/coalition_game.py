@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cuvee.combine import Array
-from cuvee.predict.asking_all import calibrated
+from cuvee.predict.asking_all import calibrated, rows_of_batch
 from cuvee.predict.bank import Bank
 from cuvee.predict.combiners.declared import Batch, Fitted
 
@@ -79,9 +79,7 @@ class CoalitionGame:
 def _taken(batch: Batch, at: Array) -> Batch:
     if len(at) == batch.P.shape[1] and (np.diff(at) == 1).all():
         return batch
-    features = None if batch.features is None else batch.features[at]
-    embeddings = {name: found[at] for name, found in batch.embeddings.items()}
-    return Batch(batch.P[:, at], batch.mask[:, at], features, embeddings)
+    return rows_of_batch(batch, at)
 
 
 def players_of(fitted: Fitted) -> tuple[int, ...]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from cuvee.predict.bank import Bank
-from cuvee.predict.combiners.declared import Fitted
+from cuvee.predict.combiners.declared import Batch, Fitted, Staged
 from cuvee.predict.state import State
 
 
@@ -32,5 +34,15 @@ def cost_of(
 
 def asked_shares(fitted: Fitted, bank: Bank) -> dict[str, float]:
     """Member → share of the rows that it is asked about, for combiners that ask in turn; nothing for others."""
-    del fitted, bank
-    return {}
+    if not isinstance(fitted, Staged) or not len(bank):
+        return {}
+    part = bank.only(fitted.members)
+    wanted, shares = np.ones(len(part), dtype=bool), dict.fromkeys(fitted.members, 0.0)
+    mask = np.zeros_like(part.mask)
+    for step, number in enumerate(fitted.order):
+        shares[fitted.members[number]] = float(wanted.mean())
+        mask[number] = part.mask[number] & wanted
+        if step + 1 < len(fitted.order):
+            said = Batch(np.where(mask[:, :, None], part.P, np.nan), mask, part.features, part.embeddings)
+            wanted = wanted & fitted.undecided(said, step)
+    return shares

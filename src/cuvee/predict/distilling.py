@@ -56,6 +56,15 @@ class Distilled:
         way: how it was trained.
     """
 
+    def as_row(self) -> dict[str, Any]:
+        """The figures as plain data."""
+        row: dict[str, Any] = {"student": self.student.name, "way": self.way, "rows": self.trained_rows}
+        row |= {"held_out": self.held_out, "agreement": self.agreement.value, "divergence": self.divergence.value}
+        if self.teacher is not None and self.score is not None and self.lost is not None:
+            row |= {f"teacher_{self.metric}": self.teacher.value, self.metric: self.score.value}
+            row |= {"lost": -self.lost.value, "lost_low": -self.lost.high, "lost_high": -self.lost.low}
+        return row | {"us_per_row": self.us_per_row, "teacher_us_per_row": self.teacher_us_per_row}
+
     student: Member
     trained_rows: int
     held_out: int
@@ -109,17 +118,30 @@ def distill(
     member = replace(made, name=name, reads=reads)
     said, taken = _timed(lambda some: ask(member, some, classes, task).P, asked)
     metric = METRICS[task][0]
-    scores: list[Estimate | None] = [None, None]
-    lost = None
+    teacher_score: Estimate | None = None
+    score: Estimate | None = None
+    lost: Difference | None = None
     if y is not None:
-        bank = gather(
-            [], asked, classes, task, truth=[y[int(at)] for at in test] if isinstance(y, list) else np.asarray(y)[test]
-        )
+        right = [y[int(at)] for at in test] if isinstance(y, list) else np.asarray(y)[test]
+        bank = gather([], asked, classes, task, truth=right)
         student_says, teacher_says = answers_of(said, bank), answers_of(wanted, bank)
-        scores = [estimate(teacher_says, metric), estimate(student_says, metric)]
+        teacher_score, score = estimate(teacher_says, metric), estimate(student_says, metric)
         lost = paired(student_says, teacher_says, metric)
     agreement, divergence = _alike(wanted, said, task)
-    return Distilled(member, len(train), len(test), agreement, divergence, *scores, lost, metric, taken, spent, way)
+    return Distilled(
+        student=member,
+        trained_rows=len(train),
+        held_out=len(test),
+        agreement=agreement,
+        divergence=divergence,
+        teacher=teacher_score,
+        score=score,
+        lost=lost,
+        metric=metric,
+        us_per_row=taken,
+        teacher_us_per_row=spent,
+        way=way,
+    )
 
 
 def _split(n: int, held_out: float, seed: int) -> tuple[Array, Array]:

@@ -96,7 +96,7 @@ def drift_of(names: Sequence[str], old: Bank | None, olds: Array | None, new: Ba
 
 def _unknown_before(name: str, P: Array, new: Bank) -> Drift:
     nothing = Estimate(math.nan, math.nan, math.nan)
-    return Drift(name, METRICS[new.task][0], None, _score(P, new), nothing, *([math.nan] * 4))
+    return Drift(name, METRICS[new.task][0], None, _score(P, new), nothing, math.nan, math.nan, math.nan, math.nan)
 
 
 def _score(P: Array, bank: Bank) -> Estimate | None:
@@ -177,8 +177,13 @@ def shift_of(old: Array, new: Array, seed: int = 0) -> tuple[float, float, float
     drawn = np.random.default_rng(seed).multivariate_hypergeometric(both, int(new.sum()), size=DRAWS)
     found = _chi_squared(both, new)
     more = int((_chi_squared(both, drawn) >= found - 1e-9 * max(1.0, found)).sum())
-    was, now = ((counts + 0.5) / (counts.sum() + 0.5 * len(counts)) for counts in (old, new))
+    was, now = _shares(old), _shares(new)
     return float(found), (1 + more) / (DRAWS + 1), float(((now - was) * np.log(now / was)).sum())
+
+
+def _shares(counts: Array) -> Array:
+    """Shares of each kind, half a row added to each."""
+    return (counts + 0.5) / (counts.sum() + 0.5 * len(counts))
 
 
 def _chi_squared(both: Array, new: Array) -> Array:

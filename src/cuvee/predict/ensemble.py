@@ -103,13 +103,18 @@ class Ensemble(Questions, Kept):
             embed: members whose embeddings are wanted besides, for stacks.
         """
         rows, state = self._see(rows_of(X, ids)), self.state
-        told = {
-            "provenance": provenance,
-            "features": self._view(rows),
-            "embed": embed or wanting(state.fitted, state.members),
-        }
-        told |= {"on_error": self.on_error, "time_limit": self.time_limit}
-        return gather(state.members, rows, self.classes, self.task, truth=y, **told)
+        return gather(
+            state.members,
+            rows,
+            self.classes,
+            self.task,
+            truth=y,
+            provenance=provenance,
+            features=self._view(rows),
+            on_error=self.on_error,
+            time_limit=self.time_limit,
+            embed=embed or wanting(state.fitted, state.members),
+        )
 
     def answer(self, X: Any) -> Prediction:
         """What is predicted, by which version, who was asked and who failed."""

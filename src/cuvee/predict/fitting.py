@@ -88,15 +88,25 @@ def fit_on(combiner: Combiner, bank: Bank, members: Sequence[Member], manner: Ma
     part = covered(whole)
     if combiner.learns or manner.calibrate:
         refuse_unfit(part)
-    told = _told(combiner, manner)
-    found = Fit(within(told, part, members, manner.budget), None, tuple(_notes(whole, part, combiner, manner)))
+    told = _told(combiner, members, manner)
+    fitted = within(told, part, members, manner.budget)
+    found = Fit(fitted, None, (*fitted.notes, *_notes(whole, part, combiner, manner)))
     if manner.calibrate is None:
         return found
     return replace(found, temperature=_temperature(told, part, members, manner, found))
 
 
-def _told(combiner: Combiner, manner: Manner) -> Combiner:
-    """The combiner told to take in-sample predictions, where it is to and can be told."""
+def fit_inside(combiner: Combiner, bank: Bank, members: Sequence[Member], manner: Manner) -> Fit:
+    """`fit_on` for all rows but a fold: of a class that had just enough rows, a fold less is enough too."""
+    fewest = getattr(combiner, "fewest", 0)
+    if fewest and any(field.name == "fewest" for field in fields(combiner)):
+        combiner = replace(combiner, fewest=fewest // 2)  # type: ignore[call-arg]
+    return fit_on(combiner, bank, members, manner)
+
+
+def _told(combiner: Combiner, members: Sequence[Member], manner: Manner) -> Combiner:
+    """The combiner told what members cost, and to take in-sample predictions, where it is to and can be told."""
+    combiner = combiner.priced({m.name: m.cost.us_per_row for m in members if m.cost is not None})
     knows = any(field.name == "allow_in_sample" for field in fields(combiner))
     return replace(combiner, allow_in_sample=True) if manner.allow_in_sample and knows else combiner  # type: ignore[call-arg]
 
@@ -112,7 +122,7 @@ def _temperature(combiner: Combiner, bank: Bank, members: Sequence[Member], mann
     if not combiner.learns or len(bank) < FEWEST:
         return fit_temperature(found(bank), bank.truth)
     bare = replace(manner, calibrate=None)
-    return fit_temperature(crossed(lambda rows: fit_on(combiner, rows, members, bare), bank), bank.truth)
+    return fit_temperature(crossed(lambda rows: fit_inside(combiner, rows, members, bare), bank), bank.truth)
 
 
 def refuse_unfit(bank: Bank) -> None:

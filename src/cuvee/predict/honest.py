@@ -11,7 +11,7 @@ from cuvee.combine import Array
 from cuvee.errors import listed
 from cuvee.predict.asking_all import fitted_of
 from cuvee.predict.bank import Bank
-from cuvee.predict.fitting import applied, fit_on
+from cuvee.predict.fitting import applied, fit_inside
 from cuvee.predict.nested import FEWEST, FOLDS, crossed
 from cuvee.predict.state import State
 
@@ -71,7 +71,9 @@ def _estimated(state: State, bank: Bank, folds: int, seed: int) -> tuple[Array, 
     if not knows or not met or len(bank) < FEWEST:
         how: How = "fit" if knows and met else "direct"
         return applied(fitted_of(state), bank, state.temperature), how
-    return crossed(lambda rows: fit_on(state.combiner, rows, state.members, state.manner), bank, folds, seed), "nested"
+    return crossed(
+        lambda rows: fit_inside(state.combiner, rows, state.members, state.manner), bank, folds, seed
+    ), "nested"
 
 
 def seen_by(bank: Bank, names: tuple[str, ...]) -> tuple[str, ...]:

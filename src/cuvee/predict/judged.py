@@ -121,7 +121,7 @@ def higher_is_better(metric: str, task: Task) -> bool:
 
 def covered(bank: Bank) -> Bank:
     """The rows that at least one member predicted: a time-series split leaves out the first ones."""
-    there: Array = bank.mask.any(axis=0)
+    there = np.asarray(bank.mask.any(axis=0))
     return bank if there.all() else bank.rows(np.flatnonzero(there))
 
 

@@ -19,14 +19,14 @@ from cuvee.predict.asking_all import fitted_of
 from cuvee.predict.bank import Bank
 from cuvee.predict.combiners.declared import COMBINERS, Combiner
 from cuvee.predict.costing import cost_of
-from cuvee.predict.fitting import combiner_of, fit_on
+from cuvee.predict.fitting import combiner_of, fit_inside, fit_on
 from cuvee.predict.honest import estimated, seen_by
 from cuvee.predict.judged import Estimate, answers_of, covered, estimate, higher_is_better, metrics_of, said_by
 from cuvee.predict.nested import FOLDS, crossed
 from cuvee.predict.state import State
 
 Kind = Literal["member", "combiner", "ensemble"]
-USUAL: Final = ("soft", "weighted", "median", "product", "greedy", "stack")
+USUAL: Final = ("soft", "weighted", "median", "product", "greedy", "stack", "cascade")
 """Combiners that are tried without being asked for, those that there are."""
 _DRAWS: Final = Draws(draws=1000)
 
@@ -170,7 +170,11 @@ def _combiner(
     whole = fit_on(combiner, bank, state.members, manner)
     seen = seen_by(bank, whole.fitted.used)
     fits = combiner.learns or manner.calibrate is not None
-    P = crossed(lambda rows: fit_on(combiner, rows, state.members, manner), bank, folds, seed) if fits else whole(bank)
+    P = (
+        crossed(lambda rows: fit_inside(combiner, rows, state.members, manner), bank, folds, seed)
+        if fits
+        else whole(bank)
+    )
     how = "in-sample" if seen else "nested" if fits else "direct"
     notes = (f"{listed(seen, 5)} had been trained on these rows",) if seen else ()
     said = answers_of(P, bank)

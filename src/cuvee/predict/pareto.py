@@ -18,7 +18,7 @@ from cuvee.errors import Fault, InputError, UsageError, listed
 from cuvee.predict.bank import Bank
 from cuvee.predict.budgets import UNITS, checked_limits
 from cuvee.predict.costing import cost_of
-from cuvee.predict.fitting import fit_on
+from cuvee.predict.fitting import fit_inside
 from cuvee.predict.honest import estimated, seen_by
 from cuvee.predict.judged import Estimate, answers_of, covered, estimate, higher_is_better, metrics_of
 from cuvee.predict.nested import FEWEST, crossed
@@ -249,7 +249,7 @@ def _combined(state: State, bank: Bank, path: Sequence[str], seed: int) -> Itera
         names = tuple(name for name in state.names if name in path[:size])
         members = [member for member in state.members if member.name in names]
         some = bank.only(names)
-        yield names, crossed(lambda rows, m=members: fit_on(state.combiner, rows, m, state.manner), some, seed=seed)  # type: ignore[misc]
+        yield names, crossed(lambda rows, m=members: fit_inside(state.combiner, rows, m, state.manner), some, seed=seed)  # type: ignore[misc]
 
 
 def _in_turn(state: State, bank: Bank, names: Sequence[str]) -> Iterator[tuple[str, str, float, Array]]:
