@@ -113,6 +113,6 @@ def _threads(member: Member) -> int:
     torch = sys.modules.get("torch")
     if torch is not None and member.kind in ("transformers", "causal", "recipe"):
         return int(torch.get_num_threads())
-    if (told := os.environ.get("OMP_NUM_THREADS", "")).isdigit():
+    if member.kind != "onnx" and (told := os.environ.get("OMP_NUM_THREADS", "")).isdigit():  # ONNX's own does not look
         return int(told)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

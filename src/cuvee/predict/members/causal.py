@@ -19,9 +19,9 @@ from typing import Any, Final, Literal, get_args
 import numpy as np
 
 from cuvee.combine import Array
-from cuvee.errors import Fault, InputError, UsageError
+from cuvee.errors import Fault, InputError, refuse
 from cuvee.predict.costs import resident
-from cuvee.predict.labels import Label, named
+from cuvee.predict.labels import Label, label_faults, named
 from cuvee.predict.members.running import Parts, at_work, is_several
 from cuvee.predict.members.texts import check_tokens, limit_of, subject_of
 from cuvee.predict.noting import note
@@ -74,8 +74,7 @@ def trained_of(
     before = resident()
     folder = Path(model) if isinstance(model, str | Path) else None
     called = name or (folder.name if folder is not None else type(model).__name__.lower())
-    if faults := list(_wording_faults(called, wording)):
-        raise UsageError(faults)
+    refuse([*label_faults(list(classes), f"classes of {called!r}"), *_wording_faults(called, wording)])
     loaded, reader = _opened(called, model if folder is None else folder, tokenizer, dtype, device)
     parts = Parts(called, loaded.eval(), reader, max_length, batch_size)
     said = {"template": template, "words": list(wording.words), "join": join, "length": length}

@@ -29,6 +29,10 @@ _PREFERRED: Final = ("probabilities", "output_probability", "probability", "logi
 """Names that outputs have where there are several: those of skl2onnx, of exports of torch."""
 
 
+_LOOKED_AT: Final = 64
+"""Rows of each call in which the order of classes is looked at."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """The output that a file answers by.
@@ -73,7 +77,7 @@ def trained_of(
     return Trained(
         name=called,
         kind="onnx",
-        ask=partial(_asked, session, slots, answer, labels, gives),
+        ask=partial(_asked, session, slots, answer, _label_output(session, answer, gives), labels, gives),
         output=gives,
         classes=labels,
         label_map=label_map or {},
@@ -162,14 +166,49 @@ def _rounding(name: str, slots: Sequence[Slot]) -> list[str]:
     return [f"{name!r} reads {names} numbers: those of rows are rounded to it"]
 
 
-def _asked(session: Any, slots: Sequence[Slot], answer: Answer, classes: Sequence[Label], gives: Output, X: Any) -> Any:
+def _label_output(session: Any, answer: Answer, gives: Output) -> str | None:
+    """The output that names the class of each row, beside one that gives numbers for all classes, as skl2onnx has it."""
+    names = [one.name for one in session.get_outputs() if one.name in ("label", "output_label")]
+    return names[0] if names and gives != "labels" and not answer.is_map and answer.name not in names else None
+
+
+def _asked(
+    session: Any,
+    slots: Sequence[Slot],
+    answer: Answer,
+    label_output: str | None,
+    classes: Sequence[Label],
+    gives: Output,
+    X: Any,
+) -> Any:
     """What the file says of rows."""
-    found = session.run([answer.name], fed(slots, X))[0]
+    found, *named_as = session.run([answer.name, *([label_output] if label_output else [])], fed(slots, X))
+    if named_as:
+        _check_order(found[:_LOOKED_AT], named_as[0][:_LOOKED_AT], classes)
     if answer.is_map:
         return _from_maps(found, classes)
     if gives == "labels" and not answer.is_text and list(classes) != list(range(len(classes))):
         return _named(np.asarray(found), classes)
     return found
+
+
+def _check_order(found: Any, labels: Any, classes: Sequence[Label]) -> None:
+    """Refuse classes that are not in the order of the columns, which the labels that the file gives besides show.
+
+    Raises:
+        InputError: `class-mismatch`.
+    """
+    table = np.asarray(found)
+    said = np.asarray(labels).ravel().tolist()
+    if table.ndim != 2 or table.shape[1] != len(classes) or not set(said) <= set(classes):
+        return  # a single column, or a file that only numbers its classes
+    top = np.partition(table, -2, axis=1)[:, -2:] if table.shape[1] > 1 else table
+    for row in np.flatnonzero(top[:, -1] > top[:, 0]):
+        column = int(table[row].argmax())
+        if classes[column] != said[row]:
+            message = f"`classes` should be in the order of the columns: column {column} is {said[row]!r} by the file's"
+            message += f" own labels, and {classes[column]!r} by `classes`"
+            raise InputError(Fault("class-mismatch", message, subject="classes"))
 
 
 def _from_maps(maps: Sequence[Mapping[Any, float]], classes: Sequence[Label]) -> Any:

@@ -73,7 +73,7 @@ def _wants_numbers(member: Trained) -> bool:
 
 
 def _for_two(model: Any, count: int) -> None:
-    """XGBoost writes into its own settings, which are cloned, that there were several classes; for two it fails then."""
+    """XGBoost writes into its own settings, which are cloned, that there were several classes; with two it fails."""
     if count == 2 and _is_xgboost(model) and str(model.objective).startswith("multi:"):
         model.set_params(objective="binary:logistic")
 

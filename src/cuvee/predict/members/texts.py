@@ -68,7 +68,7 @@ def columns_of(X: Any, name: str) -> list[list[str]]:
         columns = [one_column(X, name, "texts")]
     for column in columns:
         if strange := [value for value in column if not isinstance(value, str)]:
-            message = f"the member {name!r} reads texts; found {strange[0]!r:.60}, a {type(strange[0]).__name__}"
+            message = f"the member {name!r} reads texts; found {strange[0]!r:.60} of type {type(strange[0]).__name__}"
             raise InputError(Fault("bad-data", message, subject=name))
     return columns
 
