@@ -7,10 +7,10 @@ Ensemble  members and a combiner; live, editable, saved as a directory
 """
 
 from cuvee.predict.bank import Bank
-from cuvee.predict.combiners import Soft
+from cuvee.predict.combiners import Cascade, Dynamic, Greedy, Soft, Stack
 from cuvee.predict.ensemble import Ensemble
 from cuvee.predict.member import Member
 from cuvee.predict.rows import Rows, rows_of
 from cuvee.predict.trained import Cost
 
-__all__ = ["Bank", "Cost", "Ensemble", "Member", "Rows", "Soft", "rows_of"]
+__all__ = ["Bank", "Cascade", "Cost", "Dynamic", "Ensemble", "Greedy", "Member", "Rows", "Soft", "Stack", "rows_of"]
