@@ -156,8 +156,7 @@ class Cascaded(Staged):
             return np.zeros(batch.P.shape[1], bool)
         turns = list(self.turns[: step + 1])
         sure = confidence(batch.P[turns], self.confidence) >= self.thresholds[: step + 1, None]
-        still: Array = ~(sure & batch.mask[turns]).any(axis=0)
-        return still
+        return np.logical_not((sure & batch.mask[turns]).any(axis=0))
 
     def told(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """Order, confidence and facts; thresholds as an array."""
