@@ -39,9 +39,8 @@ def selection_within(
     """
     able = [m for m in range(len(P)) if costs[m] <= budget]
     runs = Running(P, mask, loss, costs, digits)
-    sets = [_by_worth(runs, able, costs, budget), _by_loss(runs, able, costs, budget)]
-    if len(able) <= EXACT:
-        sets += full_sets(able, costs, budget)
+    sets: list[Sequence[int]] = [_by_worth(runs, able, costs, budget), _by_loss(runs, able, costs, budget)]
+    sets += full_sets(able, costs, budget) if len(able) <= EXACT else ()
     tried = [
         greedy_selection(P, mask, loss, rounds=rounds, among=one, costs=costs, digits=digits)
         for one in dict.fromkeys(tuple(sorted(one)) for one in sets)

@@ -137,8 +137,7 @@ class Running:
 
     def uncovered(self) -> Array:
         """Rows in which none of those taken takes part."""
-        rows: Array = ~self._mask[self.picks].any(axis=0)
-        return rows
+        return np.logical_not(self._mask[self.picks].any(axis=0))
 
     def adds(self, m: int, rows: Array) -> bool:
         """Whether m takes part in some of these rows."""

@@ -22,6 +22,7 @@ from cuvee.predict.combiners import (
     Weighted,
 )
 from cuvee.predict.costs import measure
+from cuvee.predict.combiners import Cascade, Dynamic, Greedy, Soft, Stack
 from cuvee.predict.ensemble import Ensemble
 from cuvee.predict.member import Member
 from cuvee.predict.members.onnx import stamp as stamp_onnx
@@ -54,3 +55,4 @@ __all__ = [
     "stamp_onnx",
     "word_rows",
 ]
+__all__ = ["Bank", "Cascade", "Cost", "Dynamic", "Ensemble", "Greedy", "Member", "Rows", "Soft", "Stack", "rows_of"]

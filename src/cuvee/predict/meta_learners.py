@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -113,7 +114,7 @@ def logistic(X: Array, y: Array, classes: int, *, folds: int, seed: int) -> Rule
     Two classes are one row w of W in scikit-learn; here they are two, 0 and w, which softmax makes the same.
     """
     splits = list(folds_of(y, folds, seed, classes))
-    losses = {C: _log_loss(lambda a, b, C=C: _fit_logistic(a, b, classes, C), X, y, splits) for C in STRENGTHS}
+    losses = {C: _log_loss(partial(_fit_logistic, classes=classes, C=C), X, y, splits) for C in STRENGTHS}
     C = min(losses, key=lambda one: round(losses[one], 6))
     return _fit_logistic(X, y, classes, C)
 

@@ -1,5 +1,6 @@
 """Combiners: how a bank is made one, one file each; all are in `COMBINERS` by name."""
 
+from cuvee.predict.combiners.cascade import Cascade
 from cuvee.predict.combiners.declared import COMBINERS, FITTED, Batch, Combiner, Fitted, Linear, Staged
 from cuvee.predict.combiners.dynamic import Dynamic
 from cuvee.predict.combiners.greedy import Greedy
@@ -11,6 +12,7 @@ from cuvee.predict.combiners.product import Product
 from cuvee.predict.combiners.rank_mean import RankMean
 from cuvee.predict.combiners.stack import Stack
 from cuvee.predict.combiners.trimmed_mean import TrimmedMean
+from cuvee.predict.combiners.turns import in_turn
 from cuvee.predict.combiners.vote import Soft
 from cuvee.predict.combiners.weighted import Weighted
 
@@ -18,6 +20,7 @@ __all__ = [
     "COMBINERS",
     "FITTED",
     "Batch",
+    "Cascade",
     "Combiner",
     "Dynamic",
     "Fitted",
@@ -34,4 +37,5 @@ __all__ = [
     "Staged",
     "TrimmedMean",
     "Weighted",
+    "in_turn",
 ]

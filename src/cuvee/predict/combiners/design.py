@@ -54,7 +54,8 @@ class Design:
     @property
     def needs(self) -> tuple[Need, ...]:
         """What is read besides what members say."""
-        return (*(["embeddings"] if self.embedded else []), *(["features"] if self.features else []))  # type: ignore[return-value]
+        wanted: dict[Need, bool] = {"embeddings": bool(self.embedded), "features": self.features}
+        return tuple(need for need, is_wanted in wanted.items() if is_wanted)
 
     def matrix(self, batch: Batch) -> Array:
         """The columns, `[N, D]`.
@@ -75,7 +76,7 @@ class Design:
 
     def told(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """Itself as JSON and arrays."""
-        said = {"on": list(self.on), "task": self.task, "probable": list(self.probable)}
+        said: dict[str, Any] = {"on": list(self.on), "task": self.task, "probable": list(self.probable)}
         said |= {"embedded": list(self.embedded), "features": self.features}
         return said, {"centre": self.centre, "scale": self.scale}
 
@@ -113,7 +114,9 @@ def batch_of(bank: Bank) -> Batch:
 
 def spoken(batch: Batch, on: tuple[On, ...], embedded: tuple[str, ...]) -> Array:
     """Rows of which some member says what is looked at, bool `[N]`."""
-    seen = batch.mask.any(axis=0) if set(on) - {"embeddings"} else np.zeros(batch.mask.shape[1], bool)
+    seen: Array = np.asarray(
+        batch.mask.any(axis=0) if set(on) - {"embeddings"} else np.zeros(batch.mask.shape[1], bool)
+    )
     for name in embedded:
         seen = seen | np.isfinite(batch.embeddings[name]).all(axis=1)
     return seen

@@ -45,9 +45,9 @@ def grounds_of(
     check_honest(bank, allow_in_sample=allow_in_sample)
     if not bank.members:
         raise InputError(Fault("no-member", "a combiner that is fitted needs at least one member; the bank has none"))
-    seen = bank.mask.any(axis=0) if seen is None else seen
-    left_out = int((~seen).sum())
-    used = bank.rows(np.flatnonzero(seen)) if left_out else bank
+    known: Array = np.asarray(bank.mask.any(axis=0) if seen is None else seen)
+    left_out = int((~known).sum())
+    used = bank.rows(np.flatnonzero(known)) if left_out else bank
     if wrong := row_faults(used, max(fewest, FEWEST if left_out else 0), left_out):
         raise InputError(wrong)
     facts: dict[str, Any] = {"rows": len(used)}
@@ -118,8 +118,7 @@ def metric_for(task: Task, name: str | None) -> Metric:
     Raises:
         UsageError: there is none, or it is of another kind of answers.
     """
-    kind = "classification" if task == "classification" else "regression"
-    return metric_named(name or ("log_loss" if task == "classification" else "rmse"), kind)
+    return metric_named(name or ("log_loss" if task == "classification" else "rmse"), task)
 
 
 def answers_of(bank: Bank, combined: Array) -> Answers:
@@ -153,9 +152,10 @@ def loss_of(bank: Bank, metric: Metric) -> Callable[[Array], float]:
 def alone(bank: Bank, m: int) -> Array:
     """What one member says, `[N, K]`; where it says nothing, the mean of the others."""
     own = bank.mask[m]
+    said: Array = bank.P[m]
     if own.all():
-        return bank.P[m]
-    said = bank.P[m].copy()
+        return said
+    said = said.copy()
     said[~own] = weighted_mean(bank.P[:, ~own], bank.mask[:, ~own])
     return said
 
