@@ -102,6 +102,30 @@ def test_the_blank_may_stand_anywhere() -> None:
     assert [one.score for one in first] == pytest.approx([one.score for one in last])
 
 
+def test_greedy_decoding_leaves_the_blank_out_wherever_it_stands() -> None:
+    P = np.eye(3)[[0, 2, 0, 1]]
+    assert greedy_decode(logs(P), ["a", "b", "-"], blank=2) == "aab"
+
+
+def test_what_cannot_be_is_no_transcript() -> None:
+    sure = logs(np.eye(2)[[1, 0, 1]])
+    assert [one.text for one in ctc_decode(sure, ["-", "a"], nbest=9)] == ["aa"]
+
+
+def test_a_narrow_beam_judges_complete_words_by_the_language_model() -> None:
+    lm = Bigram.trained(["b a", "b b"])
+    logp = logs([[0, 0.6, 0, 0.4], [0, 0, 1, 0], [0, 0.5, 0, 0.5]])
+    assert ctc_decode(logp, LABELS, beam=2)[0].text[0] == "a"
+    assert ctc_decode(logp, LABELS, lm=lm, lm_weight=1.0, beam=2)[0].text[0] == "b"
+    assert ctc_decode(logp, LABELS, lm=lm, lm_weight=1.0, beam=1)[0].text[0] == "a"  # it was gone by then
+
+
+def test_a_narrow_beam_counts_the_bonus_of_complete_words() -> None:
+    logp = logs([[0, 1, 0, 0], [0, 0, 0.4, 0.6], [0, 0.5, 0, 0.5]])
+    assert ctc_decode(logp, LABELS, beam=1)[0].text.startswith("ab")
+    assert ctc_decode(logp, LABELS, beam=1, word_bonus=2.0)[0].text.startswith("a ")
+
+
 def test_no_frames_are_the_empty_text() -> None:
     (one,) = ctc_decode(np.zeros((0, 4)), LABELS, lm=LM, nbest=3)
     assert (one.text, one.words, one.acoustic) == ("", 0, 0.0)

@@ -93,6 +93,15 @@ def test_without_weight_rescoring_keeps_the_acoustic_order(per: Any) -> None:
     assert [one.text for one in rescore(LISTED, Costly(), lm_weight=0.0, per=per)] == ["a b c", "abc"]
 
 
+def test_a_language_model_without_weight_is_not_asked() -> None:
+    class Forbidding(Costly):
+        def word(self, state: int, word: str) -> tuple[int, float]:
+            return 0, -math.inf
+
+    assert [one.score for one in rescore(LISTED, Forbidding(), lm_weight=0.0)] == [-1.0, -2.0]
+    assert [one.score for one in rescore(LISTED, Forbidding())] == [-math.inf, -math.inf]
+
+
 def test_rescoring_all_transcripts_is_fusion() -> None:
     """With every transcript in the list nothing is lost by asking the language model afterwards."""
     import numpy as np
