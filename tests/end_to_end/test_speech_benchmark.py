@@ -1,4 +1,4 @@
-"""The benchmark of speech, run small: a network trained by CTC here, a language model, weights chosen on other speech."""
+"""The benchmark of speech, run small: a network trained by CTC, a language model, weights chosen on other speech."""
 
 from __future__ import annotations
 
