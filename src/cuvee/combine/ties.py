@@ -49,11 +49,10 @@ def settled(shares: Array, preferences: Sequence[Array]) -> Array:
     left = level
     for liking in preferences:
         wanted = np.where(left, liking, -np.inf)
-        left = left & (wanted >= wanted.max(axis=1, keepdims=True) - NEAR)
+        left = wanted >= wanted.max(axis=1, keepdims=True) - NEAR
     rows, winner = np.arange(len(shares)), left.argmax(axis=1)
     given = np.where(level, shares * LEAN, 0.0)
-    given[rows, winner] = 0.0
-    made: Array = shares - given
+    made: Array = shares - given  # the winner gives too, and gets it back
     made[rows, winner] += given.sum(axis=1)
     return made
 

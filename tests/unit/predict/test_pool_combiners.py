@@ -215,6 +215,12 @@ def test_settings_of_weights_are_checked(settings: dict[str, Any], words: list[s
     refused(UsageError, lambda: Weighted(**settings), "bad-argument", *words)
 
 
+def test_an_error_becomes_a_weight_by_softmax() -> None:
+    bank = bank_of([[[1.0], [2.0]], [[1.5], [2.5]]], [1, 2])
+    e = np.exp(-0.5 / 0.25)
+    assert shares(Weighted(by="mae", rule="softmax", tau=0.25), bank) == pytest.approx([1 / (1 + e), e / (1 + e)])
+
+
 def test_a_metric_of_the_other_task_is_refused() -> None:
     refused(UsageError, lambda: Weighted(by="rmse").fit(bank_of([[[0.9, 0.1]]], [0])), "bad-argument", "regression")
 
@@ -283,6 +289,12 @@ def test_members_that_give_embeddings_alone_are_refused(kind: type[Combiner]) ->
     bank = bank_of([[[0.9, 0.1]] * 2] * 2, [0, 1], mask=[[True, True], [False, False]])
     bank = replace(bank, embeddings={"b": np.zeros((2, 3))})
     refused(InputError, lambda: kind().fit(bank), "wrong-member", "'b' gives embeddings", "`stack`")
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_a_member_may_give_embeddings_besides(kind: type[Combiner]) -> None:
+    bank = bank_of([[[0.9, 0.1], [0.2, 0.8]]] * 2, [0, 1])
+    assert applied(kind(), replace(bank, embeddings={"b": np.zeros((2, 3))})).argmax(axis=1).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("kind", [Soft, Hard, Weighted, Product, Median, TrimmedMean, Maximum, Minimum])
