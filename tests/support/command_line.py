@@ -32,6 +32,7 @@ VERBS = (
     "verify",
     "card",
     "push",
+    "ensemble",
     "eval",
     "compare",
     "ladder",

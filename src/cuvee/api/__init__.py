@@ -7,6 +7,15 @@ from cuvee.api.averaging import AverageRecipe, AverageResult, average, average_r
 from cuvee.api.carding import CardResult, card
 from cuvee.api.collecting import collect
 from cuvee.api.comparing import compare
+from cuvee.api.ensemble_changes import add_to_ensemble, remove_from_ensemble, update_ensemble
+from cuvee.api.ensemble_facts import EnsembleFacts, MemberFacts, Predictions
+from cuvee.api.ensembling import (
+    ensemble_config,
+    ensemble_leaderboard,
+    explain_ensemble,
+    fit_ensemble,
+    predict_ensemble,
+)
 from cuvee.api.evaluating import Evaluation, evaluate
 from cuvee.api.explaining import BUDGET, explain
 from cuvee.api.files import diff, inspect, opened, plan, verify
@@ -32,20 +41,28 @@ __all__ = [
     "AverageRecipe",
     "AverageResult",
     "CardResult",
+    "EnsembleFacts",
     "Evaluation",
     "LadderFiles",
+    "MemberFacts",
     "MergeResult",
     "PackResult",
+    "Predictions",
     "PushResult",
     "ReportResult",
+    "add_to_ensemble",
     "average",
     "average_recipe",
     "card",
     "collect",
     "compare",
     "diff",
+    "ensemble_config",
+    "ensemble_leaderboard",
     "evaluate",
     "explain",
+    "explain_ensemble",
+    "fit_ensemble",
     "inspect",
     "inspect_pack",
     "is_pack",
@@ -59,14 +76,17 @@ __all__ = [
     "opened",
     "pack",
     "plan",
+    "predict_ensemble",
     "push",
     "recalibrate_batchnorm",
     "recipe_from",
+    "remove_from_ensemble",
     "report",
     "search",
     "search_pool",
     "tune",
     "unpack",
+    "update_ensemble",
     "verify",
     "will_merge",
 ]

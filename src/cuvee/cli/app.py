@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from cyclopts import App, Group
@@ -17,8 +17,21 @@ from cuvee.cli.failures import report
 from cuvee.cli.options import COMMON, Common
 
 _MERGE: Final = Group("Merge models", sort_key=1)
-_LOOK: Final = Group("Look at models and methods", sort_key=2)
-_REST: Final = Group("Help", sort_key=3)
+_LOOK: Final = Group("Look at models and methods", sort_key=3)
+_PREDICT: Final = Group("Combine predictions", sort_key=2)
+_REST: Final = Group("Help", sort_key=4)
+
+_ENSEMBLE: Final = {
+    "fit": "Fit an ensemble of a YAML file and a table of rows, and save it as a folder.",
+    "validate": "Check the YAML file of an ensemble; no member is opened.",
+    "predict": "Predict the rows of a table with a saved ensemble.",
+    "leaderboard": "Judge members, combiners of them and the ensemble side by side.",
+    "explain": "Explain predictions: what every member contributed to each row.",
+    "add": "Let a member join a saved ensemble; the combiner alone is fitted again.",
+    "remove": "Let a member of a saved ensemble go; the combiner alone is fitted again.",
+    "update": "Fit the combiner of a saved ensemble again with new rows, and tell of drift.",
+    "schema": "Print the JSON Schema of the YAML files of ensembles, for editors.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +41,8 @@ class Verb:
     name: str
     summary: str
     group: Group
+    words: Mapping[str, str] = field(default_factory=dict)
+    """Words that may follow, each a command in a module of its own, and their summaries."""
 
 
 VERBS: Final = (
@@ -45,6 +60,12 @@ VERBS: Final = (
     Verb("verify", "Check a model folder: readable, complete, finite, as recorded, loadable.", _MERGE),
     Verb("card", "Write the model card of a merge, README.md, for the hub.", _MERGE),
     Verb("push", "Send a finished model folder to the hub or to a store, or say what that would do.", _MERGE),
+    Verb(
+        "ensemble",
+        "Combine predictions of models of any kind: fit, ask, look at and change ensembles.",
+        _PREDICT,
+        _ENSEMBLE,
+    ),
     Verb("eval", "Judge models on tasks: scores with error bars, what is known not asked again.", _LOOK),
     Verb("compare", "Compare models on tasks: against their best parent, and is it more than noise?", _LOOK),
     Verb("ladder", "Climb one ladder: best single, merge, soup, merge + masks, ensemble, cascade.", _LOOK),
@@ -71,20 +92,39 @@ messages to standard error; every command takes --json.
 """
 
 
-def build(chosen: str | None = None) -> App:
+def build(chosen: str | None = None, word: str | None = None) -> App:
     """The application; no command is imported.
 
     Args:
         chosen: the command that will be called: its help is its own docstring, all others have one line.
+        word: what follows it.
     """
     app = App(name="cuvee", help=_HELP, version=_version, help_format="plaintext")
     for flag in ("--help", "--version"):
         app[flag].group = (_REST,)
     for number, verb in enumerate(VERBS):
         line = None if verb.name == chosen else verb.summary
+        if verb.words and line is None:
+            app.command(_of_words(verb, number, word))
+            continue
         path = f"cuvee.cli.{verb.name}:{verb.name}"
         app.command(path, name=verb.name, help=line, group=verb.group, sort_key=number)
     return app
+
+
+def _of_words(verb: Verb, number: int, word: str | None) -> App:
+    """A command that words follow; without one its help is printed."""
+    from importlib import import_module
+
+    own = getattr(import_module(f"cuvee.cli.{verb.name}"), verb.name)
+    looks = {"help": own.__doc__, "help_format": "plaintext", "version_flags": [], "group": verb.group}
+    made = App(name=verb.name, sort_key=number, **looks)
+    made["--help"].group = (_REST,)
+    made.default(own)
+    for place, (name, summary) in enumerate(verb.words.items()):
+        path = f"cuvee.cli.{verb.name}.{name}:{name}"
+        made.command(path, name=name, help=None if name == word else summary, sort_key=place)
+    return made
 
 
 def _version() -> str:
@@ -109,7 +149,9 @@ def _call(tokens: Sequence[str], verb: str | None) -> int:
     """Parse the words and call what they name: a command, the help or the version."""
     page = page_for(sys.stdout)
     console = console_for(sys.stdout, page)
-    command, bound, _ = build(verb).parse_args(tokens, console=console, exit_on_error=False, print_error=False)
+    command, bound, _ = build(verb, tokens[1] if len(tokens) > 1 else None).parse_args(
+        tokens, console=console, exit_on_error=False, print_error=False
+    )
     code = command(*bound.args, **bound.kwargs)
     write_out(text_on(page))
     return code if isinstance(code, int) else 0

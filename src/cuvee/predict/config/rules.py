@@ -49,6 +49,9 @@ def _estimator(member: EstimatorMember, path: DocumentPath, task: Any) -> Iterat
             message = "`settings` are of an estimator that is trained here; the one in a file has its own"
             yield Finding("wrong-config", message, (*path, "settings"), subject=member.name, on_key=True)
         return
+    if member.label_map:
+        message = f"{member.name} is trained here, on the labels of the data: `label_map` has nothing to rename"
+        yield Finding("wrong-config", message, (*path, "label_map"), subject=member.name, on_key=True)
     at = (*path, "estimator")
     if name not in ESTIMATORS:
         message = f"there is no estimator `{name}`"

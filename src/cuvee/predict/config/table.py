@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -126,7 +128,7 @@ def table_of(path: Path, roles: Roles, *, classes: Sequence[Label] | None = None
     if roles.time is not None:
         entries = _in_time(entries, roles.time, path)
     names = list(dict.fromkeys(name for entry in entries for name in entry.values))
-    ids = None if roles.id is None else [entry.values.get(roles.id) for entry in entries]
+    ids = _ids(entries, roles) if roles.id is None else [entry.values.get(roles.id) for entry in entries]
     columns = {name: column_of([entry.values.get(name) for entry in entries]) for name in names}
     return Table(
         path,
@@ -139,7 +141,7 @@ def table_of(path: Path, roles: Roles, *, classes: Sequence[Label] | None = None
 
 
 def column_of(values: Sequence[Any]) -> Any:
-    """A column: float64 where every cell is a number or empty and one is a number, else the values with `None`.
+    """A column: float64 where every cell is a number or empty, else the values with `None` for empty ones.
 
     Example:
         >>> column_of(["1", "", "2.5"]).tolist(), column_of(["a", ""])
@@ -147,9 +149,21 @@ def column_of(values: Sequence[Any]) -> Any:
     """
     cells = [None if value == "" else value for value in values]
     numbers = [_number(value) for value in cells]
-    if any(one is not None and one == one for one in numbers) and all(one is not None for one in numbers):
+    if all(one is not None for one in numbers):
         return np.array(numbers, np.float64)
     return cells
+
+
+def _ids(entries: Sequence[Entry], roles: Roles) -> list[str]:
+    """A name for each row made of what it holds besides the right answer, so that a row is known again anywhere."""
+    seen: dict[str, int] = {}
+    made = []
+    for entry in entries:
+        told = sorted((name, str(value)) for name, value in entry.values.items() if name != roles.label)
+        name = hashlib.blake2b(json.dumps(told, ensure_ascii=False).encode(), digest_size=8).hexdigest()
+        seen[name] = seen.get(name, 0) + 1
+        made.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+    return made
 
 
 def _number(value: Any) -> float | None:
