@@ -90,12 +90,13 @@ class Ensemble:
 
         return save(self, path, rows=rows, overwrite=overwrite, allow_pickle=allow_pickle)
 
-    @staticmethod
-    def load(path: str | Path, *, trust: Iterable[str] = (), allow_pickle: bool = False) -> Ensemble:
+    @classmethod
+    def load(cls, path: str | Path, *, trust: Iterable[str] = (), allow_pickle: bool = False) -> Ensemble:
         """Load a saved ensemble, once all of it was checked; see `cuvee.predict.saving.load`."""
         from cuvee.predict.saving import load
 
-        return load(path, trust=trust, allow_pickle=allow_pickle)
+        found: Ensemble = load(path, cls.restored, trust=trust, allow_pickle=allow_pickle)
+        return found
 
     @classmethod
     def restored(cls, task: Task, classes: Sequence[Label], state: State, past: Sequence[dict[str, Any]]) -> Ensemble:

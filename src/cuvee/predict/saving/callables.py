@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from cuvee.errors import Fault
 from cuvee.predict.member import Member
@@ -11,7 +10,7 @@ from cuvee.predict.saving.import_paths import imported, is_path, path_of, untrus
 from cuvee.predict.saving.keepers import KEEPERS, Keeper, Kept, Stored, cannot_be_saved, unsound
 
 
-def save(member: Member, folder: Path, _: bool) -> Kept:
+def save(member: Member, *_: object) -> Kept:
     """Write nothing but the path, if there is one."""
     try:
         path = path_of(member.thing)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from cuvee.errors import Fault
 from cuvee.predict.member import Member
+from cuvee.predict.saving.files import read_plain
 from cuvee.predict.saving.import_paths import untrusted
 from cuvee.predict.saving.keepers import KEEPERS, Keeper, Kept, Stored, cannot_be_saved, unsound
 from cuvee.predict.saving.through_skops import asked, dumped, loaded, roots
@@ -37,9 +38,9 @@ def check(stored: Stored) -> list[Fault]:
     if stored.said != {"format": "skops"}:
         return [unsound(stored, "it is kept in an unknown format")]
     try:
-        types = untrusted_types(asked((stored.folder / _SKOPS).read_bytes()))
+        types = untrusted_types(asked(read_plain(stored.folder / _SKOPS)))
     except OSError:
-        return []  # the file is missing: the list of files says so
+        return []  # the file is missing, or is none: the list of files says so
     except ValueError as error:
         return [unsound(stored, str(error))]
     return [untrusted(stored, name, "the type") for name in types if not stored.trust.covers(stored.facts.name, name)]
@@ -67,8 +68,8 @@ def untrusted_types(types: list[str]) -> list[str]:
 
 def _model(stored: Stored) -> Any:
     if stored.said == _PICKLED:
-        return pickle.loads((stored.folder / _PICKLE).read_bytes())
-    data = (stored.folder / _SKOPS).read_bytes()
+        return pickle.loads(read_plain(stored.folder / _PICKLE))
+    data = read_plain(stored.folder / _SKOPS)
     return loaded(data, asked(data))  # all of them: `check` has let them pass
 
 

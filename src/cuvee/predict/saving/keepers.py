@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -10,8 +10,13 @@ from typing import Any, Final
 from cuvee.errors import Fault, UsageError
 from cuvee.predict.member import Member
 from cuvee.predict.rows import Reads
-from cuvee.predict.trained import Label, Missing, Output
+from cuvee.predict.state import State
+from cuvee.predict.trained import Label, Missing, Output, Task
 from cuvee.registry import Registry
+
+Make = Callable[[Task, Sequence[Label], State, Sequence[dict[str, Any]]], Any]
+"""Task, classes, the version that answers and the words of all before it → the ensemble (`Ensemble.restored`): this
+package knows no more of it."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class Trust:
     def covers(self, member: str, name: str) -> bool:
         """Whether a member may hold a type or function.
 
-        A name with `.` or `:` never means a member: whoever writes an ensemble may call one like a type that is trusted.
+        A name with `.` or `:` never means a member: whoever writes an ensemble may call one like a trusted type.
         """
         return name in self.names or (member in self.names and not {".", ":"} & set(member))
 
@@ -63,13 +68,14 @@ class Kept:
 
 @dataclass(frozen=True)
 class Stored:
-    """A member as it lies on disk."""
+    """A member as it lies on disk; `make` makes an ensemble, for members that are some."""
 
     facts: Facts
     folder: Path
     said: Mapping[str, Any]
     settings: Mapping[str, Any]
     trust: Trust
+    make: Make
 
 
 @dataclass(frozen=True)
@@ -88,17 +94,6 @@ class Keeper:
 
 
 KEEPERS: Final[Registry[Keeper]] = Registry("kind of member that can be saved", "cuvee.keepers")
-
-
-def keeper_of(kind: str) -> Keeper:
-    """The keeper of a kind of member.
-
-    Raises:
-        RecipeError: there is none.
-    """
-    from cuvee.predict.saving import callables, estimators, nested, onnx_files, pretrained, recipes  # noqa: F401
-
-    return KEEPERS.get(kind)
 
 
 def cannot_be_saved(member: Member, why: str, hint: str | None = None) -> UsageError:

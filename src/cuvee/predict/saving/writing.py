@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,7 +23,8 @@ from cuvee.predict.saving.files import ARRAYS_NAME, FORM_NAME, listing
 from cuvee.predict.saving.form import Form, MemberForm, as_text, is_ensemble
 from cuvee.predict.saving.golden import golden_of
 from cuvee.predict.saving.import_paths import path_of
-from cuvee.predict.saving.keepers import cannot_be_saved, keeper_of
+from cuvee.predict.saving.keepers import cannot_be_saved
+from cuvee.predict.saving.kinds import keeper_of
 from cuvee.predict.saving.plain import plain, said_label
 from cuvee.predict.saving.versions import ALWAYS, machine, versions_of
 from cuvee.predict.state import State
@@ -195,19 +197,14 @@ def answers_of(ensemble: Ensemble, state: State, rows: Rows) -> dict[str, Array]
     return {"answer": np.asarray(whole, np.float64), "members": members}
 
 
-class _said:
+@contextmanager
+def _said(what: str) -> Iterator[None]:
     """What cannot be said in JSON or safetensors, told as a refusal."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, at: Any) -> None:
-        if isinstance(error, ValueError):
-            message = f"{self._what} cannot be saved: {error}"
-            raise UsageError(Fault("bad-argument", message, subject="combiner")) from error
+    try:
+        yield
+    except ValueError as error:
+        message = f"{what} cannot be saved: {error}"
+        raise UsageError(Fault("bad-argument", message, subject="combiner")) from error
 
 
 def _check_old(folder: Path) -> None:
