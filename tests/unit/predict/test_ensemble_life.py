@@ -156,8 +156,8 @@ def test_a_fitted_combiner_refuses_a_newcomer_without_evidence() -> None:
     ensemble.fit_combiner("greedy", banked(ensemble))
     with refused("no-evidence", "'greedy'", "200 rows", "'new'", "data=(X, y)", "`weight=`"):
         ensemble.add(saying("new", 2.0))
-    ensemble.fit_combiner("stack", banked(ensemble))
-    with refused("no-evidence", "'stack'", "data=(X, y)"):
+    ensemble.fit_combiner("rank-mean", banked(ensemble))  # which keeps a sample of rows
+    with refused("no-evidence", "'rank-mean'", "data=(X, y)"):
         ensemble.add(saying("new", 2.0))
 
 
