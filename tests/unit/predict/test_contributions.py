@@ -141,7 +141,7 @@ def test_in_an_additive_game_shapley_and_leave_one_out_are_what_each_adds(how: A
     if how == "loo":
         for number, part in enumerate(parts):
             assert found[f"m{number}"].value == pytest.approx(part.mean(), abs=1e-9)
-    else:  # v(∅) predicts the mean of the truth, so nothing is best: what differs between members is still what they add
+    else:  # v(∅) says the mean of the truth, and is best: what differs between members is still what they add
         gaps = [found[f"m{a}"].value - found[f"m{b}"].value for a, b in ((1, 0), (2, 1))]
         assert gaps == pytest.approx([1.0, 2.0], abs=1e-9)
         assert sum(one.value for one in found.members.values()) == pytest.approx(found.whole - found.nothing, abs=1e-9)
@@ -170,7 +170,7 @@ def test_leave_one_out_is_the_difference_it_is_called() -> None:
         assert found[name].value == pytest.approx(wanted, abs=1e-12)
     assert found["good"].low > 0
     assert found["bad"].high < 0
-    assert [row["name"] for row in found.as_rows()][0] == "good"
+    assert next(row["name"] for row in found.as_rows()) == "good"
 
 
 def test_permutation_hurts_where_a_member_matters() -> None:

@@ -42,7 +42,7 @@ def test_no_answer_mixes_versions() -> None:
     first = ensemble.state.number
 
     def change() -> None:
-        for number in range(25):
+        for number in range(6):
             ensemble.add(saying("new", 2.0 + number), weight=0.3)
             ensemble.remove("new")
             ensemble.rollback(first)

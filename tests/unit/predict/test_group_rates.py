@@ -80,7 +80,7 @@ def test_the_interval_of_a_gap_holds_the_true_one() -> None:
 
 def test_groups_by_the_names_of_rows() -> None:
     ensemble, bank = told(TRUTH, SAID)
-    by_name = {name: group for name, group in reversed(list(zip(bank.ids, GROUP)))}
+    by_name = dict(reversed(list(zip(bank.ids, GROUP))))
     assert ensemble.fairness(bank, by_name).as_rows() == ensemble.fairness(bank, GROUP).as_rows()
 
 
