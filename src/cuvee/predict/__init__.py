@@ -7,10 +7,36 @@ Ensemble  members and a combiner; live, editable, saved as a directory
 """
 
 from cuvee.predict.bank import Bank
-from cuvee.predict.combiners import Soft
+from cuvee.predict.combiners import (
+    Hard,
+    Maximum,
+    Median,
+    Minimum,
+    Product,
+    RankMean,
+    Soft,
+    TrimmedMean,
+    Weighted,
+)
 from cuvee.predict.ensemble import Ensemble
 from cuvee.predict.member import Member
 from cuvee.predict.rows import Rows, rows_of
 from cuvee.predict.trained import Cost
 
-__all__ = ["Bank", "Cost", "Ensemble", "Member", "Rows", "Soft", "rows_of"]
+__all__ = [
+    "Bank",
+    "Cost",
+    "Ensemble",
+    "Hard",
+    "Maximum",
+    "Median",
+    "Member",
+    "Minimum",
+    "Product",
+    "RankMean",
+    "Rows",
+    "Soft",
+    "TrimmedMean",
+    "Weighted",
+    "rows_of",
+]

@@ -1,0 +1,81 @@
+"""What an ensemble says of the rows of a bank, without having seen their right answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from cuvee.combine import Array
+from cuvee.errors import listed
+from cuvee.predict.asking_all import fitted_of
+from cuvee.predict.bank import Bank
+from cuvee.predict.fitting import applied, fit_inside
+from cuvee.predict.nested import FEWEST, FOLDS, crossed
+from cuvee.predict.state import State
+
+How = Literal["direct", "nested", "fit"]
+"""`direct`: the combiner was not fitted on these rows, or not by right answers at all; `nested`: fitted again without
+each fold; `fit`: on the rows it was fitted on, because there are too few for folds. That is no honest estimate."""
+
+
+@dataclass(frozen=True, eq=False)
+class Estimated:
+    """Predictions on the rows of a bank.
+
+    Attributes:
+        P: `[N, K]`; NaN where no member says anything.
+        how: what the right answers had to do with them.
+        seen: members that are used and were trained on the rows.
+    """
+
+    P: Array
+    how: How
+    seen: tuple[str, ...] = ()
+
+    @property
+    def is_honest(self) -> bool:
+        """Whether their score is that of rows nobody has seen."""
+        return self.how != "fit" and not self.seen
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What should be known of them."""
+        seen = (f"{listed(self.seen, 5)} had been trained on these rows",) if self.seen else ()
+        fit = ("the combiner was fitted on these rows, which are too few for folds",) if self.how == "fit" else ()
+        return (*seen, *fit)
+
+
+def estimated(state: State, bank: Bank, folds: int = FOLDS, seed: int = 0) -> Estimated:
+    """What the ensemble says of the rows of a bank.
+
+    Args:
+        state: the version.
+        bank: predictions of its members; rows that the combiner was fitted on are known by their ids.
+        folds: of the nested estimate.
+        seed: of the folds.
+    """
+    fitted = fitted_of(state)
+    seen = seen_by(bank, fitted.used)
+    there = bank.only(state.names).mask.any(axis=0)
+    part = bank if there.all() else bank.rows(np.flatnonzero(there))
+    P = np.full(bank.P.shape[1:], np.nan)
+    P[there], how = _estimated(state, part, folds, seed)
+    return Estimated(P, how, seen)
+
+
+def _estimated(state: State, bank: Bank, folds: int, seed: int) -> tuple[Array, How]:
+    knows = state.combiner.learns or state.temperature is not None
+    met = state.bank is not None and not set(state.bank.ids).isdisjoint(bank.ids)
+    if not knows or not met or len(bank) < FEWEST:
+        how: How = "fit" if knows and met else "direct"
+        return applied(fitted_of(state), bank, state.temperature), how
+    return crossed(
+        lambda rows: fit_inside(state.combiner, rows, state.members, state.manner), bank, folds, seed
+    ), "nested"
+
+
+def seen_by(bank: Bank, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Members of these that were trained on the rows of a bank."""
+    return tuple(n for n, how in zip(bank.members, bank.provenance) if how == "in-sample" and n in names)

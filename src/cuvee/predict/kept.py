@@ -1,0 +1,55 @@
+"""What saving needs of an ensemble: the words of its past, the rows it was asked first, and a way to be made again."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cuvee.predict.rows import Rows
+from cuvee.predict.state import State
+
+if TYPE_CHECKING:
+    from cuvee.predict.ensemble import Ensemble
+    from cuvee.predict.saving import Saved
+
+_FIRST = 8
+"""Rows whose answers are saved, to be asked again when it is loaded."""
+
+
+class Kept(ABC):
+    """An ensemble that can be saved and loaded."""
+
+    _before: tuple[dict[str, Any], ...] = ()
+    seen: Rows | None = None
+
+    @property
+    @abstractmethod
+    def history(self) -> tuple[State, ...]:
+        """The versions that are kept, oldest first."""
+
+    def past(self) -> list[dict[str, Any]]:
+        """What was done to it, oldest first: the number of each version and the words."""
+        known = {said["number"] for said in self._before}
+        fresh = [{"number": one.number, "what": one.what} for one in self.history if one.number not in known]
+        return [*self._before, *fresh]
+
+    def save(self, path: str | Path, *, rows: Any = None, overwrite: bool = False, allow_pickle: bool = False) -> Saved:
+        """Save it as a folder; see `cuvee.predict.saving.save`."""
+        from cuvee.predict.saving import save
+
+        return save(self, path, rows=rows, overwrite=overwrite, allow_pickle=allow_pickle)  # type: ignore[arg-type]
+
+    @staticmethod
+    def load(path: str | Path, *, trust: Iterable[str] = (), allow_pickle: bool = False) -> Ensemble:
+        """Load a saved ensemble, once all of it was checked; see `cuvee.predict.saving.load`."""
+        from cuvee.predict.saving import load
+
+        return load(path, trust=trust, allow_pickle=allow_pickle)
+
+    def _see(self, rows: Rows) -> Rows:
+        """Keep the first rows that it was asked: `save` stores their answers, `load` asks them again."""
+        if self.seen is None and len(rows):
+            self.seen = rows.take(range(min(_FIRST, len(rows))))
+        return rows
