@@ -106,7 +106,7 @@ def test_a_member_that_takes_too_long() -> None:
     made = ask_all(members, PLAIN, ABC, "classification", on_error="mask", time_limit=0.05)
     assert time.perf_counter() - start < 2
     assert made.mask.tolist() == [[False] * 3, [True] * 3]
-    with pytest.raises(InputError, match="'slow' did not answer within 0.05 s") as caught:
+    with pytest.raises(InputError, match="'slow' did not answer within") as caught:
         ask(members[0], PLAIN, ABC, "classification", time_limit=0.05)
     assert caught.value.code == "member-failed"
     ended.set()
