@@ -18,8 +18,13 @@ from cuvee.predict.combiners import (
     TrimmedMean,
     Weighted,
 )
+from cuvee.predict.combiners import Soft
+from cuvee.predict.costs import measure
 from cuvee.predict.ensemble import Ensemble
 from cuvee.predict.member import Member
+from cuvee.predict.members.onnx import stamp as stamp_onnx
+from cuvee.predict.members.words import word_rows
+from cuvee.predict.probing import probe
 from cuvee.predict.rows import Rows, rows_of
 from cuvee.predict.trained import Cost
 
@@ -39,4 +44,12 @@ __all__ = [
     "TrimmedMean",
     "Weighted",
     "rows_of",
+    "Member",
+    "Rows",
+    "Soft",
+    "measure",
+    "probe",
+    "rows_of",
+    "stamp_onnx",
+    "word_rows",
 ]
