@@ -13,8 +13,8 @@ What is masked is never looked at, so it may hold NaN. A row of which nobody say
 
 from cuvee.combine.from_scores import exponential, log_odds, proportional
 from cuvee.combine.hard import ballots, hard_vote
-from cuvee.combine.maximum import maximum
 from cuvee.combine.known import fill_unknown
+from cuvee.combine.maximum import maximum
 from cuvee.combine.mean import weighted_mean
 from cuvee.combine.median import median
 from cuvee.combine.minimum import minimum

@@ -18,7 +18,6 @@ from cuvee.predict.combiners import (
     TrimmedMean,
     Weighted,
 )
-from cuvee.predict.combiners import Soft
 from cuvee.predict.costs import measure
 from cuvee.predict.ensemble import Ensemble
 from cuvee.predict.member import Member
@@ -43,10 +42,6 @@ __all__ = [
     "Soft",
     "TrimmedMean",
     "Weighted",
-    "rows_of",
-    "Member",
-    "Rows",
-    "Soft",
     "measure",
     "probe",
     "rows_of",

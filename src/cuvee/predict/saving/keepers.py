@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from cuvee.errors import Fault, UsageError
-from cuvee.predict.member import Member
+from cuvee.predict.member import Common, Member
 from cuvee.predict.rows import Reads
-from cuvee.predict.state import State
-from cuvee.predict.trained import Label, Missing, Output, Task
+from cuvee.predict.trained import Label, Missing, Output
 from cuvee.registry import Registry
 
-Make = Callable[[Task, Sequence[Label], State, Sequence[dict[str, Any]]], Any]
+Make = Callable[..., Any]
 """Task, classes, the version that answers and the words of all before it → the ensemble (`Ensemble.restored`): this
 package knows no more of it."""
 
@@ -49,6 +48,11 @@ class Facts:
     label_map: Mapping[Label, Label]
     missing: Missing
     reads: Reads
+
+    @property
+    def common(self) -> Common:
+        """What every way to make a member takes."""
+        return {"name": self.name, "reads": self.reads, "label_map": self.label_map, "missing": self.missing}
 
 
 @dataclass(frozen=True)

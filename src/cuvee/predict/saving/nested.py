@@ -29,20 +29,7 @@ def check(stored: Stored) -> list[Fault]:
 def load(stored: Stored) -> Member:
     """Make the inner ensemble, and of it the member."""
     inner = assembled(read_form(stored.folder), stored.folder, stored.trust, stored.make)
-    facts = stored.facts
-    ask = inner.predict_proba if inner.task == "classification" else inner.predict
-    return Member(
-        facts.name,
-        "ensemble",
-        ask,
-        facts.output,
-        facts.classes,
-        facts.label_map,
-        facts.missing,
-        facts.reads,
-        thing=inner,
-        settings=stored.settings,
-    )
+    return Member.ensemble(inner, **stored.facts.common)
 
 
 KEEPERS.register("ensemble", Keeper(save, check, load))

@@ -24,7 +24,7 @@ from cuvee.predict.saving.kinds import keeper_of
 from cuvee.predict.saving.plain import frozen, label_of, unplain
 from cuvee.predict.saving.versions import differences, machine
 from cuvee.predict.saving.writing import AT_LOADING, answers_of
-from cuvee.predict.state import State
+from cuvee.predict.state import Manner, State
 from cuvee.predict.trained import Cost, Missing, Output, Task
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def load(path: str | Path, make: Make, *, trust: Iterable[str] = (), allow_pickl
 
 def trust_faults(form: Form, folder: Path, trust: Trust, make: Make) -> list[Fault]:
     """What forbids making the members; nothing runs."""
-    faults: list[Fault] = []
+    faults = _features_faults(form, trust)
     for one in form.of_members:
         stored = stored_of(one, folder, trust, make)
         faults += _inverse_faults(one, stored)
@@ -90,7 +90,10 @@ def assembled(form: Form, folder: Path, trust: Trust, make: Make) -> Ensemble:
     if faults:
         raise InputError(faults)
     classes = [label_of(label) for label in form.classes]
-    ensemble: Ensemble = make(cast(Task, form.task), classes, state, form.history)
+    with _failing("its settings", faults):
+        ensemble: Ensemble = make(cast(Task, form.task), classes, state, form.history, **_asking(form))
+    if faults:
+        raise InputError(faults)
     _check_golden(ensemble, form, within(arrays, "golden"))
     return ensemble
 
@@ -156,7 +159,32 @@ def _state(form: Form, members: list[Member], arrays: dict[str, Array]) -> State
     if "skipped" in form.golden:
         notes.append(f"{AT_LOADING}no golden rows were asked: {form.golden['skipped']}")
     temperature = None if form.temperature is None else float(form.temperature)
-    return State(form.number, form.what, tuple(members), combiner, fitted, bank, temperature, tuple(notes))
+    return State(
+        form.number, form.what, tuple(members), combiner, fitted, bank, temperature, tuple(notes), _manner(form)
+    )
+
+
+def _asking(form: Form) -> dict[str, Any]:
+    """How members are asked."""
+    said = unplain(form.settings)
+    features = None if said.get("features") is None else imported(said["features"])
+    return {"on_error": said["on_error"], "time_limit": said["time_limit"], "features": features}
+
+
+def _manner(form: Form) -> Manner:
+    return Manner(**unplain(form.settings)["manner"])
+
+
+def _features_faults(form: Form, trust: Trust) -> list[Fault]:
+    """A function for the rows' own numbers that nobody said to trust."""
+    path = form.settings.get("features")
+    if path is None or (is_path(path) and path in trust.names):
+        return []
+    if not is_path(path):
+        return [bad(f"`features` cannot be {str(path)[:80]!r}", "features")]
+    message = f"the ensemble needs the function `{path}` for the rows' own numbers, which nobody said to trust"
+    hint = f"if you know it and whoever saved the ensemble, load it with trust=[{path!r}]"
+    return [Fault("untrusted-type", message, None, path, hint)]
 
 
 def _check_golden(ensemble: Ensemble, form: Form, arrays: dict[str, Array]) -> None:
