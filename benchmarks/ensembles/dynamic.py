@@ -2,7 +2,7 @@
 
     python benchmarks/ensembles/dynamic.py [--seeds 10] [--stumps 100] [--out benchmarks/results]
 
-Two numbers decide: the class is whether they have the same sign. A stump asks about one number only and is right on half
+Two numbers decide: the class is whether they have the same sign. A stump asks about one of them and is right on half
 of the plane at most; for every point some stumps are right. Selection knows which from 500 rows held out.
 """
 

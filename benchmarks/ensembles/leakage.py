@@ -2,7 +2,7 @@
 
     python benchmarks/ensembles/leakage.py [--seeds 10] [--out benchmarks/results]
 
-A forest and a nearest neighbour know the labels of their training rows by heart, wrong ones too. Where one label in five
+A forest and a nearest neighbour know the labels of their training rows by heart, wrong ones too. Where a label in five
 is wrong, a meta-learner that sees this trusts them blindly. Test rows have right labels.
 """
 
