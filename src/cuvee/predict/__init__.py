@@ -19,6 +19,7 @@ from cuvee.predict.combiners import (
     Weighted,
 )
 from cuvee.predict.costs import measure
+from cuvee.predict.combiners import Cascade, Dynamic, Greedy, Soft, Stack
 from cuvee.predict.ensemble import Ensemble
 from cuvee.predict.member import Member
 from cuvee.predict.members.onnx import stamp as stamp_onnx
@@ -48,3 +49,4 @@ __all__ = [
     "stamp_onnx",
     "word_rows",
 ]
+__all__ = ["Bank", "Cascade", "Cost", "Dynamic", "Ensemble", "Greedy", "Member", "Rows", "Soft", "Stack", "rows_of"]
