@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from cuvee.errors import CuveeError, InputError, UsageError
 from cuvee.predict import Bank, Ensemble, Member
+from cuvee.predict.applying import applied
 from cuvee.predict.budgets import UNITS, checked_limits, within
 from cuvee.predict.combiners import COMBINERS, Soft
 from cuvee.predict.drift import shift_of
-from cuvee.predict.fitting import applied
 from cuvee.predict.honest import estimated
 from cuvee.predict.judged import gain_of
 from cuvee.predict.nested import crossed, folds_of
