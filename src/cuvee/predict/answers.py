@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Thread
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -177,7 +177,7 @@ def ask_all(
         raise InputError(faults)
     width = len(classes) if task == "classification" else 1
     found: list[Answered] = []
-    failed: list[Fault] = []
+    failed: dict[str, tuple[Fault, ...]] = {}
     with noted() as notes:
         for number, member in enumerate(members):
             try:
@@ -185,14 +185,14 @@ def ask_all(
             except InputError as error:
                 if on_error == "raise" or error.code not in ("member-failed", "bad-output"):
                     raise
-                failed += error.faults
+                failed[member.name] = error.faults
                 note(f"{member.name!r} was left out of {len(rows):,} rows: {error.faults[0].message}")
                 answered = _silent(len(rows), width)
             found.append(answered)
             if progress:
                 progress(number + 1, len(members))
-    if failed and len(failed) >= len(members):
-        raise InputError(failed)
+    if failed and len(failed) == len(members):
+        raise InputError(fault for faults in failed.values() for fault in faults)
     P = np.stack([one.P for one in found]) if found else np.zeros((0, len(rows), width))
     mask = np.stack([one.mask for one in found]) if found else np.zeros((0, len(rows)), bool)
     if any(one.missing == "mask" for one in members):
@@ -228,12 +228,19 @@ def raw(member: Trained, rows: Rows, limit: float | None = None, function: Calla
 def _guarded(member: Trained, work: Callable[[], T], what: str) -> T:
     try:
         return work()
-    except InputError:
-        raise
+    except InputError as error:
+        raise InputError([_by_name(member, fault) for fault in error.faults]) from error
     except Exception as error:
         said = " ".join(str(error).split())[:500]
         message = f"the member {member.name!r} failed on {what}: {type(error).__name__}: {said}"
         raise InputError(Fault("member-failed", message, subject=member.name)) from error
+
+
+def _by_name(member: Trained, fault: Fault) -> Fault:
+    """A fault that an adapter found, with the member's name."""
+    if repr(member.name) in fault.message:
+        return fault
+    return replace(fault, message=f"the member {member.name!r}: {fault.message}")
 
 
 def _in_time(member: Trained, work: Callable[[], T], limit: float) -> T:

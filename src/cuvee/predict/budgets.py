@@ -9,6 +9,7 @@ from itertools import combinations
 from typing import Final
 
 from cuvee.errors import Fault, InputError, UsageError, listed, refuse
+from cuvee.predict.applying import applied
 from cuvee.predict.bank import Bank
 from cuvee.predict.combiners.declared import Combiner, Fitted
 from cuvee.predict.judged import gain_of
@@ -67,8 +68,6 @@ def within(combiner: Combiner, bank: Bank, members: Sequence[Member], budget: Ma
 
 def worth(fitted: Fitted, bank: Bank) -> float:
     """The usual score on a bank; nothing where a row has nobody."""
-    from cuvee.predict.fitting import applied
-
     part = bank.only(fitted.members)
     return gain_of(applied(fitted, bank), bank) if part.mask.any(axis=0).all() else -math.inf
 

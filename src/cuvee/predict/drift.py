@@ -176,14 +176,15 @@ def shift_of(old: Array, new: Array, seed: int = 0) -> tuple[float, float, float
     both = old + new
     drawn = np.random.default_rng(seed).multivariate_hypergeometric(both, int(new.sum()), size=DRAWS)
     found = _chi_squared(both, new)
-    more = int((_chi_squared(both, drawn) >= found - 1e-9 * max(1.0, found)).sum())
+    more = int((_chi_squared(both, drawn) >= float(found) * (1 - 1e-9)).sum())
     was, now = _shares(old), _shares(new)
     return float(found), (1 + more) / (DRAWS + 1), float(((now - was) * np.log(now / was)).sum())
 
 
 def _shares(counts: Array) -> Array:
     """Shares of each kind, half a row added to each."""
-    return (counts + 0.5) / (counts.sum() + 0.5 * len(counts))
+    shares: Array = (counts + 0.5) / (counts.sum() + 0.5 * len(counts))
+    return shares
 
 
 def _chi_squared(both: Array, new: Array) -> Array:

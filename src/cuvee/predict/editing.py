@@ -120,7 +120,7 @@ def _weighted(state: State, what: str, members: tuple[Member, ...], newcomer: Me
     if newcomer.name in fitted.members:  # it takes the place of one of the same name
         fitted = unweighed(fitted, newcomer.name)
     stale = ("the temperature was fitted without it",) if state.temperature is not None else ()
-    note = f"{newcomer.name} has the weight it was given, {weight:g}"
+    note = f"{newcomer.name} has the weight it was given, {weight}"
     names = {member.name for member in members}
     for name in fitted.members:
         if name not in names:

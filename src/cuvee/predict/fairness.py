@@ -199,7 +199,8 @@ def wilson(hits: int, n: int) -> Estimate:
     middle = p + square / (2 * n)
     half = _Z * math.sqrt(p * (1 - p) / n + square / (4 * n * n))
     whole = 1 + square / n
-    return Estimate(p, max(0.0, (middle - half) / whole), min(1.0, (middle + half) / whole))
+    low, high = (middle - half) / whole, (middle + half) / whole
+    return Estimate(p, low if hits else 0.0, high if hits < n else 1.0)  # which these are, but for rounding
 
 
 def _drawn(P: Array, bank: Bank, positive: int, draws: int, seed: tuple[int, int]) -> dict[str, Array]:

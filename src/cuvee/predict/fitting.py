@@ -9,10 +9,10 @@ import numpy as np
 
 from cuvee.combine import Array
 from cuvee.errors import Fault, InputError, UsageError, listed
-from cuvee.predict.asking_all import calibrated
+from cuvee.predict.applying import applied
 from cuvee.predict.bank import Bank
 from cuvee.predict.budgets import within
-from cuvee.predict.combiners.declared import COMBINERS, Batch, Combiner, Fitted, Linear
+from cuvee.predict.combiners.declared import COMBINERS, Combiner, Fitted, Linear
 from cuvee.predict.judged import covered
 from cuvee.predict.member import Member
 from cuvee.predict.nested import FEWEST, crossed
@@ -56,16 +56,6 @@ def combiner_of(given: Combiner | str) -> Combiner:
         message = f"a combiner is one of `cuvee.predict` or its name; found {type(given).__name__}"
         raise UsageError(Fault("bad-argument", message, subject="combiner"))
     return given
-
-
-def applied(fitted: Fitted, bank: Bank, temperature: float | None = None) -> Array:
-    """What a fitted combiner makes of the rows of a bank, `[N, K]`."""
-    return calibrated(fitted.apply(batch_of(bank.only(fitted.members))), temperature)
-
-
-def batch_of(bank: Bank) -> Batch:
-    """The rows of a bank as a combiner takes them."""
-    return Batch(bank.P, bank.mask, bank.features, bank.embeddings)
 
 
 def fit_on(combiner: Combiner, bank: Bank, members: Sequence[Member], manner: Manner) -> Fit:

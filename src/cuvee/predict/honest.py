@@ -9,9 +9,10 @@ import numpy as np
 
 from cuvee.combine import Array
 from cuvee.errors import listed
+from cuvee.predict.applying import applied
 from cuvee.predict.asking_all import fitted_of
 from cuvee.predict.bank import Bank
-from cuvee.predict.fitting import applied, fit_inside
+from cuvee.predict.fitting import fit_inside
 from cuvee.predict.nested import FEWEST, FOLDS, crossed
 from cuvee.predict.state import State
 

@@ -11,12 +11,12 @@ import numpy as np
 from cuvee.combine import Array
 from cuvee.errors import Fault, integer_faults, refuse
 from cuvee.judging.bootstrap import Difference, paired
+from cuvee.predict.applying import applied
 from cuvee.predict.asking_all import Asking, fitted_of, wanting
 from cuvee.predict.bank import Bank
 from cuvee.predict.drift import Drift, drift_of
 from cuvee.predict.editing import refitted
 from cuvee.predict.evidence import asked_bank, below
-from cuvee.predict.fitting import applied
 from cuvee.predict.honest import estimated
 from cuvee.predict.judged import METRICS, answers_of, covered
 from cuvee.predict.rows import Rows

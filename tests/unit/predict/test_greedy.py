@@ -187,3 +187,16 @@ def test_told_and_restored_it_is_the_same():
 def test_settings_make_it_again():
     greedy = Greedy(budget={"us_per_row": 9.0}, costs={"a": 3.0}, rounds=7)
     assert COMBINERS.get("greedy")(**greedy.settings()) == greedy
+
+
+def test_too_few_rows_are_told_with_whatever_is_told_besides():
+    """With a budget that only the one of half of the rows keeps to, the other half has nobody."""
+    bank = noisy_bank(2, 30, 3, 8)
+    mask = bank.mask.copy()
+    mask[0, ::2] = False
+    costs = {"m0": 1.0, "m1": 9.0}
+    found = Greedy(budget={"us_per_row": 5}, costs=costs).fit(replace(bank, mask=mask))
+    assert found.used == ("m0",)
+    few, alone = found.about["notes"]
+    assert "c0 has 10, c1 has 10, c2 has 10" in few
+    assert alone.startswith("15 rows of the fit have none")

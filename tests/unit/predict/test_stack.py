@@ -222,3 +222,10 @@ def test_rows_of_another_width_are_refused(bank):
         found.apply(replace(batch_of(bank), features=None))
     with pytest.raises(UsageError, match="embeddings of 'm0'"):
         Stack(on="embeddings", **QUICK).fit(bank.only(["m0", "m2"])).apply(Batch(bank.P[:2], bank.mask[:2]))
+
+
+def test_an_optimiser_that_was_stopped_is_told(bank, monkeypatch):
+    monkeypatch.setattr(meta_learners, "_STEPS", 1)
+    found = Stack(**QUICK).fit(bank)
+    assert found.about["converged"] is False
+    assert found.notes == ("the logistic regression did not come to its end: scale the features",)

@@ -136,6 +136,11 @@ class Cascaded(Staged):
     about: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user of it should know."""
+        return tuple(self.about.get("notes", ()))
+
+    @property
     def order(self) -> tuple[int, ...]:
         """Numbers of the members, the cheapest first."""
         return self.turns

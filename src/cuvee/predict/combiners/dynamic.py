@@ -148,6 +148,11 @@ class Selected(Fitted):
     about: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user of it should know."""
+        return tuple(self.about.get("notes", ()))
+
+    @property
     def needs(self) -> tuple[Need, ...]:
         """Features, unless rows are compared by what members say of them."""
         return ("features",) if self.about.get("by") == "features" else ()

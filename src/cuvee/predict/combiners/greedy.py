@@ -20,6 +20,7 @@ from cuvee.predict.combiners.grounds import (
     check_probable,
     costs_of,
     grounds_of,
+    joined,
     loss_of,
     mapping_faults,
     metric_for,
@@ -97,7 +98,8 @@ class Greedy(Combiner):
             _refuse_impossible(used, prices, self.budget["us_per_row"])
         runs = self._runs(*narrowed(used, metric), prices)
         weights = np.mean([one.weights(len(used.members)) for one in runs], axis=0)
-        return Linear(used.members, weights, {**facts, **_told(used, metric, runs, weights, prices)})
+        told = _told(used, metric, runs, weights, prices)
+        return Linear(used.members, weights, joined(facts, told))
 
     def _runs(self, P: Array, mask: Array, loss: Loss, prices: Sequence[float] | None) -> list[Selection]:
         """One selection, or one for every bag."""
@@ -147,6 +149,7 @@ def _told(
         told["us_per_row"] = float(sum(c for c, w in zip(prices, weights) if w > 0))
     if uncovered := int((~bank.mask[weights > 0].any(axis=0)).sum()):
         told["rows_without_member"] = uncovered
+        told["notes"] = [f"{uncovered:,} rows of the fit have none of the members that were chosen"]
     return told
 
 

@@ -57,7 +57,16 @@ def grounds_of(
         facts["in_sample"] = trained
     if thin := {name: n for name, n in rows_of_classes(used).items() if n < FEWEST}:
         facts["few_rows"] = thin
+        few = listed((f"{name} has {n}" for name, n in thin.items()), 5)
+        facts["notes"] = [f"with fewer than {FEWEST} rows of a class ({few}) what was found is not to be trusted"]
     return used, facts
+
+
+def joined(*facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts together; the notes of all of them one after the other."""
+    whole = {name: value for one in facts for name, value in one.items()}
+    notes = list(dict.fromkeys(note for one in facts for note in one.get("notes", ())))
+    return {**whole, "notes": notes} if notes else whole
 
 
 def rows_of_classes(bank: Bank) -> dict[str, int]:

@@ -13,7 +13,16 @@ from cuvee.predict import meta_learners
 from cuvee.predict.bank import Bank
 from cuvee.predict.combiners.declared import COMBINERS, Combiner, Linear
 from cuvee.predict.combiners.design import On, batch_of, design_of, spoken
-from cuvee.predict.combiners.grounds import FEWEST, alone, best_alone, check_probable, figure_of, grounds_of, metric_for
+from cuvee.predict.combiners.grounds import (
+    FEWEST,
+    alone,
+    best_alone,
+    check_probable,
+    figure_of,
+    grounds_of,
+    joined,
+    metric_for,
+)
 from cuvee.predict.combiners.stacked import Stacked, StackedThing
 from cuvee.predict.meta_learners import Rule
 
@@ -105,7 +114,9 @@ class Stack(Combiner):
 
         found = fit(used)
         about = {**facts, "meta": chosen if isinstance(chosen, str) else type(chosen).__qualname__}
-        return replace(found, about={**about, **found.about, **self._worth(used, fit)})
+        if not found.about.get("converged", True):
+            about = joined(about, {"notes": ["the logistic regression did not come to its end: scale the features"]})
+        return replace(found, about=joined(about, found.about, self._worth(used, fit)))
 
     def _chosen(self, bank: Bank) -> Any:
         chosen = ("logistic" if bank.task == "classification" else "ridge") if self.meta is None else self.meta

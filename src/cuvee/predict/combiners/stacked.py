@@ -31,6 +31,11 @@ class Stacked(Fitted):
     about: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user of it should know."""
+        return tuple(self.about.get("notes", ()))
+
+    @property
     def needs(self) -> tuple[Need, ...]:
         """Embeddings and features, where the design reads them."""
         return self.design.needs
@@ -71,6 +76,11 @@ class StackedThing(Fitted):
     estimator: Any
     classes: int
     about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user of it should know."""
+        return tuple(self.about.get("notes", ()))
 
     @property
     def needs(self) -> tuple[Need, ...]:

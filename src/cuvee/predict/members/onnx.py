@@ -167,7 +167,7 @@ def _rounding(name: str, slots: Sequence[Slot]) -> list[str]:
 
 
 def _label_output(session: Any, answer: Answer, gives: Output) -> str | None:
-    """The output that names the class of each row, beside one that gives numbers for all classes, as skl2onnx has it."""
+    """The output that names the class of each row, beside one of numbers for all classes, as skl2onnx has it."""
     names = [one.name for one in session.get_outputs() if one.name in ("label", "output_label")]
     return names[0] if names and gives != "labels" and not answer.is_map and answer.name not in names else None
 

@@ -5,6 +5,7 @@ arrays.safetensors   what the combiner found, the bank it was fitted on, the gol
 members/NAME/…       model.skops · model.onnx · a Hugging Face folder · recipe.yml · another ensemble
 """
 
+from cuvee.predict.saving import nested  # noqa: F401 - registers its keeper, which knows how to read and to write
 from cuvee.predict.saving.keepers import KEEPERS, Keeper, Kept, Stored, Trust
 from cuvee.predict.saving.reading import load
 from cuvee.predict.saving.writing import Saved, save

@@ -49,7 +49,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
                 raise ValueError(f"the array {name!r} has the type {spec.dtype}")
             array = np.empty(spec.shape, dtype=spec.dtype)
             if spec.numel:
-                file.read_into(name, 0, spec.numel, memoryview(array.reshape(-1)).cast("B"))
+                file.read_into(name, 0, spec.numel, array.reshape(-1).view(np.uint8).data)
             found[name] = array
     return found
 
@@ -66,4 +66,4 @@ def under(part: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
 
 def _bytes(array: Array) -> memoryview | bytes:
     flat = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False)).reshape(-1)
-    return memoryview(flat.view(np.uint8)) if math.prod(array.shape) else b""
+    return flat.view(np.uint8).data if math.prod(array.shape) else b""

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from cuvee.errors import Fault
 from cuvee.predict.member import Member
+from cuvee.predict.saving.files import read_plain
 from cuvee.predict.saving.import_paths import untrusted
 from cuvee.predict.saving.keepers import KEEPERS, Keeper, Kept, Stored, cannot_be_saved, unsound
 from cuvee.predict.saving.through_skops import asked, dumped, loaded, roots
@@ -15,7 +16,6 @@ from cuvee.predict.saving.trusted import STOCK
 
 _SKOPS: Final = "model.skops"
 _PICKLE: Final = "model.pkl"
-_PICKLED: Final = {"format": "pickle"}
 
 
 def save(member: Member, folder: Path, allow_pickle: bool) -> Kept:
@@ -27,19 +27,19 @@ def save(member: Member, folder: Path, allow_pickle: bool) -> Kept:
         return _pickled(member, folder, allow_pickle, f"{type(error).__name__}: {error}")
     (folder / _SKOPS).write_bytes(data)
     notes = [f"to load {member.name!r}, trust {', '.join(wanted)}"] if wanted else []
-    return Kept({"format": "skops"}, tuple(roots(data)), tuple(notes))
+    return Kept({"format": "skops", "embed": member.embed is not None}, tuple(roots(data)), tuple(notes))
 
 
 def check(stored: Stored) -> list[Fault]:
     """Types that nobody said to trust, all of them; a pickle where none is allowed."""
-    if stored.said == _PICKLED:
+    if stored.said.get("format") == "pickle":
         return [] if stored.trust.allow_pickle else [_no_pickle(stored)]
-    if stored.said != {"format": "skops"}:
+    if stored.said.get("format") != "skops":
         return [unsound(stored, "it is kept in an unknown format")]
     try:
-        types = untrusted_types(asked((stored.folder / _SKOPS).read_bytes()))
+        types = untrusted_types(asked(read_plain(stored.folder / _SKOPS)))
     except OSError:
-        return []  # the file is missing: the list of files says so
+        return []  # the file is missing, or is none: the list of files says so
     except ValueError as error:
         return [unsound(stored, str(error))]
     return [untrusted(stored, name, "the type") for name in types if not stored.trust.covers(stored.facts.name, name)]
@@ -50,13 +50,10 @@ def load(stored: Stored) -> Member:
     facts = stored.facts
     return Member.sklearn(
         _model(stored),
-        name=facts.name,
-        classes=facts.classes or None,
+        classes=facts.classes if stored.settings.get("encoded") else None,
         output=facts.output,
-        reads=facts.reads,
-        label_map=facts.label_map,
-        missing=facts.missing,
-        **stored.settings,
+        embed=stored.said.get("embed") is True,
+        **facts.common,
     )
 
 
@@ -66,9 +63,9 @@ def untrusted_types(types: list[str]) -> list[str]:
 
 
 def _model(stored: Stored) -> Any:
-    if stored.said == _PICKLED:
-        return pickle.loads((stored.folder / _PICKLE).read_bytes())
-    data = (stored.folder / _SKOPS).read_bytes()
+    if stored.said["format"] == "pickle":
+        return pickle.loads(read_plain(stored.folder / _PICKLE))
+    data = read_plain(stored.folder / _SKOPS)
     return loaded(data, asked(data))  # all of them: `check` has let them pass
 
 
@@ -85,7 +82,9 @@ code when it is loaded"
         raise cannot_be_saved(member, f"skops says {why}; pickle says {error}") from error
     (folder / _PICKLE).write_bytes(data)
     note = f"{member.name!r} is a pickle, which runs code when it is loaded"
-    return Kept(dict(_PICKLED), (type(member.thing).__module__.split(".")[0],), (note,))
+    return Kept(
+        {"format": "pickle", "embed": member.embed is not None}, (type(member.thing).__module__.split(".")[0],), (note,)
+    )
 
 
 def _no_pickle(stored: Stored) -> Fault:

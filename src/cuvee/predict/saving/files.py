@@ -33,6 +33,16 @@ def sha256_of(path: Path) -> str:
     return hasher.hexdigest()
 
 
+def read_plain(path: Path) -> bytes:
+    """The bytes of a plain file; a pipe in its place would be read for ever.
+
+    Raises:
+        OSError: it cannot be read, or is no plain file.
+    """
+    with open_regular(path) as file:
+        return file.read()
+
+
 def listing(folder: Path) -> dict[str, Any]:
     """Name → size and hash, of every file but the form itself."""
     names = sorted(found for found in walk(folder) if found != FORM_NAME)

@@ -241,11 +241,10 @@ def _twice(members: list[Any], where: str) -> list[Fault]:
 
 def _is_file(name: str, value: Any) -> bool:
     path = PurePosixPath(name)
-    clean = (
-        not path.is_absolute() and name == path.as_posix() and not {"..", "."} & set(path.parts) and "\\" not in name
-    )
+    is_inside = not path.is_absolute() and not {"..", "."} & set(path.parts) and name == path.as_posix()
     return (
-        clean
+        is_inside
+        and "\\" not in name
         and name.isprintable()
         and isinstance(value, dict)
         and value.keys() == {"bytes", "sha256"}

@@ -54,25 +54,22 @@ def rows_from(said: Mapping[str, Any], arrays: Mapping[str, Array]) -> Rows:
     return rows_of(_frame_of(columns, said["dtypes"]) if form == "frame" else columns, ids)
 
 
-def answer_faults(
-    said: Mapping[str, Any], kept: Mapping[str, Array], now: Mapping[str, Array], exact: bool
-) -> list[Fault]:
+Answers = Mapping[str, Array]
+"""`answer`, what the ensemble says `[N, K]` or `[N]`, and `members`, what they say `[M, N, K]`."""
+
+
+def answer_faults(said: Mapping[str, Any], kept: Answers, now: Answers, exact: bool) -> list[Fault]:
     """Where answers differ from the golden ones: of the ensemble, and of which members.
 
     Args:
         said: names of the members, in `members`.
-        kept: `answer` [N, K] and `members` [M, N, K] as they were saved.
-        now: the same as they are.
+        kept: answers as they were saved.
+        now: as they are.
         exact: whether every bit must be the same.
     """
-    faults = (
-        [] if _same(kept["answer"], now["answer"], exact) else [_differs("the ensemble", kept, now, "answer", exact)]
-    )
-    for number, name in enumerate(said["members"]):
-        one, other = ({"P": found["members"][number]} for found in (kept, now))
-        if not _same(one["P"], other["P"], exact):
-            faults.append(_differs(f"the member {name!r}", one, other, "P", exact))
-    return faults
+    pairs = [("the ensemble", kept["answer"], now["answer"])]
+    pairs += [(f"the member {name!r}", kept["members"][i], now["members"][i]) for i, name in enumerate(said["members"])]
+    return [_differs(who, one, other, exact) for who, one, other in pairs if not _same(one, other, exact)]
 
 
 def _same(one: Array, other: Array, exact: bool) -> bool:
@@ -80,16 +77,20 @@ def _same(one: Array, other: Array, exact: bool) -> bool:
         return False
     if exact:
         return bool(np.array_equal(one, other, equal_nan=True))
-    size = np.nanmax(np.abs(one), initial=1.0) if one.size else 1.0
-    return bool(np.allclose(one, other, rtol=0, atol=TOLERANCE * size, equal_nan=True))
+    size = _largest(one)
+    return bool(np.allclose(one, other, rtol=0, atol=TOLERANCE * max(size, 1.0), equal_nan=True))
 
 
-def _differs(who: str, kept: Mapping[str, Array], now: Mapping[str, Array], key: str, exact: bool) -> Fault:
-    one, other = kept[key], now[key]
+def _largest(values: Array) -> float:
+    """The largest absolute value; masked ones, which are NaN, aside."""
+    return float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
+
+
+def _differs(who: str, one: Array, other: Array, exact: bool) -> Fault:
     if one.shape != other.shape:
         what = f"answers have the shape {list(other.shape)}, saved were {list(one.shape)}"
     else:
-        what = f"answers differ by up to {np.nanmax(np.abs(one - other)):.3g}"
+        what = f"answers differ by up to {_largest(one - other):.3g}"
     wanted = "exactly, on the same versions and machine" if exact else f"within {TOLERANCE:g}"
     message = f"{who} must answer the golden rows as it did when it was saved ({wanted}); its {what}"
     hint = "the files are those that were saved: look at the versions of the libraries, or at code outside the folder"
@@ -161,7 +162,7 @@ def _json(value: list[Any]) -> Any:
 
 
 def _frame_of(columns: Mapping[str, Any], dtypes: list[str]) -> Any:
-    import pandas
+    import pandas  # type: ignore[import-untyped]
 
     frame = pandas.DataFrame({name: pandas.Series(list(values)) for name, values in columns.items()})
     return frame.astype(dict(zip(columns, dtypes)))

@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from cuvee.errors import Fault, UsageError
-from cuvee.predict.member import Member
+from cuvee.predict.member import Common, Member
 from cuvee.predict.rows import Reads
 from cuvee.predict.trained import Label, Missing, Output
 from cuvee.registry import Registry
+
+Make = Callable[..., Any]
+"""Task, classes, the version that answers and the words of all before it → the ensemble (`Ensemble.restored`): this
+package knows no more of it."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Trust:
     def covers(self, member: str, name: str) -> bool:
         """Whether a member may hold a type or function.
 
-        A name with `.` or `:` never means a member: whoever writes an ensemble may call one like a type that is trusted.
+        A name with `.` or `:` never means a member: whoever writes an ensemble may call one like a trusted type.
         """
         return name in self.names or (member in self.names and not {".", ":"} & set(member))
 
@@ -44,6 +48,11 @@ class Facts:
     label_map: Mapping[Label, Label]
     missing: Missing
     reads: Reads
+
+    @property
+    def common(self) -> Common:
+        """What every way to make a member takes."""
+        return {"name": self.name, "reads": self.reads, "label_map": self.label_map, "missing": self.missing}
 
 
 @dataclass(frozen=True)
@@ -63,13 +72,14 @@ class Kept:
 
 @dataclass(frozen=True)
 class Stored:
-    """A member as it lies on disk."""
+    """A member as it lies on disk; `make` makes an ensemble, for members that are some."""
 
     facts: Facts
     folder: Path
     said: Mapping[str, Any]
     settings: Mapping[str, Any]
     trust: Trust
+    make: Make
 
 
 @dataclass(frozen=True)
@@ -88,17 +98,6 @@ class Keeper:
 
 
 KEEPERS: Final[Registry[Keeper]] = Registry("kind of member that can be saved", "cuvee.keepers")
-
-
-def keeper_of(kind: str) -> Keeper:
-    """The keeper of a kind of member.
-
-    Raises:
-        RecipeError: there is none.
-    """
-    from cuvee.predict.saving import callables, estimators, nested, onnx_files, pretrained, recipes  # noqa: F401
-
-    return KEEPERS.get(kind)
 
 
 def cannot_be_saved(member: Member, why: str, hint: str | None = None) -> UsageError:

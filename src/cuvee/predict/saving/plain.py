@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 
@@ -83,5 +83,5 @@ def label_of(said: Any) -> Label:
     if isinstance(said, dict) and len(said) == 1:
         [(name, value)] = said.items()
         if type(value) is _LABELS.get(name) and not (isinstance(value, float) and not math.isfinite(value)):
-            return value  # type: ignore[no-any-return]
+            return cast(Label, value)
     raise ValueError(f"{str(said)[:80]} is no label")

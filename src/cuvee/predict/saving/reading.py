@@ -19,19 +19,20 @@ from cuvee.predict.saving.files import ARRAYS_NAME, file_faults
 from cuvee.predict.saving.form import Form, MemberForm, bad, read_form
 from cuvee.predict.saving.golden import answer_faults, kept_answers, rows_from
 from cuvee.predict.saving.import_paths import HARMLESS, imported, is_path, untrusted
-from cuvee.predict.saving.keepers import Facts, Keeper, Stored, Trust, keeper_of, unsound
+from cuvee.predict.saving.keepers import Facts, Keeper, Make, Stored, Trust, unsound
+from cuvee.predict.saving.kinds import keeper_of
 from cuvee.predict.saving.plain import frozen, label_of, unplain
 from cuvee.predict.saving.versions import differences, machine
 from cuvee.predict.saving.writing import AT_LOADING, answers_of
-from cuvee.predict.state import State
-from cuvee.predict.trained import Cost, Missing, Output
+from cuvee.predict.state import Manner, State
+from cuvee.predict.trained import Cost, Missing, Output, Task
 
 if TYPE_CHECKING:
     from cuvee.predict.ensemble import Ensemble
 
 
-def load(path: str | Path, *, trust: Iterable[str] = (), allow_pickle: bool = False) -> Ensemble:
-    """Load a saved ensemble.
+def load(path: str | Path, make: Make, *, trust: Iterable[str] = (), allow_pickle: bool = False) -> Any:
+    """Load a saved ensemble; see `Ensemble.load`.
 
     Checked, in this order: the form; that every file is there, is what was saved, and no other is; that no member needs
     a type or function that nobody trusts. All faults of these are told at once, and nothing has run yet. Then the
@@ -39,6 +40,7 @@ def load(path: str | Path, *, trust: Iterable[str] = (), allow_pickle: bool = Fa
 
     Args:
         path: the folder.
+        make: makes the ensemble.
         trust: types (`module.Type`), functions (`module:function`), or names of members, that may run.
         allow_pickle: whether members that are pickles may be loaded. A pickle runs whatever its writer wished.
 
@@ -53,31 +55,32 @@ def load(path: str | Path, *, trust: Iterable[str] = (), allow_pickle: bool = Fa
     form = read_form(folder)
     faults = file_faults(folder, form.files)
     if not any(fault.code == "unsafe-link" for fault in faults):  # behind a link lies what nobody may look at
-        faults += trust_faults(form, folder, given)
+        faults += trust_faults(form, folder, given, make)
     if faults:
         raise InputError(faults)
-    return assembled(form, folder, given)
+    return assembled(form, folder, given, make)
 
 
-def trust_faults(form: Form, folder: Path, trust: Trust) -> list[Fault]:
+def trust_faults(form: Form, folder: Path, trust: Trust, make: Make) -> list[Fault]:
     """What forbids making the members; nothing runs."""
-    faults: list[Fault] = []
+    faults = _features_faults(form, trust)
     for one in form.of_members:
-        stored = stored_of(one, folder, trust)
+        stored = stored_of(one, folder, trust, make)
         faults += _inverse_faults(one, stored)
         keeper = _keeper(one)
         faults += [unsound(stored, f"there is no kind {one.kind[:40]!r}")] if keeper is None else keeper.check(stored)
     return faults
 
 
-def assembled(form: Form, folder: Path, trust: Trust) -> Ensemble:
+def assembled(form: Form, folder: Path, trust: Trust, make: Make) -> Ensemble:
     """The ensemble of a folder that was checked.
 
     Raises:
         InputError: `bad-ensemble`: what was saved does not come to an ensemble, or to another one.
     """
     faults: list[Fault] = []
-    members = [made for one in form.of_members if (made := _member(one, folder, trust, faults)) is not None]
+    stored = [(one, stored_of(one, folder, trust, make)) for one in form.of_members]
+    members = [made for one, where in stored if (made := _member(one, where, faults)) is not None]
     with _failing("its arrays", faults):
         arrays = read_arrays(folder / ARRAYS_NAME)
     if faults:
@@ -86,12 +89,16 @@ def assembled(form: Form, folder: Path, trust: Trust) -> Ensemble:
         state = _state(form, members, arrays)
     if faults:
         raise InputError(faults)
-    ensemble = _ensemble(form, state)
+    classes = [label_of(label) for label in form.classes]
+    with _failing("its settings", faults):
+        ensemble: Ensemble = make(cast(Task, form.task), classes, state, form.history, **_asking(form))
+    if faults:
+        raise InputError(faults)
     _check_golden(ensemble, form, within(arrays, "golden"))
     return ensemble
 
 
-def stored_of(form: MemberForm, folder: Path, trust: Trust) -> Stored:
+def stored_of(form: MemberForm, folder: Path, trust: Trust, make: Make) -> Stored:
     """A member as it lies on disk."""
     facts = Facts(
         form.name,
@@ -101,7 +108,7 @@ def stored_of(form: MemberForm, folder: Path, trust: Trust) -> Stored:
         cast(Missing, form.missing),
         tuple(form.reads) if isinstance(form.reads, list) else form.reads,
     )
-    return Stored(facts, folder / form.folder, unplain(form.kept), unplain(form.settings), trust)
+    return Stored(facts, folder / form.folder, unplain(form.kept), unplain(form.settings), trust, make)
 
 
 def _keeper(form: MemberForm) -> Keeper | None:
@@ -118,9 +125,9 @@ def _inverse_faults(form: MemberForm, stored: Stored) -> list[Fault]:
     return [untrusted(stored, path, "the function") if is_path(path) else unsound(stored, "its inverse is no path")]
 
 
-def _member(form: MemberForm, folder: Path, trust: Trust, faults: list[Fault]) -> Member | None:
+def _member(form: MemberForm, stored: Stored, faults: list[Fault]) -> Member | None:
     """One member made; what its library says goes into the faults, differences of versions into its notes."""
-    stored, keeper = stored_of(form, folder, trust), _keeper(form)
+    keeper = _keeper(form)
     assert keeper is not None
     with _failing(f"the member {form.name!r}", faults), warnings.catch_warnings():
         if differs := differences(form.libraries):
@@ -152,14 +159,32 @@ def _state(form: Form, members: list[Member], arrays: dict[str, Array]) -> State
     if "skipped" in form.golden:
         notes.append(f"{AT_LOADING}no golden rows were asked: {form.golden['skipped']}")
     temperature = None if form.temperature is None else float(form.temperature)
-    return State(form.number, form.what, tuple(members), combiner, fitted, bank, temperature, tuple(notes))
+    return State(
+        form.number, form.what, tuple(members), combiner, fitted, bank, temperature, tuple(notes), _manner(form)
+    )
 
 
-def _ensemble(form: Form, state: State) -> Ensemble:
-    from cuvee.predict.ensemble import Ensemble
+def _asking(form: Form) -> dict[str, Any]:
+    """How members are asked."""
+    said = unplain(form.settings)
+    features = None if said.get("features") is None else imported(said["features"])
+    return {"on_error": said["on_error"], "time_limit": said["time_limit"], "features": features}
 
-    classes = [label_of(label) for label in form.classes]
-    return Ensemble.restored(cast(Any, form.task), classes, state, form.history)
+
+def _manner(form: Form) -> Manner:
+    return Manner(**unplain(form.settings)["manner"])
+
+
+def _features_faults(form: Form, trust: Trust) -> list[Fault]:
+    """A function for the rows' own numbers that nobody said to trust."""
+    path = form.settings.get("features")
+    if path is None or (is_path(path) and path in trust.names):
+        return []
+    if not is_path(path):
+        return [bad(f"`features` cannot be {str(path)[:80]!r}", "features")]
+    message = f"the ensemble needs the function `{path}` for the rows' own numbers, which nobody said to trust"
+    hint = f"if you know it and whoever saved the ensemble, load it with trust=[{path!r}]"
+    return [Fault("untrusted-type", message, None, path, hint)]
 
 
 def _check_golden(ensemble: Ensemble, form: Form, arrays: dict[str, Array]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,8 +23,10 @@ from cuvee.predict.saving.files import ARRAYS_NAME, FORM_NAME, listing
 from cuvee.predict.saving.form import Form, MemberForm, as_text, is_ensemble
 from cuvee.predict.saving.golden import golden_of
 from cuvee.predict.saving.import_paths import path_of
-from cuvee.predict.saving.keepers import cannot_be_saved, keeper_of
+from cuvee.predict.saving.keepers import cannot_be_saved
+from cuvee.predict.saving.kinds import keeper_of
 from cuvee.predict.saving.plain import plain, said_label
+from cuvee.predict.saving.recipes import kept_settings
 from cuvee.predict.saving.versions import ALWAYS, machine, versions_of
 from cuvee.predict.state import State
 
@@ -93,6 +96,7 @@ def write_into(
         golden=golden,
         libraries=versions_of(ALWAYS),
         machine=machine(),
+        settings=_settings(ensemble, state),
         files=listing(folder),
         **combined,
     )
@@ -137,7 +141,7 @@ def _member(member: Member, folder: Path, name: str, allow_pickle: bool) -> tupl
             missing=member.missing,
             reads=list(member.reads) if isinstance(member.reads, tuple) else member.reads,
             inverse=None if member.inverse is None else path_of(member.inverse),
-            settings=plain(member.settings),
+            settings=plain(kept_settings(member)),
             cost=None if member.cost is None else plain(asdict(member.cost)),
             notes=list(member.notes),
             kept=plain(kept.said),
@@ -168,7 +172,19 @@ def _combined(state: State) -> tuple[dict[str, Any], dict[str, Array]]:
     if state.bank is not None:
         bank, found = told_bank(state.bank)
         arrays |= under("bank", found)
-    return {"combiner": combiner, "fitted": fitted, "bank": bank, "settings": {}}, arrays
+    return {"combiner": combiner, "fitted": fitted, "bank": bank}, arrays
+
+
+def _settings(ensemble: Ensemble, state: State) -> dict[str, Any]:
+    """How members are asked, and how the combiner was fitted.
+
+    Raises:
+        UsageError: the function that gives the rows' own numbers cannot be imported.
+    """
+    with _said("`features`, the function that gives the rows' own numbers,"):
+        features = None if ensemble.features is None else path_of(ensemble.features)
+    asking = {"on_error": ensemble.on_error, "time_limit": ensemble.time_limit, "features": features}
+    return plain({**asking, "manner": asdict(state.manner)})  # type: ignore[no-any-return]
 
 
 def _golden(
@@ -195,19 +211,14 @@ def answers_of(ensemble: Ensemble, state: State, rows: Rows) -> dict[str, Array]
     return {"answer": np.asarray(whole, np.float64), "members": members}
 
 
-class _said:
+@contextmanager
+def _said(what: str) -> Iterator[None]:
     """What cannot be said in JSON or safetensors, told as a refusal."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, at: Any) -> None:
-        if isinstance(error, ValueError):
-            message = f"{self._what} cannot be saved: {error}"
-            raise UsageError(Fault("bad-argument", message, subject="combiner")) from error
+    try:
+        yield
+    except ValueError as error:
+        message = f"{what} cannot be saved: {error}"
+        raise UsageError(Fault("bad-argument", message, subject="combiner")) from error
 
 
 def _check_old(folder: Path) -> None:

@@ -1,0 +1,405 @@
+"""Members join, leave and are replaced; only the combiner is fitted again; versions can be gone back to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cuvee.errors import CuveeError, InputError, UsageError
+from cuvee.predict import Ensemble, Member, rows_of
+from tests.support.live_ensembles import CLASSES, Array, banked, failing, saying, task, three
+
+X, Y = task(40, seed=7)
+
+
+@contextmanager
+def refused(code: str, *words: str) -> Iterator[None]:
+    """What is done inside is refused for this reason, in a message that has these words."""
+    with pytest.raises(CuveeError) as told:
+        yield
+    assert code in told.value.codes, str(told.value)
+    for word in words:
+        assert word in str(told.value)
+
+
+def test_soft_vote_answers_until_a_combiner_is_fitted() -> None:
+    ensemble = three()
+    wanted = np.mean([member.ask(X) for member in ensemble.members], axis=0)
+    np.testing.assert_allclose(ensemble.predict_proba(X), wanted, atol=1e-15)
+    assert ensemble.predict(X).tolist() == [CLASSES[k] for k in wanted.argmax(axis=1)]
+    assert [state.what for state in ensemble.history] == ["made", "add good", "add tilted", "add bad"]
+
+
+def test_a_combiner_that_learns_waits_for_a_bank() -> None:
+    ensemble = Ensemble(classes=CLASSES, combiner="greedy")
+    ensemble.add(saying("good", 1.5))
+    ensemble.add(saying("bad", -1.0))
+    assert ensemble.state.combiner.name == "soft"
+    ensemble.fit_combiner(bank=banked(ensemble))
+    assert ensemble.state.combiner.name == "greedy"
+
+
+def test_without_a_combiner_greedy_selection_is_fitted() -> None:
+    ensemble = three()
+    ensemble.fit_combiner(bank=banked(ensemble))
+    assert ensemble.state.combiner.name == "greedy"
+    assert ensemble.state.fitted is not None
+    assert "bad" not in ensemble.state.fitted.used
+
+
+def test_members_of_weight_zero_are_not_asked() -> None:
+    ensemble = three()
+    ensemble.fit_combiner("greedy", banked(ensemble))
+    before = ensemble.predict_proba(X)
+    silent = replace(ensemble.members[2], ask=failing("bad").ask)
+    ensemble._versions.change(lambda state: replace(state, members=(*state.members[:2], silent)))
+    assert ensemble.answer(X).asked == ensemble.state.fitted.used  # type: ignore[union-attr]
+    np.testing.assert_array_equal(ensemble.predict_proba(X), before)
+
+
+def test_going_back_restores_predictions_bit_for_bit() -> None:
+    ensemble = three()
+    ensemble.fit_combiner("greedy", banked(ensemble), calibrate="temperature")
+    version, before = ensemble.state.number, ensemble.predict_proba(X)
+    ensemble.remove("tilted")
+    ensemble.update(*task(60, seed=3))
+    assert not np.array_equal(ensemble.predict_proba(X), before)
+    ensemble.rollback(version)
+    np.testing.assert_array_equal(ensemble.predict_proba(X), before)
+    assert ensemble.state.number == 7
+    assert ensemble.state.what.startswith(f"back to version {version}")
+
+
+@pytest.mark.parametrize("how", ["bank", "all", "rows", "superset"])
+def test_add_then_remove_is_as_before(how: str) -> None:
+    ensemble = three()
+    ensemble.fit_combiner("greedy", banked(ensemble), calibrate="temperature")
+    before, weights = ensemble.predict_proba(X), ensemble.state.fitted.weights  # type: ignore[union-attr]
+    newcomer = saying("new", 2.0, tilt=-0.3)
+    ensemble.add(newcomer, **evidence_of(ensemble, newcomer, how))
+    assert not np.array_equal(ensemble.predict_proba(X), before)
+    ensemble.remove("new")
+    np.testing.assert_array_equal(ensemble.predict_proba(X), before)
+    np.testing.assert_array_equal(ensemble.state.fitted.weights, weights)  # type: ignore[union-attr, arg-type]
+
+
+def evidence_of(ensemble: Ensemble, newcomer: Member, how: str) -> dict[str, Any]:
+    """The same rows as the bank's, told in four ways."""
+    if how in ("bank", "all"):
+        other = Ensemble(classes=CLASSES)
+        for member in [newcomer] if how == "bank" else [newcomer, *ensemble.members]:
+            other.add(member)
+        return {"bank": banked(other)}
+    rows, labels = task(200)
+    more, others = task(5, seed=5)
+    if how == "rows":
+        return {"data": (rows_of(rows, [f"row{i}" for i in range(200)]), labels)}
+    ids = [*(f"row{i}" for i in range(200)), *(f"more{i}" for i in range(5))]
+    return {"data": (rows_of(np.vstack([rows, more]), ids), [*labels, *others])}
+
+
+def test_only_the_newcomer_is_asked_about_rows_the_bank_has() -> None:
+    asked: list[str] = []
+
+    def watched(member: Member) -> Member:
+        def ask(rows: Any) -> Array:
+            asked.append(member.name)
+            return member.ask(rows)  # type: ignore[no-any-return]
+
+        return replace(member, ask=ask)
+
+    ensemble = Ensemble(classes=CLASSES)
+    for member in three().members:
+        ensemble.add(watched(member))
+    ensemble.fit_combiner("greedy", banked(ensemble))
+    asked.clear()
+    newcomer = watched(saying("new", 2.0))
+    ensemble.add(newcomer, data=(rows_of(task(200)[0], [f"row{i}" for i in range(200)]), task(200)[1]))
+    assert set(asked) == {"new"}
+    asked.clear()
+    ensemble.remove("bad")
+    assert asked == []
+
+
+def test_new_rows_are_asked_of_everyone_and_replace_the_old() -> None:
+    ensemble = three()
+    ensemble.fit_combiner("greedy", banked(ensemble))
+    rows, labels = task(80, seed=4)
+    ensemble.add(saying("new", 2.0), data=(rows_of(rows, [f"other{i}" for i in range(80)]), labels))
+    assert ensemble.state.bank is not None
+    assert ensemble.state.bank.ids[0] == "other0"
+    assert len(ensemble.state.bank) == 80
+
+
+def test_replacing_takes_the_place_and_the_evidence() -> None:
+    ensemble = three()
+    ensemble.fit_combiner("greedy", banked(ensemble))
+    better = saying("tilted", 2.0)
+    rows = (rows_of(task(200)[0], [f"row{i}" for i in range(200)]), task(200)[1])
+    ensemble.replace("tilted", better, data=rows)
+    assert ensemble.state.names == ("good", "tilted", "bad")
+    assert ensemble.members[1] is better
+    fresh = Ensemble(classes=CLASSES)
+    for member in ensemble.members:
+        fresh.add(member)
+    fresh.fit_combiner("greedy", banked(fresh))
+    np.testing.assert_array_equal(ensemble.predict_proba(X), fresh.predict_proba(X))
+
+
+def test_a_fitted_combiner_refuses_a_newcomer_without_evidence() -> None:
+    ensemble = three()
+    ensemble.fit_combiner("greedy", banked(ensemble))
+    with refused("no-evidence", "'greedy'", "200 rows", "'new'", "data=(X, y)", "`weight=`"):
+        ensemble.add(saying("new", 2.0))
+    ensemble.fit_combiner("rank-mean", banked(ensemble))  # which keeps a sample of rows
+    with refused("no-evidence", "'rank-mean'", "data=(X, y)"):
+        ensemble.add(saying("new", 2.0))
+
+
+def test_a_weighted_mean_takes_a_share_instead_of_evidence() -> None:
+    ensemble = three()
+    ensemble.fit_combiner("greedy", banked(ensemble))
+    before = ensemble.predict_proba(X)
+    newcomer = saying("new", 2.0)
+    ensemble.add(newcomer, weight=0.25)
+    np.testing.assert_allclose(ensemble.predict_proba(X), 0.75 * before + 0.25 * newcomer.ask(X), atol=1e-15)
+    with refused("no-evidence", "'later'"):
+        ensemble.add(saying("later", 1.0))
+    ensemble.remove("new")
+    np.testing.assert_array_equal(ensemble.predict_proba(X), before)
+
+
+@pytest.mark.parametrize("weight", [-0.1, 1.0, float("nan"), True, "half"])
+def test_shares_that_are_none(weight: Any) -> None:
+    ensemble = three()
+    with refused("bad-weights", "share of 'new'"):
+        ensemble.add(saying("new", 1.0), weight=weight)
+    assert ensemble.state.names == ("good", "tilted", "bad")
+
+
+def test_a_vote_needs_no_evidence_and_drops_its_bank() -> None:
+    ensemble = three()
+    ensemble.fit_combiner("soft", banked(ensemble))
+    ensemble.add(saying("new", 2.0))
+    assert ensemble.state.bank is None
+    assert "bank is dropped" in ensemble.state.notes[0]
+    np.testing.assert_allclose(ensemble.state.fitted.weights, [0.25] * 4)  # type: ignore[union-attr, arg-type]
+
+
+def test_a_calibrated_vote_needs_evidence() -> None:
+    ensemble = three()
+    ensemble.fit_combiner("soft", banked(ensemble), calibrate="temperature")
+    with refused("no-evidence", "'soft'"):
+        ensemble.add(saying("new", 2.0))
+
+
+def test_names_that_are_taken_or_unknown() -> None:
+    ensemble = three()
+    with refused("duplicate-member", "good, tilted, bad", "another `name`"):
+        ensemble.add(saying("bad", 1.0))
+    with refused("unknown-member", "'godo'", "good, tilted, bad", "did you mean `good`"):
+        ensemble.remove("godo")
+    with refused("unknown-member", "'godo'"):
+        ensemble.replace("godo", saying("x", 1.0))
+    with refused("duplicate-member", "'good'"):
+        ensemble.replace("bad", saying("good", 1.0))
+    ensemble.remove("good")
+    ensemble.remove("tilted")
+    with refused("no-member", "'bad' is the last one"):
+        ensemble.remove("bad")
+    assert ensemble.state.names == ("bad",)
+
+
+def test_members_of_another_kind() -> None:
+    ensemble = three()
+    with refused("wrong-member", "'price'"):
+        ensemble.add(Member("price", "callable", lambda X: X[:, 0], "values"))
+    with refused("class-mismatch", "'other'"):
+        ensemble.add(saying("other", 1.0, classes=("a", "b", "z")))
+    with refused("bad-argument", "found dict"):
+        ensemble.add({"name": "x"})  # type: ignore[arg-type]
+    assert len(ensemble.history) == 4
+
+
+def test_nobody_answers_for_an_empty_ensemble() -> None:
+    with refused("no-member", "no members yet"):
+        Ensemble(classes=CLASSES).predict(X)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"classes": []}, "two labels or more"),
+        ({"classes": ["a", "a"]}, "all different"),
+        ({"classes": "ab"}, "must be a list"),
+        ({"task": "regression", "classes": ["a", "b"]}, "no `classes`"),
+        ({"task": "ranking"}, "classification or regression"),
+        ({"classes": ["a", "b"], "on_error": "skip"}, "raise or mask"),
+        ({"classes": ["a", "b"], "keep": 0}, "at least 1"),
+        ({"classes": ["a", "b"], "combiner": 3}, "found int"),
+    ],
+)
+def test_ensembles_about_nothing(settings: dict[str, Any], words: str) -> None:
+    with refused("bad-argument", words):
+        Ensemble(**settings)
+
+
+def test_banks_that_do_not_fit() -> None:
+    ensemble = three()
+    with refused("no-evidence", "there is none", "cross_fit"):
+        ensemble.fit_combiner("greedy")
+    bank = banked(ensemble)
+    with refused("unknown-member", "'tilted'"):
+        ensemble.fit_combiner("greedy", bank.only(["good", "bad"]))
+    with refused("class-mismatch", "['c', 'b', 'a']"):
+        ensemble.fit_combiner("greedy", replace(bank, classes=("c", "b", "a")))
+    with refused("missing-label", "right answer"):
+        ensemble.fit_combiner("greedy", replace(bank, truth=None))
+    assert bank.truth is not None
+    with refused("too-few-rows", "two classes", "'a'"):
+        ensemble.fit_combiner("greedy", bank.rows(np.flatnonzero(bank.truth == 0)))
+    with refused("in-sample", "good", "allow_in_sample=True"):
+        ensemble.fit_combiner("greedy", replace(bank, provenance=("in-sample",) * 3))
+    assert len(ensemble.history) == 4
+
+
+def test_in_sample_is_taken_when_asked_and_said_for_ever() -> None:
+    ensemble = three()
+    seen = replace(banked(ensemble), provenance=("in-sample",) * 3)
+    ensemble.fit_combiner("greedy", seen, allow_in_sample=True)
+    assert any("had been trained on" in note for note in ensemble.state.notes)
+    ensemble.remove("bad")
+    assert any("had been trained on" in note for note in ensemble.state.notes)
+
+
+def test_a_class_without_rows_is_noted() -> None:
+    ensemble = three()
+    bank = banked(ensemble)
+    assert bank.truth is not None
+    ensemble.fit_combiner("greedy", bank.rows(np.flatnonzero(bank.truth < 2)))
+    assert "fitted without any row of c" in ensemble.state.notes
+
+
+def test_right_answers_that_do_not_fit() -> None:
+    ensemble = three()
+    with refused("rows-differ", "40 rows"):
+        ensemble.predictions(X, Y[:-1])
+    with refused("bad-data", "'z'"):
+        ensemble.predictions(X, [*Y[:-1], "z"])
+
+
+def test_evidence_that_is_of_other_rows() -> None:
+    ensemble = three()
+    ensemble.fit_combiner("greedy", banked(ensemble))
+    rows, labels = task(200)
+    ids = [f"row{i}" for i in range(200)]
+    with refused("rows-differ", "200 rows that the combiner was fitted on", "1 of them are lacking", "'row199'"):
+        ensemble.add(saying("new", 1.0), data=(rows_of(rows[:-1], ids[:-1]), labels[:-1]))
+    wrong = ["a" if labels[0] != "a" else "b", *labels[1:]]
+    with refused("rows-differ", "'row0'", "ids of their own"):
+        ensemble.add(saying("new", 1.0), data=(rows_of(rows, ids), wrong))
+    with refused("bad-argument", "both"):
+        ensemble.add(saying("new", 1.0), data=(rows, labels), bank=banked(ensemble))
+    with refused("bad-argument", "pair (X, y)"):
+        ensemble.add(saying("new", 1.0), data=rows)  # type: ignore[arg-type]
+    assert len(ensemble.history) == 5
+
+
+def test_a_failed_member_is_raised_or_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    strict = three()
+    strict.add(failing("broken"))
+    with refused("member-failed", "'broken'", "out of order"):
+        strict.predict(X)
+    mild = three(on_error="mask")
+    wanted = mild.predict_proba(X)
+    mild.add(failing("broken"))
+    found = mild.answer(X)
+    np.testing.assert_allclose(found.P, wanted, atol=1e-15)
+    assert list(found.failed) == ["broken"]
+    assert "out of order" in found.failed["broken"]
+    assert "broken" in caplog.text
+
+
+def test_when_all_fail_every_reason_is_told() -> None:
+    ensemble = Ensemble(classes=CLASSES, on_error="mask")
+    ensemble.add(failing("one"))
+    ensemble.add(failing("two", lambda rows: np.full((len(rows), 3), 2.0)))
+    with pytest.raises(InputError) as told:
+        ensemble.predict(X)
+    assert set(told.value.codes) == {"member-failed", "bad-output"} or set(told.value.codes) == {"member-failed"}
+    assert "'one'" in str(told.value)
+    assert "'two'" in str(told.value)
+
+
+def test_versions_are_kept_up_to_a_number() -> None:
+    ensemble = Ensemble(classes=CLASSES, keep=3)
+    for number in range(5):
+        ensemble.add(saying(f"m{number}", 1.0))
+    assert [state.number for state in ensemble.history] == [3, 4, 5]
+    with refused("bad-argument", "no version 1", "3 to 5"):
+        ensemble.rollback(1)
+
+
+def test_refreshing_keeps_combiner_and_manner() -> None:
+    ensemble = three()
+    with refused("no-evidence"):
+        ensemble.fit_combiner()
+    ensemble.fit_combiner("weighted", banked(ensemble), calibrate="temperature")
+    ensemble.refresh(banked(ensemble, seed=9, prefix="new"))
+    assert ensemble.state.combiner.name == "weighted"
+    assert ensemble.state.temperature is not None
+    assert ensemble.state.bank is not None
+    assert ensemble.state.bank.ids[0] == "new0"
+
+
+def test_calibration_lowers_log_loss_on_new_rows_and_keeps_the_order() -> None:
+    ensemble = Ensemble(classes=CLASSES)
+    ensemble.add(saying("sure", 8.0))
+    ensemble.add(saying("surer", 9.0, tilt=0.5))
+    bank = banked(ensemble, 400)
+    ensemble.fit_combiner("soft", bank)
+    rows, labels = task(400, seed=11)
+    before, plain = ensemble.score(rows, labels).value, ensemble.predict(rows)
+    ensemble.fit_combiner("soft", bank, calibrate="temperature")
+    assert ensemble.state.temperature is not None
+    assert ensemble.state.temperature > 1.5
+    assert ensemble.score(rows, labels).value < 0.6 * before
+    assert ensemble.predict(rows).tolist() == plain.tolist()
+
+
+def test_an_ensemble_is_a_member_and_is_judged_like_a_model() -> None:
+    inner, outer = three(), Ensemble(classes=CLASSES)
+    outer.add(inner.as_member("inner"))
+    outer.add(saying("new", 2.0))
+    wanted = (inner.predict_proba(X) + saying("new", 2.0).ask(X)) / 2
+    np.testing.assert_allclose(outer.predict_proba(X), wanted, atol=1e-15)
+    found = outer.answers(X, Y, ids=[f"r{i}" for i in range(40)])
+    assert found.kind == "classification"
+    assert found.ids[0] == "r0"
+    accuracy = outer.score(X, Y, "accuracy")
+    assert accuracy.value == np.mean(outer.predict(X) == np.array(Y))
+    assert accuracy.low < accuracy.value < accuracy.high
+    added = Ensemble(classes=CLASSES)
+    added.add(inner)
+    assert added.members[0].kind == "ensemble"
+
+
+def test_regressions_live_likewise() -> None:
+    ensemble = Ensemble(task="regression")
+    ensemble.add(Member("near", "callable", lambda rows: rows[:, 0] + 0.1, "values"))
+    ensemble.add(Member("far", "callable", lambda rows: rows[:, 0] - 5.0, "values"))
+    np.testing.assert_allclose(ensemble.predict(X), X[:, 0] - 2.45)
+    bank = ensemble.predictions(X, X[:, 0])
+    ensemble.fit_combiner("greedy", bank)
+    np.testing.assert_allclose(ensemble.predict(X), X[:, 0] + 0.1, atol=1e-12)
+    assert ensemble.score(X, X[:, 0]).value == pytest.approx(0.1)
+    with refused("bad-argument", "`calibrate`"):
+        ensemble.fit_combiner("greedy", bank, calibrate="temperature")
+    assert isinstance(ensemble.predict(X), np.ndarray)
+    with pytest.raises(UsageError):
+        ensemble.fairness(bank, ["g"] * 40)
