@@ -118,6 +118,7 @@ def test_a_narrow_beam_judges_complete_words_by_the_language_model() -> None:
     assert ctc_decode(logp, LABELS, beam=2)[0].text[0] == "a"
     assert ctc_decode(logp, LABELS, lm=lm, lm_weight=1.0, beam=2)[0].text[0] == "b"
     assert ctc_decode(logp, LABELS, lm=lm, lm_weight=1.0, beam=1)[0].text[0] == "a"  # it was gone by then
+    assert len(ctc_decode(logp, LABELS, beam=3, nbest=9)) == 3
 
 
 def test_a_narrow_beam_counts_the_bonus_of_complete_words() -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal, cast
 
 import numpy as np
 
-from cuvee.combine import Array, Weights, class_prior, hard_vote, refuse_ties, settled, weighted_mean
+from cuvee.combine import Array, Weights, class_prior, hard_vote, refuse_ties, settled, tied, weighted_mean
 from cuvee.errors import Fault, InputError, refuse
 from cuvee.predict.bank import Bank
 from cuvee.predict.combiners.declared import COMBINERS, FITTED, Batch, Combiner, Fitted, check_honest
@@ -57,8 +57,17 @@ class Voted(Fitted):
         if self.tie == "error":
             refuse_ties(shares)
             return shares
-        liked = [] if self.prior is None else [self.prior]
-        return settled(shares, [*liked, weighted_mean(batch.P, batch.mask, self.share)] if self.probable else liked)
+        rows = np.flatnonzero(tied(shares).sum(axis=1) > 1)
+        if len(rows):
+            shares[rows] = settled(shares[rows], list(self._preferences(batch.P[:, rows], batch.mask[:, rows])))
+        return shares
+
+    def _preferences(self, P: Array, mask: Array) -> Iterator[Array]:
+        """What settles a tie, in turn."""
+        if self.prior is not None:
+            yield self.prior
+        if self.probable:
+            yield weighted_mean(P, mask, self.share)
 
     def told(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """Members, the rule and facts; shares and prior as arrays."""
