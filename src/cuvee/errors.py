@@ -295,7 +295,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
         'known: density, weight'
     """
     words = sorted(known)
-    close = difflib.get_close_matches(name, words, n=1, cutoff=0.6)
-    if close:
+    if close := difflib.get_close_matches(name, words, n=1, cutoff=0.6):
         return f"did you mean `{close[0]}`?"
     return f"known: {', '.join(words)}" if words else "none are known"
