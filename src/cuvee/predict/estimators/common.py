@@ -134,8 +134,8 @@ class EnsembleEstimator(_BaseComposition):  # type: ignore[misc]
         """Train everything on checked rows; y are numbers of classes, or values."""
         with _as_value_errors():
             random = check_random_state(self.random_state)
-            combiner = combiner_of(self.combiner)
             named = self._members(random)
+            combiner = combiner_of(self.combiner)
             if self.keep not in ("refit", "folds"):
                 raise ValueError(f"`keep` must be refit or folds; found {self.keep!r}")
             members = [self._row_member(name, est, X, weights) for name, est in named]
