@@ -59,8 +59,9 @@ def _name_faults(bank: Bank) -> Iterator[Fault]:
     if bank.task == "classification" and not bank.classes:
         yield _bad("a classification has classes; found none")
     yield from label_faults(bank.classes)
-    if wrong := [name for name in bank.members if not isinstance(name, str) or not name]:
-        yield _bad(f"names of members must be texts that are not empty; found {wrong[0]!r:.60}")
+    unnamed: list[object] = [name for name in bank.members if not isinstance(name, str) or not name]
+    if unnamed:
+        yield _bad(f"names of members must be texts that are not empty; found {unnamed[0]!r:.60}")
     elif len(set(bank.members)) < len(bank.members):
         twice = Counter(bank.members).most_common(1)[0][0]
         yield Fault("duplicate-member", f"names of members must differ; {twice!r} stands twice", subject=twice)

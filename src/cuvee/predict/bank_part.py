@@ -117,7 +117,7 @@ def _read(path: Path) -> dict[str, Array]:
         found = {}
         for name, spec in file.specs.items():
             found[name] = np.empty(spec.shape, spec.dtype)
-            file.read_into(name, 0, spec.numel, memoryview(found[name].reshape(-1).view(np.uint8)))
+            file.read_into(name, 0, spec.numel, found[name].reshape(-1).view(np.uint8).data)
         file.check_unchanged()
     return found
 

@@ -42,12 +42,14 @@ class CrossFitted(NamedTuple):
         bank: predictions of every row by models that did not see it; rows in the order that they were given in.
         members: what an ensemble serves: with `keep="folds"` each member as the mean of its fold models, with
             `keep="refit"` trained anew on all rows; those that were given without either.
-        seconds: member → seconds that its trainings took, and that asking it took.
+        seconds: member → seconds that its trainings took, and that asking it took, over all folds.
+        folds: how many there were.
     """
 
     bank: Bank
     members: tuple[Member, ...]
     seconds: Mapping[str, tuple[float, float]]
+    folds: int
 
 
 def cross_fit(
@@ -115,7 +117,8 @@ def cross_fit(
         notes=job.uncovered() + tuple(note for one in found for note in one.notes),
     )
     bank = replace(bank, notes=(*bank.notes, *diversity(bank).notes))
-    return CrossFitted(bank, tuple(one.member for one in found), {one.member.name: one.seconds for one in found})
+    seconds = {one.member.name: one.seconds for one in found}
+    return CrossFitted(bank, tuple(one.member for one in found), seconds, len(folds))
 
 
 @dataclass(frozen=True, eq=False)

@@ -124,7 +124,7 @@ class _StratifiedFolds:
     count: int
     seed: int
 
-    def split(self, X: Any, y: Any, groups: Any = None) -> Iterable[tuple[Any, Any]]:  # noqa: ARG002 - the protocol's
+    def split(self, X: Any, y: Any, groups: Any = None) -> Any:  # noqa: ARG002 - the protocol's
         from sklearn import model_selection
 
         if np.bincount(np.unique(y, return_inverse=True)[1]).max() < self.count:  # what scikit-learn refuses
