@@ -17,8 +17,6 @@ from cuvee.combine.greedy import Selection, greedy_selection
 from cuvee.combine.hard import ballots, hard_vote
 from cuvee.combine.known import fill_unknown
 from cuvee.combine.maximum import maximum
-from cuvee.combine.budgeted import selection_within
-from cuvee.combine.greedy import Selection, greedy_selection
 from cuvee.combine.mean import weighted_mean
 from cuvee.combine.median import median
 from cuvee.combine.minimum import minimum
@@ -64,13 +62,5 @@ __all__ = [
     "tied",
     "trimmed_mean",
     "value_faults",
-    "weighted_mean",
-]
-__all__ = ["Array", "check_covered", "fill_unknown", "shares", "weighted_mean"]
-    "Selection",
-    "check_covered",
-    "greedy_selection",
-    "selection_within",
-    "shares",
     "weighted_mean",
 ]

@@ -9,7 +9,9 @@ Ensemble  members and a combiner; live, editable, saved as a directory
 from typing import TYPE_CHECKING, Any
 
 from cuvee.predict.bank import Bank
+from cuvee.predict.bank_file import append_members, append_rows, read_bank, save_bank
 from cuvee.predict.combiners import (
+    Cascade,
     Dynamic,
     Greedy,
     Hard,
@@ -24,9 +26,6 @@ from cuvee.predict.combiners import (
     Weighted,
 )
 from cuvee.predict.costs import measure
-from cuvee.predict.combiners import Cascade, Dynamic, Greedy, Soft, Stack
-from cuvee.predict.bank_file import append_members, append_rows, read_bank, save_bank
-from cuvee.predict.combiners import Soft
 from cuvee.predict.cross_fitting import cross_fit
 from cuvee.predict.diversity import diversity
 from cuvee.predict.ensemble import Ensemble
@@ -37,11 +36,19 @@ from cuvee.predict.probing import probe
 from cuvee.predict.rows import Rows, rows_of
 from cuvee.predict.trained import Cost
 
+if TYPE_CHECKING:
+    from cuvee.predict.estimators.classifier import EnsembleClassifier
+    from cuvee.predict.estimators.family_leaderboard import family_leaderboard
+    from cuvee.predict.estimators.regressor import EnsembleRegressor
+
 __all__ = [
     "Bank",
+    "Cascade",
     "Cost",
     "Dynamic",
     "Ensemble",
+    "EnsembleClassifier",
+    "EnsembleRegressor",
     "Greedy",
     "Hard",
     "Maximum",
@@ -55,35 +62,18 @@ __all__ = [
     "Stack",
     "TrimmedMean",
     "Weighted",
-    "measure",
-    "probe",
-    "rows_of",
-    "stamp_onnx",
-    "word_rows",
-]
-__all__ = ["Bank", "Cascade", "Cost", "Dynamic", "Ensemble", "Greedy", "Member", "Rows", "Soft", "Stack", "rows_of"]
-if TYPE_CHECKING:
-    from cuvee.predict.estimators.classifier import EnsembleClassifier
-    from cuvee.predict.estimators.family_leaderboard import family_leaderboard
-    from cuvee.predict.estimators.regressor import EnsembleRegressor
-
-__all__ = [
-    "Bank",
-    "Cost",
-    "Ensemble",
-    "EnsembleClassifier",
-    "EnsembleRegressor",
-    "Member",
-    "Rows",
-    "Soft",
     "append_members",
     "append_rows",
     "cross_fit",
     "diversity",
     "family_leaderboard",
+    "measure",
+    "probe",
     "read_bank",
     "rows_of",
     "save_bank",
+    "stamp_onnx",
+    "word_rows",
 ]
 
 _LATE = {

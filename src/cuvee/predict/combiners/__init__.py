@@ -4,7 +4,6 @@ from cuvee.predict.combiners.cascade import Cascade
 from cuvee.predict.combiners.declared import COMBINERS, FITTED, Batch, Combiner, Fitted, Linear, Staged
 from cuvee.predict.combiners.dynamic import Dynamic
 from cuvee.predict.combiners.greedy import Greedy
-from cuvee.predict.combiners.declared import COMBINERS, FITTED, Batch, Combiner, Fitted, Linear
 from cuvee.predict.combiners.hard import Hard
 from cuvee.predict.combiners.maximum import Maximum
 from cuvee.predict.combiners.median import Median
@@ -13,11 +12,6 @@ from cuvee.predict.combiners.product import Product
 from cuvee.predict.combiners.rank_mean import RankMean
 from cuvee.predict.combiners.stack import Stack
 from cuvee.predict.combiners.trimmed_mean import TrimmedMean
-from cuvee.predict.combiners.cascade import Cascade
-from cuvee.predict.combiners.declared import COMBINERS, FITTED, Batch, Combiner, Fitted, Linear, Staged
-from cuvee.predict.combiners.dynamic import Dynamic
-from cuvee.predict.combiners.greedy import Greedy
-from cuvee.predict.combiners.stack import Stack
 from cuvee.predict.combiners.turns import in_turn
 from cuvee.predict.combiners.vote import Soft
 from cuvee.predict.combiners.weighted import Weighted
@@ -31,8 +25,6 @@ __all__ = [
     "Dynamic",
     "Fitted",
     "Greedy",
-    "Combiner",
-    "Fitted",
     "Hard",
     "Linear",
     "Maximum",
@@ -45,14 +37,5 @@ __all__ = [
     "Staged",
     "TrimmedMean",
     "Weighted",
-    "Cascade",
-    "Combiner",
-    "Dynamic",
-    "Fitted",
-    "Greedy",
-    "Linear",
-    "Soft",
-    "Stack",
-    "Staged",
     "in_turn",
 ]
