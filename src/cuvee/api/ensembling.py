@@ -87,9 +87,9 @@ def opened_ensemble(folder: AnyPath, *, trust: Sequence[str] = ()) -> Ensemble:
         UsageError: an argument is wrong, or a library is not installed.
         InputError: there is none, it is damaged, or holds what nobody said to trust.
     """
-    from cuvee.predict.saving import load
+    from cuvee.predict.ensemble import Ensemble
 
-    return load(as_path(folder, "folder", "an ensemble must be a folder's name"), trust=list(trust))
+    return Ensemble.load(as_path(folder, "folder", "an ensemble must be a folder's name"), trust=list(trust))
 
 
 def table_for(ensemble: Ensemble, data: AnyPath, *, label: str | None = None, id: str | None = None) -> Table:

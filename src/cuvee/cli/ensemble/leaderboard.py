@@ -12,6 +12,7 @@ from rich.console import RenderableType
 from cuvee.cli.answer import Answer, deliver
 from cuvee.cli.ensemble.shared import Id, Label, Trust
 from cuvee.cli.options import COMMON, Common
+from cuvee.cli.progress import metered
 from cuvee.cli.tables import Column, table
 
 if TYPE_CHECKING:
@@ -52,9 +53,12 @@ def leaderboard(
     """
     from cuvee import api
 
-    found = api.ensemble_leaderboard(
-        folder, data, label=label, id=id, metrics=metrics, combiners=combiners, trust=trust or ()
-    )
+    with metered("judging", "step") as meter:
+        meter(0, 1, "combiners")
+        found = api.ensemble_leaderboard(
+            folder, data, label=label, id=id, metrics=metrics, combiners=combiners, trust=trust or ()
+        )
+        meter(1, 1)
     told: dict[str, Any] = {"metric": found.metric, "rows": found.as_rows(), "left_out": dict(found.left_out)}
     told["notes"] = list(found.notes)
     return deliver(Answer("ensemble leaderboard", told, _text(found), notes=found.notes), common)

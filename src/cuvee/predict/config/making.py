@@ -195,9 +195,9 @@ def _from_skops(item: Any, reads: Reads, folder: Path) -> Member:
 def _from_folder(item: FolderMember, reads: Reads, folder: Path) -> Member:
     path, common = _at(folder, item.folder), {"name": item.name, "reads": reads, "missing": _missing(item)}
     if item.kind == "ensemble":
-        from cuvee.predict.saving import load
+        from cuvee.predict.ensemble import Ensemble
 
-        return Member.ensemble(load(path), **common)  # type: ignore[arg-type]
+        return Member.ensemble(Ensemble.load(path), **common)  # type: ignore[arg-type]
     return Member.transformers(path, classes=item.classes, **common)  # type: ignore[arg-type]
 
 
