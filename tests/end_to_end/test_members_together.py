@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 
 from cuvee.combine import weighted_mean
 from cuvee.families import pretrained
-from cuvee.predict import Ensemble, Member, rows_of
+from cuvee.predict import Member, rows_of
 from cuvee.predict.answers import ask_all
 from tests.support import classifiers as made
 
@@ -75,9 +75,5 @@ def test_members_of_every_kind_answer_on_one_table(tmp_path) -> None:
     assert made_of.P[1, 3, 0] == corked, "of a class that it does not know, it says what the others do"
     pooled = weighted_mean(made_of.P, made_of.mask)
     np.testing.assert_allclose(pooled.sum(axis=1), 1.0, atol=1e-9)
-    ensemble = Ensemble(classes=CLASSES)
-    for member in some:
-        ensemble.add(member)
-    np.testing.assert_allclose(ensemble.predict_proba(rows), pooled, atol=2e-6)
-    alone = ensemble.predict_proba(rows.iloc[[2]])
-    np.testing.assert_allclose(alone[0], pooled[2], atol=2e-6)
+    alone = ask_all(some, rows_of(rows.iloc[[2]]), CLASSES, "classification")
+    np.testing.assert_allclose(alone.P[:, 0], made_of.P[:, 2], atol=2e-6)
