@@ -95,7 +95,8 @@ def ask(
     """
     if faults := member_faults(member, classes, task):
         raise InputError(faults)
-    mask = rows.present(member.reads, whole=member.whole)
+    # of no rows there are no columns either
+    mask = rows.present(member.reads, whole=member.whole) if len(rows) else np.zeros(0, dtype=bool)
     is_whole = bool(mask.all())
     asked = rows if is_whole else rows.take(np.flatnonzero(mask))
     width = len(classes) if task == "classification" else 1

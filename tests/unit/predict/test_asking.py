@@ -48,7 +48,7 @@ def test_members_of_several_columns_say_whether_they_need_them_all() -> None:
 
 
 def test_no_rows_ask_nobody() -> None:
-    found = ask_all([doing(failing)], rows_of([]), ABC, "classification")
+    found = ask_all([doing(failing, reads="text")], rows_of([]), ABC, "classification")
     assert found.P.shape == (1, 0, 3)
     assert ask_all([], PLAIN, ABC, "classification").P.shape == (0, 3, 3)
 

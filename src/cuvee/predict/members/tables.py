@@ -26,7 +26,7 @@ def as_table(X: Any, model: Any) -> Any:
     """
     if hasattr(X, "detach"):
         return X.detach().cpu().numpy()
-    names: Any = getattr(model, "feature_names_in_", None)
+    names = _names_of(model)
     known = None if names is None else [str(name) for name in names]
     if isinstance(X, Mapping):
         return _of_columns(X, known)
@@ -36,6 +36,16 @@ def as_table(X: Any, model: Any) -> Any:
     if hasattr(X, "iloc") and known is None and hasattr(model, "n_features_in_"):
         return X.to_numpy()
     return X
+
+
+def _names_of(model: Any) -> Any:
+    """The names of the columns that an estimator was fitted on; `None` of one that was fitted on bare numbers.
+
+    LightGBM makes names up for those: Column_0, Column_1, …
+    """
+    names: Any = getattr(model, "feature_names_in_", None)
+    is_made_up = names is not None and list(names) == [f"Column_{i}" for i in range(len(names))]
+    return None if is_made_up else names
 
 
 def _of_columns(columns: Mapping[str, Any], known: Sequence[str] | None) -> Any:

@@ -203,3 +203,47 @@ def test_cost_of_a_file(tmp_path) -> None:
     assert (cost.nbytes, cost.threads, cost.batch) == (path.stat().st_size, 1, 16)
     assert cost.memory is not None
     assert cost.us_per_row > 0
+
+
+def graph(folder: Path, *outputs: str, kind: int = onnx.TensorProto.DOUBLE) -> Path:
+    """A file of one product by (1, 2, 3), as many outputs of it as are named."""
+    weights = onnx.helper.make_tensor("W", kind, [1, 3], [1.0, 2.0, 3.0])
+    nodes = [onnx.helper.make_node("MatMul", ["x", "W"], [name]) for name in outputs]
+    made = onnx.helper.make_graph(
+        nodes,
+        "product",
+        [onnx.helper.make_tensor_value_info("x", kind, [None, 1])],
+        [onnx.helper.make_tensor_value_info(name, kind, [None, 3]) for name in outputs],
+        [weights],
+    )
+    path = folder / "graph.onnx"
+    onnx.save(onnx.helper.make_model(made, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9), path)
+    return path
+
+
+def test_logits_by_the_name_of_the_output(tmp_path) -> None:
+    member = Member.onnx(graph(tmp_path, "hidden", "logits"), classes=ABC)
+    assert (member.output, member.settings["output_name"], member.notes) == ("logits", "logits", ())
+    found = predicted(member, rows_of({"x": [0.5, -1.0]}))
+    z = np.outer([0.5, -1.0], [1, 2, 3])
+    np.testing.assert_allclose(found, np.exp(z) / np.exp(z).sum(axis=1, keepdims=True), atol=1e-15)
+
+
+def test_logits_that_are_not_called_so_are_not_taken_for_probabilities(tmp_path) -> None:
+    path = graph(tmp_path, "y")
+    with pytest.raises(InputError, match='say so: `output="logits"`') as caught:
+        predicted(Member.onnx(path, classes=ABC), rows_of(np.ones((2, 1))))
+    assert caught.value.code == "bad-output"
+    assert predicted(Member.onnx(path, classes=ABC, output="logits"), rows_of(np.ones((2, 1)))).shape == (2, 3)
+
+
+def test_of_several_outputs_without_known_names_one_must_be_named(tmp_path) -> None:
+    path = graph(tmp_path, "y", "z")
+    with pytest.raises(UsageError, match="has several outputs: y, z") as caught:
+        Member.onnx(path, classes=ABC)
+    assert "give `output_name`" in str(caught.value)
+    assert Member.onnx(path, classes=ABC, output_name="z", output="scores").output == "scores"
+    rows = rows_of(np.ones((2, 1)))
+    found = ask(Member.onnx(path, output_name="z", output="embeddings"), rows, ABC, "classification").embeddings
+    assert found is not None
+    assert found.tolist() == [[1.0, 2.0, 3.0]] * 2

@@ -169,8 +169,13 @@ def test_a_column_that_the_model_was_fitted_on_is_missing() -> None:
 
 
 @pytest.mark.parametrize("rows", [FRAME, {name: FRAME[name] for name in "pqrs"}, torch.from_numpy(X)], ids=range(3))
-def test_a_model_that_knows_no_names_gets_bare_numbers(rows) -> None:
-    model = LogisticRegression().fit(X, Y)
+@pytest.mark.parametrize(
+    "model",
+    [LogisticRegression(), lightgbm.LGBMClassifier(n_estimators=2, verbose=-1, n_jobs=1)],
+    ids=["lr", "lightgbm"],
+)
+def test_a_model_that_knows_no_names_gets_bare_numbers(model, rows) -> None:
+    model.fit(X, Y)
     np.testing.assert_array_equal(predicted(Member.sklearn(model), rows_of(rows)), model.predict_proba(X))
 
 

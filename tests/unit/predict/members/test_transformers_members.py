@@ -203,6 +203,14 @@ def test_what_is_no_classifier(tmp_path, bert) -> None:
         assert caught.value.code == code
 
 
+def test_a_tokenizer_that_cannot_be_loaded(tmp_path, bert) -> None:
+    pretrained.save(bert, tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(InputError, match="its tokenizer cannot be used") as caught:
+        Member.transformers(tmp_path)
+    assert caught.value.code == "no-tokenizer"
+
+
 def test_texts_from_many_threads_at_once(texts) -> None:
     """A fast tokenizer is told to cut and is asked by others meanwhile."""
     expected, wrong = texts.ask(made.LONG), []
