@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-import numpy as np
-
 from cuvee.combine import Array
-from cuvee.errors import Fault, InputError, nearest
 from cuvee.predict.answers import OnError, ask_all
 from cuvee.predict.bank import Bank, Provenance
-from cuvee.predict.labels import look_alike, named
 from cuvee.predict.rows import Rows
 from cuvee.predict.trained import Label, Task, Trained
+from cuvee.predict.truths import truth_of
+
+__all__ = ["gather", "truth_of"]
 
 
 def gather(
@@ -65,43 +64,3 @@ def gather(
         features=features,
         notes=found.notes,
     )
-
-
-def truth_of(y: Any, classes: Sequence[Label], task: Task, n: int) -> Array:
-    """The right answers as a bank keeps them: numbers of classes (int64), or values (float64), `[n]`.
-
-    Raises:
-        InputError: `rows-differ`: not one for each row; `bad-data`: a label that is no class, or a value that is not
-            finite.
-    """
-    given = np.asarray(y.to_numpy() if hasattr(y, "iloc") else y)
-    if given.shape != (n,):
-        message = f"there must be a right answer for each of {n:,} rows; found the shape {list(given.shape)}"
-        raise InputError(Fault("rows-differ", message, subject="y"))
-    if task == "regression":
-        values = given.astype(np.float64)
-        if not np.isfinite(values).all():
-            row = int(np.flatnonzero(~np.isfinite(values))[0])
-            raise InputError(Fault("bad-data", f"right answers must be finite; row {row}: {values[row]}", subject="y"))
-        return values
-    numbers = {label: number for number, label in enumerate(classes)}
-    labels = given.tolist()
-    try:
-        return np.array([numbers[label] for label in labels], dtype=np.int64)
-    except (KeyError, TypeError):
-        raise InputError([_foreign(label, classes) for label in _strange(labels, numbers)[:20]]) from None
-
-
-def _strange(labels: Sequence[Any], numbers: Mapping[Any, int]) -> list[Any]:
-    """Labels that are no class, each once."""
-    found: dict[str, Any] = {}
-    for label in labels:
-        if label.__hash__ is None or label not in numbers:
-            found.setdefault(repr(label), label)
-    return list(found.values())
-
-
-def _foreign(label: Any, classes: Sequence[Label]) -> Fault:
-    alike = look_alike(label, classes)
-    hint = nearest(str(label), map(str, classes)) if alike is None else f"the class is {alike!r}, of another type"
-    return Fault("bad-data", f"a right answer is {named(label)!r}, which is no class", None, "y", hint)
