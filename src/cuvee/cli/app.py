@@ -66,6 +66,7 @@ VERBS: Final = (
         _PREDICT,
         _ENSEMBLE,
     ),
+    Verb("serve", "Serve a saved ensemble: JSON over HTTP, members that come and go while it answers.", _PREDICT),
     Verb("eval", "Judge models on tasks: scores with error bars, what is known not asked again.", _LOOK),
     Verb("compare", "Compare models on tasks: against their best parent, and is it more than noise?", _LOOK),
     Verb("ladder", "Climb one ladder: best single, merge, soup, merge + masks, ensemble, cascade.", _LOOK),
