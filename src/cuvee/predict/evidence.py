@@ -9,6 +9,7 @@ rows that it does not hold     every member is asked about them, and they take t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -152,9 +153,17 @@ def _same_truth(held: Bank, part: Bank) -> None:
 
 
 def below(older: Bank, newer: Bank) -> Bank:
-    """The rows of a bank followed by those of another with the same members.
+    """The rows of a bank followed by those of another with the same members; what only one of them has is left out.
 
     Raises:
-        InputError: `rows-differ`: a row is in both; `bad-bank`: they have not the same parts.
+        InputError: `rows-differ`: a row is in both; `missing-label`: one has no right answers.
     """
-    return older.with_rows(newer.only(older.members))
+    first, second = older, newer.only(older.members)
+    widths = [None if one.features is None else one.features.shape[1] for one in (first, second)]
+    if widths[0] != widths[1]:
+        first, second = replace(first, features=None), replace(second, features=None)
+    shared = first.embeddings.keys() & second.embeddings.keys()
+    first, second = (
+        replace(one, embeddings={name: one.embeddings[name] for name in sorted(shared)}) for one in (first, second)
+    )
+    return first.with_rows(second)

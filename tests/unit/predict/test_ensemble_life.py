@@ -85,7 +85,7 @@ def test_add_then_remove_is_as_before(how: str) -> None:
     assert not np.array_equal(ensemble.predict_proba(X), before)
     ensemble.remove("new")
     np.testing.assert_array_equal(ensemble.predict_proba(X), before)
-    np.testing.assert_array_equal(ensemble.state.fitted.weights, weights)  # type: ignore[union-attr, arg-type]
+    np.testing.assert_array_equal(ensemble.state.fitted.weights, weights)  # type: ignore[union-attr]
 
 
 def evidence_of(ensemble: Ensemble, newcomer: Member, how: str) -> dict[str, Any]:
