@@ -114,6 +114,7 @@ REASONS: Final[Mapping[str, str]] = {
     "tied-vote": "a row whose hard vote is tied, where ties are to be refused",
     "over-budget": "a budget that no member, or no set of members, keeps to",
     "untrusted-type": "a saved member of a type that nobody said to trust",
+    "bad-bank": "a bank of predictions whose parts do not fit together, or a saved one that is damaged or hostile",
     "bad-ensemble": "a saved ensemble that is damaged, of another version, or not what was saved",
     "wrong-config": "a configuration of an ensemble whose parts do not fit together",
     "no-vocabulary-map": "vocabularies between which tokens cannot be mapped",
@@ -296,7 +297,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
         'known: density, weight'
     """
     words = sorted(known)
-    close = difflib.get_close_matches(name, words, n=1, cutoff=0.6)
-    if close:
+    if close := difflib.get_close_matches(name, words, n=1, cutoff=0.6):
         return f"did you mean `{close[0]}`?"
     return f"known: {', '.join(words)}" if words else "none are known"

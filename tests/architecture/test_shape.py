@@ -41,6 +41,7 @@ ADAPTERS: dict[str, str | tuple[str, ...] | None] = {
         "predict/members/scikit.py",
         "predict/meta_learners.py",
         "predict/splitting.py",
+        "predict/estimators/families.py",
         *ESTIMATORS,
     ),
     "lightgbm": "predict/estimators/boosting.py",

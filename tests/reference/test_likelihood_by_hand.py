@@ -112,10 +112,10 @@ def test_the_likeliest_choice_is_taken(causal, tmp_path: Path, length: str) -> N
 
 
 def test_choices_that_melt_into_the_prompt_are_predicted_from_the_same_token_on(causal) -> None:
-    from cuvee.judging.asking.choices import _spans
+    from cuvee.judging.asking.choices import choice_spans
 
     # without a space between, "win" + "es" is written in other tokens than "win" alone
-    spans = _spans({"prompt": "the win", "choices": ["es", "e"]}, causal.tokenizer, "")
+    spans = choice_spans({"prompt": "the win", "choices": ["es", "e"]}, causal.tokenizer, "")
     assert len({span.first for span in spans}) == 1
     assert len({span.ids[: span.first] for span in spans}) == 1
     assert all(span.ids[1:] == tuple(ids_of(causal, f"the win{end}")[1:]) for span, end in zip(spans, ("es", "e")))

@@ -223,7 +223,7 @@ def _of_recipe(label: str, recipe: Recipe, dtype: str, device: str) -> Iterator[
 
 
 def _merged(label: str, recipe: Recipe, dtype: str, device: str, room: Path) -> Subject:
-    from cuvee.api.loading import load_recipe_result
+    from cuvee.execute.in_memory import load_recipe_result
     from cuvee.judging.asking.subject import subject_in
 
     model, plan = load_recipe_result(recipe, dtype, device)

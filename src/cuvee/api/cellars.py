@@ -9,9 +9,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from cuvee.api.nesting import OpenModels
 from cuvee.checkpoint.protocol import Reader
 from cuvee.errors import CuveeError, InputError
+from cuvee.execute.opening import OpenModels
 from cuvee.planning import Plan
 from cuvee.recipe import Recipe
 from cuvee.searching.cellar import Cellar, needed, room_for, stack_bytes

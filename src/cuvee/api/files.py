@@ -72,7 +72,7 @@ def plan(recipe: AnyRecipe) -> Plan:
         RecipeError: faults of the recipe.
         InputError: models that are missing, damaged or do not fit each other; all faults.
     """
-    from cuvee.api.nesting import opened_for
+    from cuvee.execute.opening import opened_for
     from cuvee.planning import bind
 
     asked = as_recipe(recipe)

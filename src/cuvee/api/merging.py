@@ -16,7 +16,7 @@ from cuvee import methods
 from cuvee.api.arguments import AnyRecipe, as_path, as_recipe, callback_faults, refuse, switch_faults
 from cuvee.api.carrying import Executor, Way, crew_for, filled, form_soon, way_faults
 from cuvee.api.far_output import merge_far, staging_faults
-from cuvee.api.nesting import files_inside, folder_for, leaves_of, named_inside, nesting_faults, opened_for
+from cuvee.api.nesting import files_inside, folder_for, leaves_of, named_inside, nesting_faults
 from cuvee.api.recalibrating import BATCH_SIZE, Data, batches_from
 from cuvee.errors import number_faults
 from cuvee.types import scheme_of
@@ -205,6 +205,7 @@ def _merge_here(
     from cuvee.execute import Digests
     from cuvee.execute.already import already_made
     from cuvee.execute.batchnorm import check_plan
+    from cuvee.execute.opening import opened_for
     from cuvee.execute.place import choose, find
     from cuvee.execute.publish import add_everything_else
     from cuvee.execute.resume import describe, told_to_resume

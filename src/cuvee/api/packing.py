@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from cuvee import methods
 from cuvee.api.arguments import AnyRecipe, as_path, as_recipe, callback_faults, refuse, unfit
 from cuvee.api.merging import MergeResult, files_elsewhere, merge, read_from
-from cuvee.api.nesting import opened_for
 from cuvee.errors import Fault, InputError, RecipeError, nearest, number_faults
 from cuvee.recipe import from_data
 from cuvee.types import DTYPES
@@ -96,6 +95,7 @@ def pack(
     refuse([*number_faults(seed=seed, threads=threads, tile=tile), *wrong])
     asked = as_recipe(recipe)
     spec = methods.get(asked.method).spec
+    from cuvee.execute.opening import opened_for
     from cuvee.execute.place import choose
     from cuvee.packs import Masks, look, make_pack
     from cuvee.packs.tasks import models_bytes, recipe_faults

@@ -138,7 +138,7 @@ class _Looking:
     def _from(self, root: Path) -> Looked:
         from cuvee import methods
         from cuvee.api.arguments import recipe_from
-        from cuvee.api.nesting import opened_for
+        from cuvee.execute.opening import opened_for
         from cuvee.methods.job import argument
         from cuvee.planning import bind
         from cuvee.reporting.applied import applied

@@ -259,6 +259,13 @@ def _exchange(one: Path, other: Path) -> bool:
     raise OSError(number, os.strerror(number), str(other))
 
 
+def make_folders(folder: Path) -> list[Path]:
+    """Make a folder and those above it; returns the ones that were not there, the innermost first."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    return made
+
+
 def sync_tree(folder: Path) -> None:
     """Make every file and folder under a folder durable."""
     for path in sorted(folder.rglob("*")):

@@ -19,6 +19,7 @@ from cuvee.checkpoint.staging import (
     check_output,
     clear,
     find_places,
+    make_folders,
     put_back,
     release_lock,
     remove,
@@ -87,7 +88,7 @@ class FolderWriter:
         out = self._places.out
         self._check()
         with told("make the folder", out.parent):
-            self._made = _make_folders(out.parent)
+            self._made = make_folders(out.parent)
         try:
             with told("lock", self._places.lock):
                 self._lock = take_lock(self._places)
@@ -290,10 +291,3 @@ class FolderWriter:
                 release_lock(self._places, self._lock)
                 self._lock = None
                 self._remove_made()
-
-
-def _make_folders(folder: Path) -> list[Path]:
-    """Make a folder and those above it; returns the ones that were not there, the innermost first."""
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    return made

@@ -254,9 +254,11 @@ class Ensemble(Questions, Kept):
         return replace(told[-1], version=version)
 
     @classmethod
-    def restored(cls, task: Task, classes: Sequence[Label], state: State, past: Sequence[dict[str, Any]]) -> Ensemble:
-        """An ensemble of one version, and the words of those before it."""
-        made = cls(task=task, classes=classes, combiner=state.combiner)
+    def restored(
+        cls, task: Task, classes: Sequence[Label], state: State, past: Sequence[dict[str, Any]], **asking: Any
+    ) -> Ensemble:
+        """An ensemble of one version, and the words of those before it; `asking`: other arguments as for `Ensemble`."""
+        made = cls(task=task, classes=classes, combiner=state.combiner, **asking)
         made._versions, made._before = Versions(state), tuple(past[:-1])
         return made
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cuvee.predict.rows import Rows
 from cuvee.predict.state import State
+from cuvee.predict.trained import Label, Task
 
 if TYPE_CHECKING:
     from cuvee.predict.ensemble import Ensemble
@@ -41,12 +42,20 @@ class Kept(ABC):
 
         return save(self, path, rows=rows, overwrite=overwrite, allow_pickle=allow_pickle)  # type: ignore[arg-type]
 
-    @staticmethod
-    def load(path: str | Path, *, trust: Iterable[str] = (), allow_pickle: bool = False) -> Ensemble:
+    @classmethod
+    @abstractmethod
+    def restored(
+        cls, task: Task, classes: Sequence[Label], state: State, past: Sequence[dict[str, Any]], **asking: Any
+    ) -> Ensemble:
+        """An ensemble of one version, and the words of those before it."""
+
+    @classmethod
+    def load(cls, path: str | Path, *, trust: Iterable[str] = (), allow_pickle: bool = False) -> Ensemble:
         """Load a saved ensemble, once all of it was checked; see `cuvee.predict.saving.load`."""
         from cuvee.predict.saving import load
 
-        return load(path, trust=trust, allow_pickle=allow_pickle)
+        found: Ensemble = load(path, cls.restored, trust=trust, allow_pickle=allow_pickle)
+        return found
 
     def _see(self, rows: Rows) -> Rows:
         """Keep the first rows that it was asked: `save` stores their answers, `load` asks them again."""

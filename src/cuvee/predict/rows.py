@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -61,18 +62,26 @@ class Rows:
                     for name in lacking
                 ]
             )
+        own = {str(name): name for name in self._names()}  # a data frame may call its columns by numbers
         if isinstance(reads, str):
-            return self.data[reads] if self.form == "columns" else self.data[reads].to_numpy()
-        return self.data[list(reads)] if self.form == "frame" else {name: self.data[name] for name in reads}
+            return self.data[own[reads]] if self.form == "columns" else self.data[own[reads]].to_numpy()
+        return self.data[[own[n] for n in reads]] if self.form == "frame" else {n: self.data[own[n]] for n in reads}
 
-    def present(self, reads: Reads) -> np.ndarray[Any, Any]:
+    def present(self, reads: Reads, *, whole: bool = False) -> np.ndarray[Any, Any]:
         """The rows that have what a member reads, bool `[N]`: a text, picture or sound may be lacking (`None`, NaN).
 
-        Only a member of one column can lack it: what a matrix or several columns hold is for the member to judge.
+        Args:
+            reads: what it reads.
+            whole: whether it can say nothing of a row that lacks any of it. Without, only a member of one column can
+                lack it: what a matrix or several columns hold is for the member to judge.
         """
-        if not isinstance(reads, str):
+        if isinstance(reads, str):
+            return _there(self.read(reads))
+        if not whole:
             return np.ones(len(self), dtype=bool)
-        return np.array([not _is_lacking(value) for value in self.read(reads)], dtype=bool)
+        if reads is None:
+            return _there(self.data) if self.form in ("array", "items") else np.ones(len(self), dtype=bool)
+        return np.asarray(np.all([_there(self.read(name)) for name in reads], axis=0))
 
     def take(self, where: Sequence[int] | np.ndarray[Any, Any]) -> Rows:
         """Some of the rows, in that order."""
@@ -91,25 +100,30 @@ def rows_of(X: Any, ids: Sequence[Any] | None = None) -> Rows:
     Args:
         X: a matrix (NumPy, SciPy sparse, torch), a mapping of columns, a data frame, a sequence of mappings (which
             become columns) or of other objects, or `Rows`.
-        ids: a name for each row, all different; their numbers without them, or the data frame's index.
+        ids: a name for each row, all different; their numbers without them, or the data frame's index where it names
+            every row differently.
 
     Raises:
-        InputError: `bad-data`: columns of different lengths, or ids that do not fit or repeat.
+        UsageError: it is none of these.
+        InputError: `bad-data`: columns of different lengths; `rows-differ`: ids that do not fit or repeat.
     """
     if isinstance(X, Rows):
         return X if ids is None else Rows(X.data, X.form, _ids(ids, len(X)))
     if hasattr(X, "iloc") and hasattr(X, "columns"):
-        return Rows(X, "frame", _ids(list(X.index) if ids is None else ids, len(X)))
+        return Rows(X, "frame", _ids(_index_of(X) if ids is None else ids, len(X)))
     if isinstance(X, Mapping):
-        return Rows(dict(X), "columns", _ids(ids, _common_length(X)))
-    if hasattr(X, "shape"):
-        return Rows(X, "array", _ids(ids, int(X.shape[0])))
+        columns = {str(name): _plain(column) for name, column in X.items()}
+        return Rows(columns, "columns", _ids(ids, _common_length(columns)))
+    if hasattr(X, "iloc"):  # one column of a data frame
+        return Rows(X.to_numpy(), "array", _ids(_index_of(X) if ids is None else ids, len(X)))
+    if hasattr(X, "shape") and len(X.shape):
+        return Rows(X.tocsr() if hasattr(X, "tocsr") else X, "array", _ids(ids, int(X.shape[0])))
     if isinstance(X, str) or not isinstance(X, Sequence):
         what = f"rows must be a matrix, columns, a data frame or a sequence; found {type(X).__name__}"
         raise UsageError(Fault("bad-argument", what, subject="X"))
     if len(X) and all(isinstance(one, Mapping) for one in X):
         names = list(dict.fromkeys(name for one in X for name in one))
-        return Rows({name: [one.get(name) for one in X] for name in names}, "columns", _ids(ids, len(X)))
+        return Rows({str(name): [one.get(name) for one in X] for name in names}, "columns", _ids(ids, len(X)))
     return Rows(list(X), "items", _ids(ids, len(X)))
 
 
@@ -124,19 +138,52 @@ def _common_length(columns: Mapping[Any, Any]) -> int:
     return next(iter(sizes.values()), 0)
 
 
+def _index_of(frame: Any) -> Sequence[Any] | None:
+    """The index of a data frame, `None` where it is only numbers or names two rows alike."""
+    index = frame.index
+    counts = (getattr(index, "start", None), getattr(index, "step", None)) == (0, 1)
+    return list(index) if index.is_unique and not counts else None
+
+
 def _ids(given: Sequence[Any] | None, n: int) -> tuple[str, ...]:
-    made = tuple(map(str, range(n) if given is None else given))
+    if given is None:
+        return _numbers(n)
+    made = tuple(map(str, given))
     if len(made) != n:
         raise InputError(Fault("rows-differ", f"there must be an id for each of {n:,} rows; found {len(made):,}"))
     if len(set(made)) < n:
-        twice = next(name for i, name in enumerate(made) if name in made[:i])
+        seen: set[str] = set()
+        twice = next(name for name in made if name in seen or seen.add(name))  # type: ignore[func-returns-value]
         raise InputError(Fault("rows-differ", f"ids of rows must differ; {twice!r} stands twice", subject="ids"))
     return made
+
+
+@lru_cache(maxsize=8)
+def _numbers(n: int) -> tuple[str, ...]:
+    """Rows called by their numbers; kept, because a thousand predictions ask for the same ones."""
+    return tuple(map(str, range(n)))
+
+
+def _plain(column: Any) -> Any:
+    """A column that numbers can be looked up in by place; one of a data frame would look them up by name."""
+    return column.to_numpy() if hasattr(column, "iloc") else column
 
 
 def _taken(values: Any, at: np.ndarray[Any, Any]) -> Any:
     return values[at] if hasattr(values, "shape") else [values[i] for i in at]
 
 
+def _there(values: Any) -> np.ndarray[Any, Any]:
+    """Which of N values are there, bool `[N]`."""
+    kind = getattr(getattr(values, "dtype", None), "kind", None)
+    if kind == "f" and values.ndim == 1:
+        return np.asarray(~np.isnan(values))
+    if kind not in (None, "O"):
+        return np.ones(len(values), dtype=bool)
+    return np.array([not _is_lacking(value) for value in values], dtype=bool)
+
+
 def _is_lacking(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and value != value)
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, float | np.floating) and bool(value != value)

@@ -40,10 +40,10 @@ def prepare(task: Task, subject: Subject) -> Asked:
     check_asked(subject, task)
     right = _right(task)
     limit = limit_of(subject, options.max_length)
-    whole = [_spans(row.values, tokenizer, options.join) for row in task.rows]
+    whole = [choice_spans(row.values, tokenizer, options.join) for row in task.rows]
     check_tokens(subject, task, [span.ids for own in whole for span in own])
     _check_length(task, whole, limit)
-    questions = tuple(tuple(_cut(span, limit) for span in own) for own in whole)
+    questions = tuple(tuple(cut_span(span, limit) for span in own) for own in whole)
     cut = sum(own != kept for own, kept in zip(whole, questions))
     return Asked(
         kind="match",
@@ -82,7 +82,7 @@ def _number(answer: str, count: int) -> int | None:
     return int(answer) if answer.isascii() and answer.isdigit() and len(answer) < 9 and int(answer) < count else None
 
 
-def _spans(values: Any, tokenizer: Any, join: str) -> tuple[Span, ...]:
+def choice_spans(values: Any, tokenizer: Any, join: str) -> tuple[Span, ...]:
     """The choices behind their prompt, all predicted from the same token on.
 
     Where a tokenizer writes the end of the prompt and the start of a choice as one token, that token belongs to the
@@ -114,7 +114,7 @@ def _check_length(task: Task, whole: Sequence[Sequence[Span]], limit: int | None
         raise InputError(faults)
 
 
-def _cut(span: Span, limit: int | None) -> Span:
+def cut_span(span: Span, limit: int | None) -> Span:
     """The end of a span that is too long: the start of the prompt goes."""
     over = 0 if limit is None else max(0, len(span.ids) - limit)
     return Span(span.ids[over:], span.first - over) if over else span

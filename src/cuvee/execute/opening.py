@@ -1,0 +1,120 @@
+"""Open the models of a recipe; recipes inside it are evaluated while they are read, or read where they were kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cuvee import methods
+from cuvee.errors import Fault, InputError
+from cuvee.recipe import Recipe, recipe_hash
+from cuvee.types import ModelRef
+
+if TYPE_CHECKING:
+    from cuvee.checkpoint.protocol import Reader
+
+
+@dataclass
+class OpenModels:
+    """Models opened once each, whichever recipes name them.
+
+    Attributes:
+        weights: `False` when only headers will be needed.
+        seed: seed of random masks.
+        allow_nonfinite: let NaN and infinity pass.
+        kept: folders of results that were merged before, by name.
+    """
+
+    weights: bool
+    seed: int
+    allow_nonfinite: bool
+    kept: Mapping[str, Path]
+    opened: dict[tuple[ModelRef, Path | None], Reader] = field(default_factory=dict)
+    results: dict[tuple[str, str, Path | None], Reader] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+
+    def open_leaves(self, recipe: Recipe) -> None:
+        """Open every model that is there; what cannot be opened is noted."""
+        from cuvee.planning import referenced
+
+        for ref in referenced(recipe):
+            inner = recipe.inner(ref)
+            if inner is not None and ref.path not in self.kept:
+                self.open_leaves(inner)
+            elif (ref, recipe.root) not in self.opened:
+                self._open(ref, recipe.root, self.kept.get(ref.path) if inner is not None else None)
+
+    def _open(self, ref: ModelRef, root: Path | None, kept: Path | None) -> None:
+        from cuvee.checkpoint import open_checkpoint
+
+        at = ref if kept is None else ModelRef(str(kept.absolute()))
+        try:
+            self.opened[ref, root] = open_checkpoint(at, root, hub_download=self.weights)
+        except InputError as error:
+            self.faults += error.faults
+
+    def readers(self, recipe: Recipe) -> list[Reader]:
+        """The models of a recipe in the order that plans have them."""
+        from cuvee.planning import referenced
+
+        return [self._reader(ref, recipe) for ref in referenced(recipe)]
+
+    def _reader(self, ref: ModelRef, recipe: Recipe) -> Reader:
+        inner = recipe.inner(ref)
+        if inner is None or ref.path in self.kept:
+            return self.opened[ref, recipe.root]
+        key = ref.path, recipe_hash(inner), inner.root
+        if key not in self.results:
+            self.results[key] = self._result(ref, inner)
+        return self.results[key]
+
+    def _result(self, ref: ModelRef, inner: Recipe) -> Reader:
+        """A recipe's result, to be evaluated."""
+        from cuvee.execute.settling import settle
+        from cuvee.execute.virtual import VirtualReader, with_name
+        from cuvee.planning import Workers, bind
+        from cuvee.planning.room import PASS_TILE
+
+        method = methods.get(inner.method)
+        models = self.readers(inner)
+        plan = with_name(ref.path, lambda: bind(inner, models, method.spec))
+        if self.weights:
+            told: dict[str, Any] = {"seed": self.seed, "allow_nonfinite": self.allow_nonfinite}
+            plan = settle(plan, models, method, workers=Workers(1, PASS_TILE), **told)
+        return VirtualReader(ref.path, plan, models, method, seed=self.seed, allow_nonfinite=self.allow_nonfinite)
+
+
+@contextmanager
+def opened_for(
+    recipe: Recipe,
+    *,
+    weights: bool = True,
+    seed: int = 0,
+    allow_nonfinite: bool = False,
+    kept: Mapping[str, Path] | None = None,
+) -> Iterator[list[Reader]]:
+    """Open the models of a recipe, headers only, and close them afterwards.
+
+    Args:
+        recipe: the recipe.
+        weights: `False` when only headers will be needed: nothing large is fetched from the hub.
+        seed: seed of random masks in recipes inside it.
+        allow_nonfinite: let NaN and infinity pass there.
+        kept: folders of recipes inside it that were merged before, by name.
+
+    Raises:
+        InputError: the faults of all models that cannot be opened; models of a recipe inside it that do not fit.
+        RecipeError: a recipe inside it asks for what its models do not have.
+    """
+    table = OpenModels(weights, seed, allow_nonfinite, kept or {})
+    try:
+        table.open_leaves(recipe)
+        if table.faults:
+            raise InputError(dict.fromkeys(table.faults))
+        yield table.readers(recipe)
+    finally:
+        for reader in table.opened.values():
+            reader.close()

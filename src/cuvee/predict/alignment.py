@@ -1,0 +1,82 @@
+"""The classes of a member put where the ensemble has them: by name, never by place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from cuvee.combine import Array
+from cuvee.errors import Fault
+from cuvee.predict.labels import foreign_hint, shown
+from cuvee.predict.trained import Label, Task, Trained
+
+
+def member_faults(member: Trained, classes: Sequence[Label], task: Task) -> list[Fault]:
+    """Why a member cannot be one of an ensemble, told without asking it anything.
+
+    Args:
+        member: the member.
+        classes: of the ensemble; none for a regression.
+        task: of the ensemble.
+
+    Returns:
+        `wrong-member`: it is of another task. `class-mismatch`: it has classes that the ensemble has not, or lacks some
+        and no policy says what then. Nothing for one that fits.
+    """
+    if member.output == "embeddings":
+        return []
+    if member.task != task:
+        said = {"regression": "answers with values", "classification": f"chooses among {len(member.classes)} classes"}
+        message = f"the member {member.name!r} {said[member.task]}, and cannot be one of a {task}"
+        return [Fault("wrong-member", message, subject=member.name)]
+    if task == "regression" or member.known == tuple(classes):
+        return []
+    mismatch = _mismatch(member, classes)
+    return [] if mismatch is None else [mismatch]
+
+
+def _mismatch(member: Trained, classes: Sequence[Label]) -> Fault | None:
+    known = dict.fromkeys(member.known)
+    extra = [label for label in known if label not in classes]
+    missing = [label for label in classes if label not in known]
+    if not extra and (not missing or member.missing != "error"):
+        return None
+    parts = [f"it lacks {shown(missing)}"] if missing else []
+    parts += [f"{shown(extra)} {'are' if len(extra) > 1 else 'is'} none of the ensemble's"] if extra else []
+    own = shown(list(known))
+    message = (
+        f"the member {member.name!r} has the classes {own}; the ensemble has {shown(classes)}: {', and '.join(parts)}"
+    )
+    policy = 'say what is done about classes it lacks: `missing="zero"`, `"uniform"` or `"mask"`'
+    hint = (
+        foreign_hint(extra, missing) if extra else f"give a `label_map` if they are only called otherwise, or {policy}"
+    )
+    return Fault("class-mismatch", message, subject=member.name, hint=hint)
+
+
+def placed(member: Trained, found: Array, classes: Sequence[Label]) -> tuple[Array, Array]:
+    """The columns of a member put where the ensemble has its classes; several that are mapped to one are added up.
+
+    Args:
+        member: the member; `member_faults` finds nothing.
+        found: its answers as they were checked, `[n, own columns]`.
+        classes: of the ensemble.
+
+    Returns:
+        `[n, K]`, and bool `[K]`: the classes that it has a word on. What it does not know is 0 or 1/K by its policy,
+        or NaN where `fill_unknown` is to say it.
+    """
+    known = np.array([label in member.known for label in classes], dtype=bool)
+    if member.known == tuple(classes):
+        return found, known
+    whole = np.zeros((len(found), len(classes)))
+    places = {label: place for place, label in enumerate(classes)}
+    for column, label in enumerate(member.known):
+        whole[:, places[label]] += found[:, column]
+    if known.all() or member.missing in ("zero", "error"):
+        return whole, known
+    if member.missing == "uniform":
+        whole *= known.mean()
+    whole[:, ~known] = 1 / len(classes) if member.missing == "uniform" else np.nan
+    return whole, known

@@ -1,0 +1,80 @@
+"""Labels as they are given, made into the numbers that a bank keeps, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cuvee.combine import Array
+from cuvee.errors import Fault, InputError, nearest
+from cuvee.predict.trained import Label, Task
+
+
+def plain_labels(y: Any) -> list[Any]:
+    """Labels as Python's own str, int, bool and float, whatever holds them.
+
+    A list is never made an array: `["a", 1]` would come out as texts.
+
+    Example:
+        >>> plain_labels(np.array([1, 2])), plain_labels(["a", 1])
+        ([1, 2], ['a', 1])
+    """
+    found = y.tolist() if hasattr(y, "tolist") else list(y)
+    return [one.item() if isinstance(one, np.generic) else one for one in found]
+
+
+def classes_of(y: Any) -> tuple[Label, ...]:
+    """The different labels in order; those of several types by the name of the type first.
+
+    Example:
+        >>> classes_of(["b", "a", "b"])
+        ('a', 'b')
+    """
+    return tuple(sorted(dict.fromkeys(plain_labels(y)), key=lambda label: (_family(label), label)))
+
+
+def _family(label: Label) -> str:
+    return "number" if isinstance(label, (int, float)) else type(label).__name__
+
+
+def truth_of(y: Any, classes: Sequence[Label], task: Task, n: int) -> Array:
+    """The right answers as a bank keeps them: numbers of classes (int64), or values (float64), `[n]`.
+
+    Raises:
+        InputError: `rows-differ`: not one for each row; `bad-data`: a label that is no class, or a value that is not
+            finite.
+    """
+    shape = tuple(getattr(y, "shape", (len(y),)))
+    if shape != (n,):
+        message = f"there must be a right answer for each of {n:,} rows; found the shape {list(shape)}"
+        raise InputError(Fault("rows-differ", message, subject="y"))
+    return _values(y) if task == "regression" else _numbers(plain_labels(y), classes)
+
+
+def _values(y: Any) -> Array:
+    try:
+        values = np.asarray(y, np.float64)
+    except (TypeError, ValueError):
+        message = f"right answers of a regression must be numbers; found {plain_labels(y)[:3]}"
+        raise InputError(Fault("bad-data", message, subject="y")) from None
+    if not np.isfinite(values).all():
+        row = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise InputError(Fault("bad-data", f"right answers must be finite; row {row}: {values[row]}", subject="y"))
+    return values
+
+
+def _numbers(labels: Sequence[Any], classes: Sequence[Label]) -> Array:
+    numbers = {label: number for number, label in enumerate(classes)}
+    if foreign := [label for label in dict.fromkeys(labels) if label not in numbers]:
+        known = [str(label) for label in classes]
+        raise InputError(
+            [
+                Fault(
+                    "bad-data", f"a right answer is {label!r}, which is no class", None, "y", nearest(str(label), known)
+                )
+                for label in foreign[:20]
+            ]
+        )
+    return np.array([numbers[label] for label in labels], dtype=np.int64)
