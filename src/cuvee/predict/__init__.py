@@ -9,7 +9,11 @@ Ensemble  members and a combiner; live, editable, saved as a directory
 from typing import TYPE_CHECKING, Any
 
 from cuvee.predict.bank import Bank
+from cuvee.predict.bank_file import append_members, append_rows, read_bank, save_bank
 from cuvee.predict.combiners import (
+    Cascade,
+    Dynamic,
+    Greedy,
     Hard,
     Maximum,
     Median,
@@ -17,13 +21,11 @@ from cuvee.predict.combiners import (
     Product,
     RankMean,
     Soft,
+    Stack,
     TrimmedMean,
     Weighted,
 )
 from cuvee.predict.costs import measure
-from cuvee.predict.combiners import Cascade, Dynamic, Greedy, Soft, Stack
-from cuvee.predict.bank_file import append_members, append_rows, read_bank, save_bank
-from cuvee.predict.combiners import Soft
 from cuvee.predict.cross_fitting import cross_fit
 from cuvee.predict.diversity import diversity
 from cuvee.predict.ensemble import Ensemble
@@ -41,8 +43,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Bank",
+    "Cascade",
     "Cost",
+    "Dynamic",
     "Ensemble",
+    "EnsembleClassifier",
+    "EnsembleRegressor",
+    "Greedy",
     "Hard",
     "Maximum",
     "Median",
@@ -52,28 +59,21 @@ __all__ = [
     "RankMean",
     "Rows",
     "Soft",
+    "Stack",
     "TrimmedMean",
     "Weighted",
-    "measure",
-    "probe",
-    "rows_of",
-    "stamp_onnx",
-    "word_rows",
-]
-__all__ = ["Bank", "Cascade", "Cost", "Dynamic", "Ensemble", "Greedy", "Member", "Rows", "Soft", "Stack", "rows_of"]
-    "EnsembleClassifier",
-    "EnsembleRegressor",
-    "Member",
-    "Rows",
-    "Soft",
     "append_members",
     "append_rows",
     "cross_fit",
     "diversity",
     "family_leaderboard",
+    "measure",
+    "probe",
     "read_bank",
     "rows_of",
     "save_bank",
+    "stamp_onnx",
+    "word_rows",
 ]
 
 _LATE = {

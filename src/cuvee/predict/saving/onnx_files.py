@@ -11,7 +11,7 @@ from cuvee.predict.saving.keepers import KEEPERS, Keeper, Kept, Stored, no_fault
 
 _FILE: Final = "model.onnx"
 _BESIDE: Final = ("{0}_data", "{0}.data")
-"""What files are called that hold the weights of an ONNX file apart from it; it names them, so they keep their names."""
+"""What files are called that hold the weights apart; the ONNX file names them, so they keep their names."""
 
 
 def save(member: Member, folder: Path, _: bool) -> Kept:
