@@ -76,6 +76,22 @@ def asked_bank(
     )
 
 
+def empty_bank(members: Sequence[Member], classes: Sequence[Label], task: Task) -> Bank:
+    """A bank of members without rows, which are not asked for it."""
+    width = len(classes) if task == "classification" else 1
+    return Bank(
+        task=task,
+        members=tuple(member.name for member in members),
+        classes=tuple(classes),
+        P=np.zeros((len(members), 0, width)),
+        mask=np.zeros((len(members), 0), bool),
+        ids=(),
+        truth=None,
+        provenance=("hold-out",) * len(members),
+        probable=tuple(member.output not in ("scores", "embeddings") for member in members),
+    )
+
+
 def pair_of(data: Any) -> tuple[Rows, Any]:
     """Rows and right answers.
 
