@@ -13,7 +13,7 @@ from cuvee.predict.asking_all import Asking, Prediction, answered, looks_at_rows
 from cuvee.predict.bank import Bank, Provenance
 from cuvee.predict.combiners import Combiner, Soft
 from cuvee.predict.editing import check_joins, check_known, fitted_anew, joined, left, refitted
-from cuvee.predict.evidence import evidence, fits_ensemble
+from cuvee.predict.evidence import empty_bank, evidence, fits_ensemble
 from cuvee.predict.fitting import combiner_of, default_combiner
 from cuvee.predict.gathering import gather
 from cuvee.predict.kept import Kept
@@ -280,7 +280,7 @@ class Ensemble(Questions, Kept):
         return joined(state, what, members, newcomer, self._empty(members), bank=found, weight=weight)
 
     def _empty(self, members: Sequence[Member]) -> Bank:
-        return gather(members, rows_of([]), self.classes, self.task)
+        return empty_bank(members, self.classes, self.task)
 
     def _asking(self) -> Asking:
         return Asking(self.classes, self.task, self.on_error, self.time_limit)

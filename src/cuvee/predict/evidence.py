@@ -9,6 +9,7 @@ rows that it does not hold     every member is asked about them, and they take t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,22 @@ def asked_bank(
     """What members say of rows with right answers. One that fails is never passed over: evidence must be whole."""
     return gather(
         members, rows, asking.classes, asking.task, truth=y, features=view, embed=embed, time_limit=asking.time_limit
+    )
+
+
+def empty_bank(members: Sequence[Member], classes: Sequence[Label], task: Task) -> Bank:
+    """A bank of members without rows, which are not asked for it."""
+    width = len(classes) if task == "classification" else 1
+    return Bank(
+        task=task,
+        members=tuple(member.name for member in members),
+        classes=tuple(classes),
+        P=np.zeros((len(members), 0, width)),
+        mask=np.zeros((len(members), 0), bool),
+        ids=(),
+        truth=None,
+        provenance=("hold-out",) * len(members),
+        probable=tuple(member.output not in ("scores", "embeddings") for member in members),
     )
 
 
@@ -152,9 +169,17 @@ def _same_truth(held: Bank, part: Bank) -> None:
 
 
 def below(older: Bank, newer: Bank) -> Bank:
-    """The rows of a bank followed by those of another with the same members.
+    """The rows of a bank followed by those of another with the same members; what only one of them has is left out.
 
     Raises:
-        InputError: `rows-differ`: a row is in both; `bad-bank`: they have not the same parts.
+        InputError: `rows-differ`: a row is in both; `missing-label`: one has no right answers.
     """
-    return older.with_rows(newer.only(older.members))
+    first, second = older, newer.only(older.members)
+    widths = [None if one.features is None else one.features.shape[1] for one in (first, second)]
+    if widths[0] != widths[1]:
+        first, second = replace(first, features=None), replace(second, features=None)
+    shared = first.embeddings.keys() & second.embeddings.keys()
+    first, second = (
+        replace(one, embeddings={name: one.embeddings[name] for name in sorted(shared)}) for one in (first, second)
+    )
+    return first.with_rows(second)

@@ -68,7 +68,7 @@ class Leaderboard:
     Attributes:
         metric: what they are ordered by.
         standings: the rows.
-        left_out: combiner → why it could not be fitted.
+        left_out: combiner → why it could not be fitted; a member that predicted nothing.
         notes: what should be known.
     """
 
@@ -141,7 +141,10 @@ def leaderboard(
             rows.append(_combiner(state, part, combiner, names, folds, seed))
         except CuveeError as error:
             left_out[combiner.name] = error.faults[0].message
-    rows.append(_ensemble(state, part, names, folds, seed))
+    try:
+        rows.append(_ensemble(state, part, names, folds, seed))
+    except CuveeError as error:
+        left_out["ensemble"] = error.faults[0].message
     notes = (*_dropped(bank, part), *_in_sample(state, part))
     return Leaderboard(names[0], _ordered(_compared(rows, names[0]), names[0], bank), left_out, notes)
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from cuvee.errors import CuveeError, InputError, UsageError
-from cuvee.predict import Ensemble, Member, rows_of
+from cuvee.predict import Cascade, Ensemble, Member, rows_of
+from cuvee.predict.applying import applied
 from tests.support.live_ensembles import CLASSES, Array, banked, failing, saying, task, three
 
 X, Y = task(40, seed=7)
@@ -85,7 +86,7 @@ def test_add_then_remove_is_as_before(how: str) -> None:
     assert not np.array_equal(ensemble.predict_proba(X), before)
     ensemble.remove("new")
     np.testing.assert_array_equal(ensemble.predict_proba(X), before)
-    np.testing.assert_array_equal(ensemble.state.fitted.weights, weights)  # type: ignore[union-attr, arg-type]
+    np.testing.assert_array_equal(ensemble.state.fitted.weights, weights)  # type: ignore[union-attr]
 
 
 def evidence_of(ensemble: Ensemble, newcomer: Member, how: str) -> dict[str, Any]:
@@ -403,3 +404,94 @@ def test_regressions_live_likewise() -> None:
     assert isinstance(ensemble.predict(X), np.ndarray)
     with pytest.raises(UsageError):
         ensemble.fairness(bank, ["g"] * 40)
+
+
+def counted(member: Member, rows_asked: dict[str, int]) -> Member:
+    """The member, with the number of rows that it is asked about added up."""
+
+    def ask(rows: Any) -> Array:
+        rows_asked[member.name] = rows_asked.get(member.name, 0) + len(rows)
+        return member.ask(rows)  # type: ignore[no-any-return]
+
+    return replace(member, ask=ask)
+
+
+def test_a_cascade_asks_dear_members_only_about_rows_still_open() -> None:
+    asked: dict[str, int] = {}
+    ensemble = Ensemble(classes=CLASSES)
+    for member in (saying("dear", 1.5, cost=50.0), saying("cheap", 1.2, cost=1.0, tilt=0.4)):
+        ensemble.add(counted(member, asked))
+    bank = banked(ensemble, 300)
+    ensemble.fit_combiner(Cascade(target_cost=20.0), bank)
+    asked.clear()
+    rows, _ = task(300, seed=8)
+    found = ensemble.predict_proba(rows)
+    assert asked["cheap"] == 300
+    assert 0 < asked["dear"] < 200
+    everyone = applied(ensemble.state.fitted, ensemble.predictions(rows))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(found, everyone)
+    cost = ensemble.leaderboard(bank, combiners=[])["ensemble"].us_per_row
+    assert cost is not None
+    assert 1.0 < cost <= 20.0
+    explained = ensemble.explain(rows[:20])
+    np.testing.assert_allclose(explained.contributions.sum(axis=1) + explained.base, found[:20], atol=1e-12)
+
+
+def test_of_one_that_leaves_the_others_keep_their_shares() -> None:
+    ensemble = three()
+    ensemble.fit_combiner("weighted", banked(ensemble))
+    ensemble.add(saying("new", 2.0), weight=0.5)
+    before = ensemble.state.fitted.weights  # type: ignore[union-attr]
+    assert before is not None
+    ensemble.remove("bad")  # the bank knows nothing of `new`: there is nothing to fit on
+    wanted = before[[0, 1, 3]] / before[[0, 1, 3]].sum()
+    np.testing.assert_allclose(ensemble.state.fitted.weights, wanted)  # type: ignore[union-attr, arg-type]
+    assert "keep their shares in proportion" in ensemble.state.notes[-1]
+
+
+def test_rows_that_lack_what_a_member_reads_are_answered_by_the_others() -> None:
+    by_word = Member(
+        "words",
+        "callable",
+        lambda texts: np.array([[0.8, 0.1, 0.1] if "a" in text else [0.1, 0.1, 0.8] for text in texts]),
+        "probabilities",
+        CLASSES,
+        reads="text",
+    )
+    even = Member("even", "callable", lambda xs: np.full((len(xs), 3), 1 / 3), "probabilities", CLASSES, reads="x")
+    ensemble = Ensemble(classes=CLASSES)
+    ensemble.add(by_word)
+    ensemble.add(even)
+    found = ensemble.predict_proba({"text": ["a", None, "z"], "x": [1.0, 2.0, 3.0]})
+    np.testing.assert_allclose(found[1], 1 / 3)
+    np.testing.assert_allclose(found[0], [(0.8 + 1 / 3) / 2, (0.1 + 1 / 3) / 2, (0.1 + 1 / 3) / 2])
+    with refused("no-member", "row 1"):
+        ensemble.predict({"text": ["a", None, "z"], "x": [1.0, None, 3.0]})
+
+
+def test_combiners_that_look_at_rows_get_their_numbers() -> None:
+    seen: list[int] = []
+
+    def features(rows: Any) -> Array:
+        seen.append(len(rows["x"]))
+        return np.asarray(rows["x"], np.float64)[:, None]
+
+    left = Member("left", "callable", lambda x: sure(x, 0, 1), "probabilities", ("n", "p"), reads="x")
+    right = Member("right", "callable", lambda x: sure(x, 1, 0), "probabilities", ("n", "p"), reads="x")
+
+    def sure(x: Any, below: int, above: int) -> Array:
+        return np.eye(2)[np.where(np.asarray(x) < 0, below, above)] * 0.8 + 0.1
+
+    ensemble = Ensemble(classes=("n", "p"), features=features)
+    ensemble.add(left)
+    ensemble.add(right)
+    x = np.linspace(-1, 1, 80)
+    truth = np.where(x < 0, "n", "p")
+    ensemble.fit_combiner("knora-e", ensemble.predictions({"x": x}, truth))
+    seen.clear()
+    assert ensemble.predict({"x": np.array([-0.55, 0.55])}).tolist() == ["n", "p"]
+    assert seen == [2]
+    wrong = Ensemble(classes=("n", "p"), features=lambda rows: np.zeros(3))
+    wrong.add(left)
+    with refused("bad-data", "[N, D] for 80 rows", "[3]"):
+        wrong.predictions({"x": x}, truth)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +20,7 @@ from cuvee.predict.honest import estimated
 from cuvee.predict.judged import gain_of
 from cuvee.predict.nested import crossed, folds_of
 from cuvee.predict.pareto import non_dominated
-from tests.support.live_ensembles import CLASSES, banked, saying, task, three
+from tests.support.live_ensembles import CLASSES, Array, banked, saying, task, three
 
 
 def noise_bank(n: int = 120, members: int = 12, seed: int = 0) -> tuple[Ensemble, Bank]:
@@ -51,10 +52,10 @@ def test_the_nested_estimate_never_fits_on_the_row_it_predicts() -> None:
     _, bank = noise_bank(50, 2)
     met: dict[str, set[str]] = {}
 
-    def fit(rows: Bank):  # type: ignore[no-untyped-def]
-        def apply(other: Bank) -> np.ndarray:  # type: ignore[type-arg]
+    def fit(rows: Bank) -> Callable[[Bank], Array]:
+        def apply(other: Bank) -> Array:
             met.update({name: set(rows.ids) for name in other.ids})
-            return other.P[0]
+            return np.asarray(other.P[0])
 
         return apply
 
