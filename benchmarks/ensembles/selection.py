@@ -10,6 +10,7 @@ member that knows nothing and one that is sure and wrong: greedy selection must 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -128,6 +129,12 @@ def asked_for(results: Mapping[str, Any]) -> dict[str, tuple[float, str, float]]
     return bars
 
 
+def before(out: Path) -> dict[str, Any]:
+    """What was measured on other data before: each can be measured by itself."""
+    file = out / "ensemble-selection.json"
+    return dict(json.loads(file.read_text())["results"]) if file.exists() else {}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="+", default=["digits", "synthetic"], choices=["digits", "synthetic"])
@@ -135,13 +142,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=RESULTS)
     told = parser.parse_args(argv)
     warnings.filterwarnings("ignore", module="sklearn.neural_network")  # so many steps, whatever the loss is then
-    results = {name: measure(*data(name), members(), told.folds) for name in told.data}
+    measured = {name: {"folds": told.folds, **measure(*data(name), members(), told.folds)} for name in told.data}
+    results = {**before(told.out), **measured}
     parts = []
-    for name, one in results.items():
+    for name, one in sorted(results.items()):
         rows = [(who, s["accuracy"], s["log_loss"]) for who, s in one["scores"].items()]
-        parts.append(f"## {name}\n\n" + found.table(("", "accuracy", "log loss"), rows))
+        parts.append(f"## {name}, {one['folds']} outer folds\n\n" + found.table(("", "accuracy", "log loss"), rows))
     bars = asked_for(results)
-    text = f"{told.folds} outer folds, 5 inner ones; rows of the outer folds together.\n\n" + "\n\n".join(parts)
+    text = "Five inner folds; rows of all outer folds together.\n\n" + "\n\n".join(parts)
     page = f"{text}\n\n## What was to be shown\n\n{found.bars(bars)}"
     found.written("selection", "Seven models combined", page, {"results": results, "bars": bars}, told.out)
     return found.kept(bars)

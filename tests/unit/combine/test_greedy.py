@@ -53,8 +53,9 @@ def test_losses_that_agree_in_the_digits_are_equal():
 
 
 def test_a_beginning_of_the_best_ones():
-    found = greedy_selection(*values([3], [1], [-2]), distance([0]), rounds=3, first=2)
-    assert found.picks[:2] == (1, 2)
+    P, mask = values([3], [1], [2])
+    assert greedy_selection(P, mask, distance([0]), rounds=3, first=2).picks == (1, 2, 1)
+    assert greedy_selection(P, mask, distance([0]), rounds=3).picks == (1, 1, 1)
 
 
 def test_rows_that_only_another_member_predicts_bring_it_in():
