@@ -78,7 +78,7 @@ def test_a_temperature_of_each_member_goes_with_the_members() -> None:
         (np.zeros((0, 2)), np.zeros(0, np.int64), "too-few-rows", "at least one row"),
         (np.full((2, 2), 0.5), np.zeros(3, np.int64), "rows-differ", "each of 2 rows; found 3"),
         (np.array([[0.5, 0.5], [np.nan, 1.0]]), np.zeros(2, np.int64), "bad-data", "row 1 is [nan, 1.0]"),
-        (np.array([[3.0, -1.0]]), np.zeros(1, np.int64), "bad-data", "row 0 is [3.0, -1.0]"),
+        (np.array([[1.5, -0.5]]), np.zeros(1, np.int64), "bad-data", "row 0 is [1.5, -0.5]"),
         (np.array([[0.5, 0.5], [0.5, 0.4]]), np.zeros(2, np.int64), "bad-data", "sum to one; row 1 is [0.5, 0.4]"),
         (np.full((2, 1, 2), 0.5), np.zeros(2, np.int64), "bad-data", "found [2, 1, 2]"),
         (np.full((2, 2), 0.5), np.zeros(2), "bad-data", "float64 [2]"),
