@@ -17,6 +17,9 @@ HOTTEST: Final = 20.0
 FLOOR: Final = 1e-12
 """What a probability counts as at least, for its logarithm."""
 
+TOLERANCE: Final = 1e-3
+"""How far a row may be from summing to one."""
+
 _STEPS: Final = 60
 """Halvings of the range of 1/T: it is [0.05, 20], so what is left is below the rounding of a float."""
 
@@ -56,8 +59,8 @@ def fit_temperature(P: Array, truth: Array) -> float:
         T in [0.05, 20].
 
     Raises:
-        InputError: `too-few-rows`: there is none; `rows-differ`; `bad-data`: entries that are not finite, or numbers
-            that no class has.
+        InputError: `too-few-rows`: there is none; `rows-differ`; `bad-data`: rows that are no probabilities, or
+            numbers that no class has.
 
     Source:
         Guo et al. 2017, arXiv:1706.04599, section 4.2; after pooling: Rahaman and Thiery 2020, arXiv:2007.08792.
@@ -85,6 +88,10 @@ def fit_temperature(P: Array, truth: Array) -> float:
 
 
 def _check(P: Array, truth: Array) -> None:
+    if P.ndim != 2 or truth.ndim != 1 or truth.dtype.kind not in "iu":
+        wanted = "a temperature is fitted to probabilities [rows, classes] and whole numbers of classes [rows]"
+        found = f"{list(P.shape)}, and {truth.dtype} {list(truth.shape)}"
+        raise InputError(Fault("bad-data", f"{wanted}; found {found}"))
     if len(P) != len(truth):
         raise InputError(
             Fault("rows-differ", f"there must be a class for each of {len(P):,} rows; found {len(truth):,}")
@@ -92,9 +99,11 @@ def _check(P: Array, truth: Array) -> None:
     if not len(P):
         hint = "give rows whose class is known"
         raise InputError(Fault("too-few-rows", "a temperature needs at least one row; found none", hint=hint))
-    if not np.isfinite(P).all():
-        row = int(np.flatnonzero(~np.isfinite(P).all(axis=1))[0])
-        raise InputError(Fault("bad-data", f"probabilities must be finite; row {row} is {P[row].tolist()}"))
+    good = (P >= 0).all(axis=1) & (np.abs(P.sum(axis=1) - 1) <= TOLERANCE)
+    if not good.all():
+        row = int(np.flatnonzero(~good)[0])
+        message = f"probabilities must be finite, 0 or more, and sum to one; row {row} is {P[row].tolist()}"
+        raise InputError(Fault("bad-data", message, hint="take the softmax of logits"))
     if truth.min() < 0 or truth.max() >= P.shape[1]:
         wanted = f"classes must be numbers from 0 to {P.shape[1] - 1}"
         raise InputError(Fault("bad-data", f"{wanted}; found {int(truth.min())} to {int(truth.max())}"))

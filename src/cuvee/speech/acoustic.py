@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -31,10 +32,18 @@ def frames_of(logp: Any, labels: Sequence[str], blank: int) -> Array:
         InputError: `bad-output`: another shape, NaN, or rows that are no logarithms of probabilities.
     """
     refuse(_label_faults(labels, blank))
-    frames = np.asarray(logp, np.float64)
+    frames = _array(logp)
     if wrong := list(_faults(frames, len(labels))):
         raise InputError(wrong)
     return frames
+
+
+def _array(logp: Any) -> Array:
+    try:
+        return np.asarray(logp, np.float64)
+    except (TypeError, ValueError, RuntimeError) as error:  # rows of different length; a tensor with gradients
+        message = f"acoustic scores must be an array of numbers; found {type(logp).__name__}: {error}"
+        raise InputError(Fault("bad-output", message, subject="logp")) from error
 
 
 def _label_faults(labels: Sequence[str], blank: int) -> list[Fault]:
@@ -42,7 +51,7 @@ def _label_faults(labels: Sequence[str], blank: int) -> list[Fault]:
     if not wrong and blank >= len(labels):
         message = f"`blank` must be the number of one of {len(labels)} symbols; found {blank}"
         wrong.append(Fault("bad-argument", message, subject="blank"))
-    if twice := [label for i, label in enumerate(labels) if label in labels[:i]]:
+    if twice := [label for label, count in Counter(labels).items() if count > 1]:
         message = f"symbols must differ; {listed(map(repr, twice))} stands twice"
         wrong.append(Fault("bad-argument", message, subject="labels"))
     return wrong

@@ -105,7 +105,7 @@ def test_a_weight_decides_a_vote() -> None:
 
 def test_weights_of_a_soft_vote() -> None:
     assert applied(Soft(weights=[3, 1]), bank_of([[[1.0, 0.0]], [[0.0, 1.0]]])).tolist() == [[0.75, 0.25]]
-    fitted = Soft(weights=[3, 1]).fit(bank_of([[[1.0]], [[5.0]]]))
+    fitted = Soft(weights=np.array([3, 1])).fit(bank_of([[[1.0]], [[5.0]]]))  # type: ignore[arg-type]
     assert fitted.weights is not None
     assert fitted.weights.tolist() == [0.75, 0.25]
 
@@ -122,6 +122,8 @@ def test_weights_of_a_soft_vote() -> None:
         ({"a": True, "b": 1}, ["that of 'a' is True"]),
         ("ab", ["in the order of the members", "'ab'"]),
         (3, ["found 3"]),
+        (np.array(3.0), ["found 3.0"]),
+        (np.array([[1.0], [2.0]]), ["that of 0 is [1.0]"]),
     ],
 )
 def test_bad_weights_are_refused_when_they_are_given(kind: Any, weights: Any, words: list[str]) -> None:

@@ -238,6 +238,8 @@ GOOD = logs([[0.5, 0.2, 0.1, 0.2]])
         (GOOD[:, :3], ["[frames, 4]", "found [1, 3]"]),
         (GOOD[0], ["found [4]"]),
         (GOOD[None], ["found [1, 1, 4]"]),
+        ([[0.0], [0.0, 1.0]], ["an array of numbers", "list"]),
+        ("abc", ["an array of numbers", "str"]),
     ],
 )
 def test_what_are_no_acoustic_scores(decode: Any, logp: Any, words: list[str]) -> None:
@@ -258,6 +260,22 @@ def test_what_are_no_acoustic_scores(decode: Any, logp: Any, words: list[str]) -
 )
 def test_settings_are_checked(settings: dict[str, Any], words: list[str]) -> None:
     refused(UsageError, "bad-argument", lambda: ctc_decode(GOOD, LABELS, lm=LM, **settings), *words)
+
+
+def test_nothing_heavy_is_imported() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, cuvee.speech; print([m for m in ('torch', 'transformers', 'sklearn') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_scores_may_be_a_tensor_without_gradients() -> None:
+    import torch
+
+    given = torch.log_softmax(torch.eye(4), dim=1)
+    assert ctc_decode(given, LABELS) == ctc_decode(given.numpy(), LABELS)
+    refused(InputError, "bad-output", lambda: ctc_decode(given.requires_grad_(), LABELS), "Tensor", "detach")
 
 
 def test_symbols_must_differ() -> None:

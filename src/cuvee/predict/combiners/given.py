@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
 
 from cuvee.combine import Weights, value_faults
 from cuvee.errors import Fault
@@ -10,6 +13,7 @@ from cuvee.errors import Fault
 
 def given_faults(weights: object) -> list[Fault]:
     """What is wrong with weights as they were given, before the members are known; nothing without any."""
+    weights = _plain(weights)
     if weights is None:
         return []
     if isinstance(weights, str) or not isinstance(weights, Mapping | Sequence):
@@ -22,6 +26,11 @@ def given_faults(weights: object) -> list[Fault]:
 
 def frozen_weights(weights: Weights | None) -> Weights | None:
     """The same as a tuple or a mapping of their own: what JSON gives back as a list is the same setting."""
+    weights = _plain(weights)
     if weights is None:
         return None
     return dict(weights) if isinstance(weights, Mapping) else tuple(weights)
+
+
+def _plain(weights: Any) -> Any:
+    return weights.tolist() if isinstance(weights, np.ndarray) else weights
