@@ -4,8 +4,8 @@
 
 All combine the same five estimators with the same settings and seeds. The rows are predicted by outer
 cross-validation: each tool is fitted on the other folds, its own inner folds included, and timed. The tools take turns
-in another order in each fold. scikit-learn stands at its defaults (5 inner folds, logistic regression on top); mlxtend's
-stack is told to use probabilities, without which it is another method.
+in another order in each fold. scikit-learn stands at its defaults (5 inner folds, logistic regression on top);
+mlxtend's stack is told to use probabilities, without which it is another method.
 """
 
 from __future__ import annotations
@@ -165,8 +165,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "# Voting and stacking side by side",
         "",
         "Five estimators, the same for all: a linear model, a forest, nearest neighbours, calibrated support vectors "
-        f"and naive Bayes. Every row was predicted by models fitted on the other {told.folds - 1} of {told.folds} folds; "
-        "seconds and microseconds are medians over the folds, one thread.",
+        f"and naive Bayes. Every row was predicted by models fitted on the other {told.folds - 1} of {told.folds} "
+        "folds; seconds and microseconds are medians over the folds, one thread.",
         "",
         *(line for name, one in found.items() for line in section(name, one)),
     ]
