@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -92,7 +93,7 @@ def checked_ids(bank: Bank, ids: Sequence[Any]) -> tuple[str, ...]:
     names = tuple(map(str, ids))
     faults = _row_faults(bank.ids, names)
     if not faults and len(names) != len(bank.ids):
-        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        twice, _ = Counter(names).most_common(1)[0]
         faults = [Fault("rows-differ", f"ids of rows must differ; {twice!r} stands twice", subject="ids")]
     if faults:
         raise InputError(faults)

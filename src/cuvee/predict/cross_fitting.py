@@ -210,7 +210,7 @@ class _Job:
             raise InputError(Fault("no-member", message, subject=member.name))
         assert member.refit is not None, "checked before"
         try:
-            made = member.refit(self.rows.take(there).read(member.reads), self._own_labels(member, there))
+            made = member.refit(self.rows.take(there).read(member.reads), self._labels(there))
         except InputError:
             raise
         except Exception as error:
@@ -218,22 +218,18 @@ class _Job:
             raise InputError(Fault("member-failed", message, subject=member.name)) from error
         return replace(Member.of(made), name=member.name, reads=member.reads)
 
-    def _own_labels(self, member: Member, at: Array) -> Array:
-        """The right answers of some rows by the names that the member itself has for them."""
+    def _labels(self, at: Array) -> Array:
+        """The right answers of some rows, by the names that the ensemble has for classes."""
         if self.task == "regression":
             return self.truth[at]
-        own: dict[Label, Label] = {}
-        for label, meant in member.label_map.items():
-            own.setdefault(meant, label)
-        names = [own.get(label, label) for label in self.classes]
-        mixed = len({type(label) for label in names}) > 1
-        return np.array(names, dtype=object if mixed else None)[self.truth[at]]
+        mixed = len({type(label) for label in self.classes}) > 1
+        return np.array(self.classes, dtype=object if mixed else None)[self.truth[at]]
 
     def _padded(self, model: Member, fold: Fold, number: int) -> tuple[Member, list[str]]:
         """The model of a fold; classes of which its training part has no row get 0, and a note."""
         learned = self.truth[fold.train[self.rows.present(model.reads)[fold.train]]]
         lacking = [n for n, label in enumerate(self.classes) if label not in model.known]
-        if not lacking or model.missing != "error" or np.isin(lacking, learned).any():
+        if not lacking or model.missing not in ("error", "zero") or np.isin(lacking, learned).any():
             return model, []
         names = ", ".join(repr(self.classes[n]) for n in lacking)
         note = f"{model.name}, fold {number}: no row of {names} to learn from; there it says 0"

@@ -13,6 +13,7 @@ from cuvee.predict.bank import Bank
 
 ALIKE: Final = 0.999
 """Correlation above which two members count as one."""
+_ROUNDING: Final = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,21 +62,17 @@ def correlations(bank: Bank) -> Array:
     Returns:
         `[M, M]`, 1 on the diagonal; NaN where a member says the same of every row, or no row is common.
     """
-    M = len(bank.members)
-    found = np.eye(M)
-    for a in range(M):
-        for b in range(a):
-            both = bank.mask[a] & bank.mask[b]
-            found[a, b] = found[b, a] = _correlation(bank.P[a, both].ravel(), bank.P[b, both].ravel())
+    K = bank.P.shape[2]
+    there = np.repeat(bank.mask, K, axis=1).astype(np.float64)
+    values = np.where(bank.mask[:, :, None], bank.P, 0).reshape(there.shape)
+    values = (values - (values.sum(axis=1) / np.maximum(there.sum(axis=1), 1))[:, None]) * there
+    n, sums, squares = there @ there.T, values @ there.T, values**2 @ there.T  # all of them over the common entries
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spread = squares - sums**2 / n
+        spread[spread <= _ROUNDING * squares] = 0  # says the same everywhere, but for rounding
+        found: Array = np.clip((values @ values.T - sums * sums.T / n) / np.sqrt(spread * spread.T), -1, 1)
+    np.fill_diagonal(found, 1)
     return found
-
-
-def _correlation(x: Array, y: Array) -> float:
-    if len(x) < 2:
-        return float("nan")
-    x, y = x - x.mean(), y - y.mean()
-    size = float(np.sqrt((x @ x) * (y @ y)))
-    return float(np.clip(x @ y / size, -1, 1)) if size > 0 else float("nan")
 
 
 def q_statistics(bank: Bank) -> Array:
@@ -93,19 +90,12 @@ def q_statistics(bank: Bank) -> Array:
     """
     truth = bank._known_truth()
     right = np.where(bank.mask[:, :, None], bank.P, 0).argmax(axis=2) == truth
-    M = len(bank.members)
-    found = np.eye(M)
-    for a in range(M):
-        for b in range(a):
-            both = bank.mask[a] & bank.mask[b]
-            found[a, b] = found[b, a] = _q(right[a, both], right[b, both])
+    good, bad = (right & bank.mask).astype(np.float64), (~right & bank.mask).astype(np.float64)
+    same, other = (good @ good.T) * (bad @ bad.T), (good @ bad.T) * (bad @ good.T)
+    with np.errstate(invalid="ignore"):
+        found: Array = (same - other) / (same + other)
+    np.fill_diagonal(found, 1)
     return found
-
-
-def _q(one: Array, two: Array) -> float:
-    same = float((one & two).sum()) * float((~one & ~two).sum())
-    other = float((one & ~two).sum()) * float((~one & two).sum())
-    return (same - other) / (same + other) if same + other > 0 else float("nan")
 
 
 def _groups(members: tuple[str, ...], linked: Array) -> tuple[tuple[str, ...], ...]:

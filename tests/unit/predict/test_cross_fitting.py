@@ -227,20 +227,35 @@ def test_progress_is_told(keep: Any, steps: int) -> None:
     assert told == [(n + 1, steps) for n in range(steps)]
 
 
-def test_members_are_taught_by_their_own_labels() -> None:
-    """XGBoost and its like know 0 … K − 1 only."""
+def test_members_are_taught_by_the_names_of_the_ensemble() -> None:
+    """What they make of them, as numbers of classes, is for their adapters to know."""
     shown: list[Any] = []
     plain = fresh("nb", GaussianNB())
 
     def refit(rows: Any, labels: Any) -> Any:
-        shown.append(labels)
+        shown.extend(labels.tolist())
         assert plain.refit is not None
-        return replace(plain.refit(rows, labels), label_map={0: "a", 1: "b", 2: "c"})
+        return plain.refit(rows, labels)
 
-    member = replace(plain, refit=refit, label_map={0: "a", 1: "b", 2: "c"})
-    bank = cross_fit([member], X, Y).bank
-    assert {label for labels in shown for label in labels.tolist()} == {0, 1, 2}
-    np.testing.assert_allclose(bank.P, cross_fit([plain], X, Y).bank.P)
+    cross_fit([replace(plain, refit=refit, label_map={0: "a", 1: "b", 2: "c"})], X, Y)
+    assert set(shown) == set("abc")
+    shown.clear()
+    numbers = np.array([10, 20, 30])[np.unique(Y, return_inverse=True)[1]]
+    cross_fit([replace(plain, refit=refit)], X, numbers, classes=[30, 10, 20])
+    assert set(shown) == {10, 20, 30}
+
+
+def test_an_adapter_that_gives_nought_itself_is_noted_too() -> None:
+    rare = np.array([*Y[:118], "z", "z"])
+    plain = fresh("nb", GaussianNB())
+
+    def refit(rows: Any, labels: Any) -> Any:
+        assert plain.refit is not None
+        return replace(plain.refit(rows, labels), missing="zero")
+
+    pairs = [(np.arange(118), np.arange(118, 120))]
+    bank = cross_fit([replace(plain, refit=refit)], X, rare, cv=pairs, fewest=0).bank
+    assert "nb, fold 0: no row of 'z' to learn from; there it says 0" in bank.notes
 
 
 def test_texts_are_learned_from_and_lacking_ones_are_masked() -> None:

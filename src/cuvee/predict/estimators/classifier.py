@@ -64,9 +64,8 @@ class EnsembleClassifier(ClassifierMixin, EnsembleEstimator):  # type: ignore[mi
         check_consistent_length(rows, labels)
         self.classes_, numbers = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(
-                f"an ensemble of classifiers needs at least 2 classes; found 1 class: {self.classes_.tolist()[0]!r}"
-            )
+            (only,) = self.classes_.tolist()
+            raise ValueError(f"an ensemble of classifiers needs at least 2 classes; found 1 class: {only!r}")
         self._fit_members(rows, numbers, self._weights(rows, params), tuple(self.classes_.tolist()))
         return self
 
