@@ -33,6 +33,7 @@ VERBS = (
     "card",
     "push",
     "ensemble",
+    "serve",
     "eval",
     "compare",
     "ladder",
