@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from cuvee.errors import CuveeError, Fault, InputError, UsageError, listed
 from cuvee.predict.config.estimators import ESTIMATORS, made
-from cuvee.predict.config.schema import AnyMember, CausalMember, EstimatorMember, FileMember, FolderMember
+from cuvee.predict.config.schema import AnyMember, CausalMember, EstimatorMember, FileMember, FolderMember, NestedMember
 from cuvee.predict.config.table import Table
 from cuvee.predict.member import Member
 from cuvee.predict.members.tables import as_frame
@@ -194,11 +194,14 @@ def _from_skops(item: Any, reads: Reads, folder: Path) -> Member:
 
 def _from_folder(item: FolderMember, reads: Reads, folder: Path) -> Member:
     path, common = _at(folder, item.folder), {"name": item.name, "reads": reads, "missing": _missing(item)}
-    if item.kind == "ensemble":
-        from cuvee.predict.ensemble import Ensemble
-
-        return Member.ensemble(Ensemble.load(path), **common)  # type: ignore[arg-type]
     return Member.transformers(path, classes=item.classes, **common)  # type: ignore[arg-type]
+
+
+def _nested(item: NestedMember, reads: Reads, folder: Path) -> Member:
+    from cuvee.predict.ensemble import Ensemble
+
+    inner = Ensemble.load(_at(folder, item.folder), trust=list(item.trust or ()))
+    return Member.ensemble(inner, name=item.name, reads=reads, missing=_missing(item))
 
 
 def _causal(item: CausalMember, reads: Reads, folder: Path) -> Member:
@@ -221,6 +224,7 @@ def _from_file(item: FileMember, reads: Reads, folder: Path) -> Member:
 _MAKERS: Final[Mapping[type[AnyMember], Callable[[Any, Reads, Path], Member]]] = {
     EstimatorMember: _from_skops,
     FolderMember: _from_folder,
+    NestedMember: _nested,
     CausalMember: _causal,
     FileMember: _from_file,
 }

@@ -88,7 +88,7 @@ class EstimatorMember(AnyMember):
 
 
 class FolderMember(AnyMember):
-    """A model folder, or the folder of a saved ensemble.
+    """A model folder.
 
     Attributes:
         folder: where it lies.
@@ -97,6 +97,18 @@ class FolderMember(AnyMember):
 
     folder: Name
     classes: Classes | None = None
+
+
+class NestedMember(AnyMember):
+    """The folder of a saved ensemble.
+
+    Attributes:
+        folder: where it lies.
+        trust: types, functions or members of it that may run besides those that are known.
+    """
+
+    folder: Name
+    trust: Columns | None = None
 
 
 class CausalMember(FolderMember):
@@ -131,7 +143,7 @@ MEMBERS: Final[Mapping[str, type[AnyMember]]] = {
     "transformers": FolderMember,
     "onnx": FileMember,
     "recipe": FileMember,
-    "ensemble": FolderMember,
+    "ensemble": NestedMember,
     "causal": CausalMember,
 }
 """The structure of a member by its kind."""
