@@ -42,6 +42,7 @@ ADAPTERS: dict[str, str | tuple[str, ...] | None] = {
         "predict/meta_learners.py",
         "predict/splitting.py",
         "predict/config/estimators.py",
+        "demo/predictions/digits.py",
         "predict/estimators/families.py",
         *ESTIMATORS,
     ),

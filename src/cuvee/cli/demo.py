@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 
 def demo(
+    what: Literal["merges", "ensemble"] = "merges",
+    /,
     *,
     out: Out = Path("cuvee-demo"),
     seed: Seed = 0,
@@ -36,14 +38,19 @@ def demo(
     the specialists are merged in several ways, and every model is judged on
     every skill. It takes a few minutes on two cores, needs the extra
     `cuvee[demo]`, and leaves models, recipes and merges in a folder to play with.
+    `cuvee demo ensemble` combines predictions instead: a soup of six families of
+    models on digits, and on reviews a count of words and a transformer that is
+    trained on the spot, stacked and in a cascade.
 
     For example:
 
         cuvee demo
+        cuvee demo ensemble --out my-ensembles
         cuvee demo --out my-demo --seed 7
         cuvee demo --overwrite --quick
 
     Args:
+        what: What is shown: merges of weights, or predictions combined.
         out: The folder to make.
         seed: Seed of the lessons, the questions and the random masks.
         overwrite: Write over an earlier demo in that folder.
@@ -52,6 +59,8 @@ def demo(
     """
     from cuvee import demo as show
 
+    if what == "ensemble":
+        return _ensemble(out, seed, overwrite=overwrite, quick=quick, common=common)
     try:
         with _Stages() as stages:
             done = show.run(out, seed=seed, overwrite=overwrite, quick=quick, progress=stages)
@@ -59,6 +68,33 @@ def demo(
         raise Interrupted(f"interrupted; what is in {out} is incomplete") from None
     data = {"path": done.out, "results": done.results}
     return deliver(Answer("demo", data, _text(out, done.results)), common)
+
+
+def _ensemble(out: Path, seed: int, *, overwrite: bool, quick: bool, common: Common) -> int:
+    """The demo of predictions combined."""
+    from cuvee.demo.predictions.perform import run
+
+    try:
+        with _Stages() as stages:
+            done = run(out, seed=seed, overwrite=overwrite, quick=quick, progress=stages)
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted; what is in {out} is incomplete") from None
+    data = {"path": done.out, "results": done.results}
+    return deliver(Answer("demo", data, _ensemble_text(out, done.results)), common)
+
+
+def _ensemble_text(out: Path, results: Mapping[str, Any]) -> Iterator[RenderableType]:
+    from cuvee.demo.predictions.told import COLUMNS, closing_lines, rows_of
+
+    name, kind, *numbers, estimate = COLUMNS
+    for ensemble, found in results["ensembles"].items():
+        headings = [Column(f"{ensemble}: {name}"), Column(kind), *(Column(one, True) for one in numbers)]
+        yield table([*headings, Column(estimate)], rows_of(found))
+        yield ""
+    yield from (paragraph(line) for line in closing_lines(results))
+    yield ""
+    yield f"Everything is in {out}: data, configurations to edit, ensembles, results.json, and a page to open in"
+    yield f"a browser: {out / 'report.html'}"
 
 
 class _Stages:

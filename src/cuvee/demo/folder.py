@@ -46,13 +46,14 @@ Every folder in `models/` and `merges/` opens in transformers:
 """
 
 
-def prepare(folder: Path, overwrite: bool, names: Sequence[str]) -> None:
+def prepare(folder: Path, overwrite: bool, names: Sequence[str], text: str = _TEXT) -> None:
     """Make the folder ready: empty but for its README, or cleared of an earlier demo's files and of nothing else.
 
     Args:
         folder: the demo's folder.
         overwrite: clear an earlier demo's files away.
         names: what a demo writes, relative to the folder.
+        text: of its README; it begins with `TITLE`.
 
     Raises:
         OutputExists: something is there, and `overwrite` is off or it was not put there by a demo.
@@ -64,7 +65,7 @@ def prepare(folder: Path, overwrite: bool, names: Sequence[str]) -> None:
         for name in names:
             _remove(folder / name)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / README).write_text(_TEXT, encoding="utf-8")
+        (folder / README).write_text(text, encoding="utf-8")
 
 
 def write_text(path: Path, text: str) -> None:

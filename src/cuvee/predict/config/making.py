@@ -104,7 +104,9 @@ def members_of(
     Raises:
         CuveeError: the faults of all members.
     """
-    found, faults, kinds = [], [], []
+    found: list[Member] = []
+    faults: list[Fault] = []
+    kinds: list[type[CuveeError]] = []
     reads: dict[str, Reads] = {}
     for item in items:
         try:
@@ -193,8 +195,8 @@ def _from_skops(item: Any, reads: Reads, folder: Path) -> Member:
 
 
 def _from_folder(item: FolderMember, reads: Reads, folder: Path) -> Member:
-    path, common = _at(folder, item.folder), {"name": item.name, "reads": reads, "missing": _missing(item)}
-    return Member.transformers(path, classes=item.classes, **common)  # type: ignore[arg-type]
+    common: dict[str, Any] = {"name": item.name, "reads": reads, "missing": _missing(item)}
+    return Member.transformers(_at(folder, item.folder), classes=item.classes, **common)
 
 
 def _nested(item: NestedMember, reads: Reads, folder: Path) -> Member:
@@ -210,8 +212,8 @@ def _causal(item: CausalMember, reads: Reads, folder: Path) -> Member:
     if not classes:
         message = f"{item.name}: a language model should have `classes`, or `words` for them; found neither"
         raise InputError(Fault("wrong-config", message, subject=item.name))
-    common = {"name": item.name, "reads": reads, "missing": _missing(item)}
-    return Member.causal(_at(folder, item.folder), classes=classes, template=item.prompt, **common)  # type: ignore[arg-type]
+    common: dict[str, Any] = {"name": item.name, "reads": reads, "missing": _missing(item)}
+    return Member.causal(_at(folder, item.folder), classes=classes, template=item.prompt, **common)
 
 
 def _from_file(item: FileMember, reads: Reads, folder: Path) -> Member:

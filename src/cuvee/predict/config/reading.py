@@ -72,7 +72,8 @@ def config_of(document: Document, folder: Path) -> EnsembleConfig:
     found += config_findings(data, [one for one in members if one is not None])
     _refuse(document, found)
     assert config is not None
-    return config.model_copy(update={"members": members})
+    made: EnsembleConfig = config.model_copy(update={"members": members})
+    return made
 
 
 def _document(path: Path) -> Document:
@@ -115,7 +116,8 @@ def _member(entry: Any, path: DocumentPath, found: list[Finding]) -> AnyMember |
         message = f"`kind` should be {', '.join(KINDS)}, found {described(kind)}"
         found.append(Finding("wrong-value", message, (*path, "kind"), nearest(str(kind), KINDS), "kind"))
         return None
-    return _validated(MEMBERS[kind], entry, path, found)
+    made: AnyMember | None = _validated(MEMBERS[kind], entry, path, found)
+    return made
 
 
 def _misspelt(entry: Mapping[str, Any], path: DocumentPath, key: str) -> Iterator[Finding]:

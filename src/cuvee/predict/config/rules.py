@@ -152,7 +152,8 @@ def _made(kind: Any, settings: Mapping[str, Any]) -> Iterator[Finding]:
         kind(**_frozen(settings))
     except CuveeError as error:
         for fault in error.faults:
-            where: DocumentPath = ("combiner", "settings", *([fault.subject] if fault.subject in settings else []))
+            own = (fault.subject,) if fault.subject is not None and fault.subject in settings else ()
+            where: DocumentPath = ("combiner", "settings", *own)
             yield Finding("wrong-value", fault.message, where, fault.hint, fault.subject)
     except (TypeError, ValueError) as error:
         yield Finding("wrong-value", f"the combiner refuses its settings: {error}", ("combiner", "settings"))
