@@ -82,3 +82,27 @@ def test_an_interrupted_demo_does_not_claim_that_nothing_was_written(
     monkeypatch.setattr("cuvee.demo.run", run, raising=False)
     ran = call(capsys, "demo", "--out", "there")
     assert (ran.code, ran.out, ran.err) == (130, "", "interrupted; what is in there is incomplete\n")
+
+
+def board(log_loss: float, name: str = "ensemble", kind: str = "ensemble") -> dict[str, object]:
+    scores = {"log_loss": log_loss, "accuracy": 0.9}
+    return {"name": name, "kind": kind, **scores, "us_per_row": 20.0, "estimate": "direct"}
+
+
+ENSEMBLES = {"digits": {"leaderboard": [board(0.1), board(0.2, "svm", "member"), board(0.4, "mlp", "member")]}}
+
+
+def test_the_demo_of_ensembles(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    found: dict[str, object] = {}
+
+    def run(out: Path, **more: object) -> SimpleNamespace:
+        found.update(out=out, **more)
+        return SimpleNamespace(out=out, results={"ensembles": ENSEMBLES})
+
+    monkeypatch.setattr("cuvee.demo.predictions.perform.run", run)
+    ran = call(capsys, "demo", "ensemble", "-o", "there", "--quick")
+    assert ran.code == 0
+    assert (found["out"], found["seed"], found["quick"]) == (Path("there"), 0, True)
+    assert "0.50 times that of the best member, svm (0.200)" in " ".join(ran.out.split())
+    assert call(capsys, "demo", "ensemble", "--json").json["results"] == {"ensembles": ENSEMBLES}
+    assert call(capsys, "demo", "ensembles").code == 2

@@ -57,7 +57,7 @@ split: part
 members:
   - {name: words, kind: sklearn, estimator: tfidf-logistic, settings: {ngrams: 1}}
   - {name: reader, kind: transformers, folder: models/reader}
-combiner: cascade
+combiner: {name: cascade, settings: {metric: accuracy}}
 """,
 }
 """Name → configuration."""

@@ -71,6 +71,10 @@ def rows_of(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
     ]
 
 
+def _cost(own: float | None, other: float | None) -> str:
+    return f"; a row takes {own / other:.2f} times as long" if own and other else ""
+
+
 def _figure(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
@@ -86,4 +90,5 @@ def closing_lines(results: Results) -> Iterator[str]:
         yield (
             f"{name}: the ensemble has a log-loss of {own['log_loss']:.3f}, {share:.2f} times that of the best member, "
             f"{best['name']} ({best['log_loss']:.3f}); {own['accuracy']:.1%} are right, of its {best['accuracy']:.1%}"
+            f"{_cost(own['us_per_row'], best['us_per_row'])}"
         )
