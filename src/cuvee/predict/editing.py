@@ -108,10 +108,8 @@ def _meanwhile(state: State, what: str, members: tuple[Member, ...], empty: Bank
     voting = [name for name, probable in zip(empty.members, empty.probable) if probable]
     silent = [name for name in empty.members if name not in voting]
     found = Soft().fit(empty.only(voting)) if voting else None
-    notes = (
-        (f"until a combiner is fitted, {listed(silent, 5)} do not count: they give no probabilities",) if silent else ()
-    )
-    return State(state.number, what, members, Soft(), found, None, None, notes)
+    note = f"until a combiner is fitted, {listed(silent, 5)} do not count: they give no probabilities"
+    return State(state.number, what, members, Soft(), found, None, None, (note,) if silent else ())
 
 
 def _by_hand(state: State) -> bool:
