@@ -118,6 +118,10 @@ REASONS: Final[Mapping[str, str]] = {
     "bad-ensemble": "a saved ensemble that is damaged, of another version, or not what was saved",
     "wrong-config": "a configuration of an ensemble whose parts do not fit together",
     "no-vocabulary-map": "vocabularies between which tokens cannot be mapped",
+    # a service
+    "too-large": "a request larger than the service takes",
+    "busy": "more requests at a time than the service takes",
+    "not-allowed": "a change that whoever asks for it may not make",
     # resources
     "disk-full": "not enough space for the output",
     "file-too-large": "the file system or a limit refuses files of this size",
@@ -287,12 +291,6 @@ def listed(names: Iterable[str], most: int = 3, between: str = ", ") -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint that names the nearest known word, or all of them when none is near.
-
-    Example:
-        >>> nearest("densty", ["density", "weight"])
-        'did you mean `density`?'
-        >>> nearest("zzz", ["density", "weight"])
-        'known: density, weight'
     """
     words = sorted(known)
     if close := difflib.get_close_matches(name, words, n=1, cutoff=0.6):

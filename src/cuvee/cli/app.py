@@ -45,6 +45,7 @@ VERBS: Final = (
     Verb("verify", "Check a model folder: readable, complete, finite, as recorded, loadable.", _MERGE),
     Verb("card", "Write the model card of a merge, README.md, for the hub.", _MERGE),
     Verb("push", "Send a finished model folder to the hub or to a store, or say what that would do.", _MERGE),
+    Verb("serve", "Serve a saved ensemble: JSON over HTTP, members that come and go while it answers.", _LOOK),
     Verb("eval", "Judge models on tasks: scores with error bars, what is known not asked again.", _LOOK),
     Verb("compare", "Compare models on tasks: against their best parent, and is it more than noise?", _LOOK),
     Verb("explain", "Say what every model, or every group of layers, contributed to a merge.", _LOOK),

@@ -29,9 +29,13 @@ def check(stored: Stored) -> list[Fault]:
     """Functions that nobody said to trust."""
     paths = [stored.said.get("function"), *([stored.said["embed"]] if "embed" in stored.said else [])]
     if odd := [path for path in paths if not is_path(path)]:
-        return [unsound(stored, f"{str(odd[0])[:80]!r} is no path of a function")]
+        return [unsound(stored.facts.name, f"{str(odd[0])[:80]!r} is no path of a function")]
     name = stored.facts.name
-    return [untrusted(stored, str(path), "the function") for path in paths if not stored.trust.covers(name, str(path))]
+    return [
+        untrusted(stored.facts.name, str(path), "the function")
+        for path in paths
+        if not stored.trust.covers(name, str(path))
+    ]
 
 
 def load(stored: Stored) -> Member:
@@ -51,7 +55,7 @@ def _path(member: Member, function: Any) -> str:
         return path_of(function)
     except ValueError as error:
         hint = "define it with `def` at the top of a module that can be imported where the ensemble is loaded"
-        raise cannot_be_saved(member, f"only its import path is kept, and {error}", hint) from error
+        raise cannot_be_saved(member.name, member.kind, f"only its import path is kept, and {error}", hint) from error
 
 
 KEEPERS.register("callable", Keeper(save, check, load))

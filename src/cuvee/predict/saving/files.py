@@ -14,6 +14,8 @@ from cuvee.errors import Fault
 
 FORM_NAME: Final = "ensemble.json"
 ARRAYS_NAME: Final = "arrays.safetensors"
+COMBINER_FOLDER: Final = "combiner"
+"""Where the estimator of a combiner is, if it has one; its name where types of it are trusted."""
 FILE_LIMIT: Final = 10_000
 """Files an ensemble may have."""
 DEPTH_LIMIT: Final = 20

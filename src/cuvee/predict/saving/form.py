@@ -189,7 +189,7 @@ _FORM: Final[Mapping[str, Callable[[Any], bool]]] = {
     "temperature": _kind(float, int, _NONE),
     "history": _kind(list),
     "combiner": lambda value: isinstance(value, dict) and value.keys() == {"name", "settings"},
-    "fitted": lambda value: value is None or (isinstance(value, dict) and value.keys() == {"kind", "said"}),
+    "fitted": lambda value: value is None or _is_fitted(value),
     "bank": _kind(dict, _NONE),
     "members": lambda value: isinstance(value, list) and all(isinstance(one, dict) for one in value),
     "golden": _kind(dict),
@@ -198,6 +198,15 @@ _FORM: Final[Mapping[str, Callable[[Any], bool]]] = {
     "settings": _kind(dict),
     "files": _kind(dict),
 }
+
+
+def _is_fitted(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"kind", "said", "thing", "libraries"}
+        and isinstance(value["thing"], dict)
+        and _versions(value["libraries"])
+    )
 
 
 def _typed(said: Mapping[str, Any], keys: Mapping[str, Callable[[Any], bool]], where: str) -> list[Fault]:

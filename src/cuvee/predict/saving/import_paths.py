@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from cuvee.errors import Fault
-from cuvee.predict.saving.keepers import Stored
 
 _PATH: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 
@@ -60,9 +59,8 @@ def imported(path: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
-def untrusted(stored: Stored, name: str, what: str) -> Fault:
+def untrusted(member: str, name: str, what: str) -> Fault:
     """What somebody must say to trust."""
-    member = stored.facts.name
     message = f"the member {member!r} needs {what} `{name}`, which nobody said to trust"
     hint = (
         f"if you know it and whoever saved the ensemble, load it with trust=[{name!r}], or trust=[{member!r}] for all"

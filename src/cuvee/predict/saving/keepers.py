@@ -100,15 +100,15 @@ class Keeper:
 KEEPERS: Final[Registry[Keeper]] = Registry("kind of member that can be saved", "cuvee.keepers")
 
 
-def cannot_be_saved(member: Member, why: str, hint: str | None = None) -> UsageError:
+def cannot_be_saved(name: str, kind: str, why: str, hint: str | None = None) -> UsageError:
     """The refusal to save a member."""
-    message = f"the member {member.name!r} ({member.kind}) cannot be saved: {why}"
-    return UsageError(Fault("wrong-member", message, None, member.name, hint))
+    message = f"the member {name!r} ({kind}) cannot be saved: {why}"
+    return UsageError(Fault("wrong-member", message, None, name, hint))
 
 
-def unsound(stored: Stored, why: str) -> Fault:
+def unsound(name: str, why: str) -> Fault:
     """A stored member that cannot be one of ours."""
-    return Fault("bad-ensemble", f"the member {stored.facts.name!r} cannot be loaded: {why}", None, stored.facts.name)
+    return Fault("bad-ensemble", f"the member {name!r} cannot be loaded: {why}", None, name)
 
 
 def no_faults(_: Stored) -> list[Fault]:

@@ -30,7 +30,7 @@ def save(member: Member, folder: Path, _: bool) -> Kept:
         model.save_pretrained(place, safe_serialization=True)
         reader.save_pretrained(place)
     except Exception as error:
-        raise cannot_be_saved(member, f"transformers says {type(error).__name__}: {error}") from error
+        raise cannot_be_saved(member.name, member.kind, f"transformers says {type(error).__name__}: {error}") from error
     said = {"embed": member.embed is not None, "dtype": str(model.dtype).removeprefix("torch.")}
     return Kept(said, ("torch", "transformers"))
 
@@ -46,7 +46,7 @@ def copy_model(member: Member, source: Path, place: Path) -> None:
     names = [name for name in names if not name.lower().endswith(_CODE)]
     if not any(name.endswith(_WEIGHTS) for name in names):
         hint = "load it and give the model itself, or write it anew with `save_pretrained`"
-        raise cannot_be_saved(member, f"{source} holds no weights as safetensors", hint)
+        raise cannot_be_saved(member.name, member.kind, f"{source} holds no weights as safetensors", hint)
     roots = allowed_roots(source)
     if wrong := [fault for name in names if (fault := link_fault(source / name, name, roots))]:
         raise InputError(wrong)
@@ -59,7 +59,7 @@ def check(stored: Stored) -> list[Fault]:
     """Files that are code, or may hold some: we wrote none."""
     place = stored.folder / _FOLDER
     found = [name for name in walk(place) if name.lower().endswith(_CODE)] if place.is_dir() else []
-    return [unsound(stored, f"its folder holds `{name}`, which may run") for name in found[:20]]
+    return [unsound(stored.facts.name, f"its folder holds `{name}`, which may run") for name in found[:20]]
 
 
 def load_classifier(stored: Stored) -> Member:

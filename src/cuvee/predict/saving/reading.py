@@ -15,7 +15,8 @@ from cuvee.predict.combiners import COMBINERS, FITTED, Combiner, Fitted
 from cuvee.predict.member import Member
 from cuvee.predict.saving.arrays import read_arrays, within
 from cuvee.predict.saving.banks import bank_of
-from cuvee.predict.saving.files import ARRAYS_NAME, file_faults
+from cuvee.predict.saving.estimators import estimator_faults, read
+from cuvee.predict.saving.files import ARRAYS_NAME, COMBINER_FOLDER, file_faults
 from cuvee.predict.saving.form import Form, MemberForm, bad, read_form
 from cuvee.predict.saving.golden import answer_faults, kept_answers, rows_from
 from cuvee.predict.saving.import_paths import HARMLESS, imported, is_path, untrusted
@@ -64,11 +65,17 @@ def load(path: str | Path, make: Make, *, trust: Iterable[str] = (), allow_pickl
 def trust_faults(form: Form, folder: Path, trust: Trust, make: Make) -> list[Fault]:
     """What forbids making the members; nothing runs."""
     faults = _features_faults(form, trust)
+    if form.fitted is not None and form.fitted["thing"]:
+        faults += estimator_faults(form.fitted["thing"].get("format"), COMBINER_FOLDER, folder / COMBINER_FOLDER, trust)
     for one in form.of_members:
         stored = stored_of(one, folder, trust, make)
         faults += _inverse_faults(one, stored)
         keeper = _keeper(one)
-        faults += [unsound(stored, f"there is no kind {one.kind[:40]!r}")] if keeper is None else keeper.check(stored)
+        faults += (
+            [unsound(stored.facts.name, f"there is no kind {one.kind[:40]!r}")]
+            if keeper is None
+            else keeper.check(stored)
+        )
     return faults
 
 
@@ -86,7 +93,7 @@ def assembled(form: Form, folder: Path, trust: Trust, make: Make) -> Ensemble:
     if faults:
         raise InputError(faults)
     with _failing("its combiner", faults):
-        state = _state(form, members, arrays)
+        state = _state(form, members, arrays, folder)
     if faults:
         raise InputError(faults)
     classes = [label_of(label) for label in form.classes]
@@ -122,7 +129,11 @@ def _inverse_faults(form: MemberForm, stored: Stored) -> list[Fault]:
     path = form.inverse
     if path is None or path in HARMLESS or (is_path(path) and stored.trust.covers(form.name, path)):
         return []
-    return [untrusted(stored, path, "the function") if is_path(path) else unsound(stored, "its inverse is no path")]
+    return [
+        untrusted(stored.facts.name, path, "the function")
+        if is_path(path)
+        else unsound(stored.facts.name, "its inverse is no path")
+    ]
 
 
 def _member(form: MemberForm, stored: Stored, faults: list[Fault]) -> Member | None:
@@ -147,13 +158,11 @@ def _member(form: MemberForm, stored: Stored, faults: list[Fault]) -> Member | N
     return None
 
 
-def _state(form: Form, members: list[Member], arrays: dict[str, Array]) -> State:
+def _state(form: Form, members: list[Member], arrays: dict[str, Array], folder: Path) -> State:
     combiner: Combiner = COMBINERS.get(form.combiner["name"])(**frozen(unplain(form.combiner["settings"])))
-    fitted: Fitted | None = None
-    if form.fitted is not None:
-        fitted = FITTED.get(form.fitted["kind"]).restored(unplain(form.fitted["said"]), within(arrays, "fitted"))
-        if strange := set(fitted.members) - {member.name for member in members}:
-            raise ValueError(f"it was fitted with a member {sorted(strange)[0]!r}")
+    fitted = None if form.fitted is None else _fitted(form.fitted, arrays, folder)
+    if fitted is not None and (strange := set(fitted.members) - {member.name for member in members}):
+        raise ValueError(f"it was fitted with a member {sorted(strange)[0]!r}")
     bank = None if form.bank is None else bank_of(form.bank, within(arrays, "bank"))
     notes = [*form.notes, *(f"{AT_LOADING}{one}" for one in differences(form.libraries))]
     if "skipped" in form.golden:
@@ -162,6 +171,12 @@ def _state(form: Form, members: list[Member], arrays: dict[str, Array]) -> State
     return State(
         form.number, form.what, tuple(members), combiner, fitted, bank, temperature, tuple(notes), _manner(form)
     )
+
+
+def _fitted(said: dict[str, Any], arrays: dict[str, Array], folder: Path) -> Fitted:
+    """What the combiner found, with the estimator that it may have."""
+    found = FITTED.get(said["kind"]).restored(unplain(said["said"]), within(arrays, "fitted"))
+    return found.with_thing(read(said["thing"]["format"], folder / COMBINER_FOLDER)) if said["thing"] else found
 
 
 def _asking(form: Form) -> dict[str, Any]:

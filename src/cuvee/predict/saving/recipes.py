@@ -41,7 +41,7 @@ def check(stored: Stored) -> list[Fault]:
     except OSError:
         return []  # the file is missing: the list of files says so
     except ValueError as error:
-        return [unsound(stored, str(error))]
+        return [unsound(stored.facts.name, str(error))]
     name = stored.facts.name
     if stored.trust.covers(name, f"recipe {name}"):
         return []

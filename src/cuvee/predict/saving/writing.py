@@ -19,11 +19,12 @@ from cuvee.predict.member import Member
 from cuvee.predict.rows import Rows, rows_of
 from cuvee.predict.saving.arrays import under, write_arrays
 from cuvee.predict.saving.banks import told_bank
-from cuvee.predict.saving.files import ARRAYS_NAME, FORM_NAME, listing
+from cuvee.predict.saving.estimators import write
+from cuvee.predict.saving.files import ARRAYS_NAME, COMBINER_FOLDER, FORM_NAME, listing
 from cuvee.predict.saving.form import Form, MemberForm, as_text, is_ensemble
 from cuvee.predict.saving.golden import golden_of
 from cuvee.predict.saving.import_paths import path_of
-from cuvee.predict.saving.keepers import cannot_be_saved
+from cuvee.predict.saving.keepers import Kept, cannot_be_saved
 from cuvee.predict.saving.kinds import keeper_of
 from cuvee.predict.saving.plain import plain, said_label
 from cuvee.predict.saving.recipes import kept_settings
@@ -80,7 +81,7 @@ def write_into(
 ) -> tuple[str, ...]:
     """Write all files of one version into an empty folder; gives what should be known about them."""
     members, notes = _members(state.members, folder, allow_pickle)
-    combined, arrays = _combined(state)
+    combined, arrays, more = _combined(state, folder, allow_pickle)
     golden, answers = _golden(ensemble, state, rows, must_answer)
     with _said(f"the combiner {state.combiner.name!r}"):
         write_arrays(folder / ARRAYS_NAME, {**arrays, **answers})
@@ -101,7 +102,7 @@ def write_into(
         **combined,
     )
     (folder / FORM_NAME).write_text(as_text(form), "utf-8")
-    return notes
+    return (*notes, *more)
 
 
 def _members(members: Iterable[Member], folder: Path, allow_pickle: bool) -> tuple[list[MemberForm], tuple[str, ...]]:
@@ -128,7 +129,7 @@ def _member(member: Member, folder: Path, name: str, allow_pickle: bool) -> tupl
     try:
         keeper = keeper_of(member.kind)
     except CuveeError as error:
-        raise cannot_be_saved(member, error.faults[0].message) from None
+        raise cannot_be_saved(member.name, member.kind, error.faults[0].message) from None
     kept = keeper.save(member, folder / name, allow_pickle)
     try:
         form = MemberForm(
@@ -148,7 +149,7 @@ def _member(member: Member, folder: Path, name: str, allow_pickle: bool) -> tupl
             libraries=versions_of(kept.libraries),
         )
     except ValueError as error:
-        raise cannot_be_saved(member, str(error)) from error
+        raise cannot_be_saved(member.name, member.kind, str(error)) from error
     return form, kept.notes
 
 
@@ -159,20 +160,26 @@ def _folder_name(name: str, taken: set[str]) -> str:
     return next(found for number in numbers if (found := f"members/{word}{number}") not in taken)
 
 
-def _combined(state: State) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Combiner, what it found, and its bank, as the form says them, and their arrays."""
+def _combined(
+    state: State, folder: Path, allow_pickle: bool
+) -> tuple[dict[str, Any], dict[str, Array], tuple[str, ...]]:
+    """Combiner, what it found, and its bank, as the form says them; their arrays; what should be known."""
     arrays: dict[str, Array] = {}
-    fitted = bank = None
+    fitted, kept, bank = None, Kept({}), None
     with _said(f"the combiner {state.combiner.name!r}"):
         combiner = {"name": state.combiner.name, "settings": plain(state.combiner.settings())}
         if state.fitted is not None:
+            if state.fitted.thing is not None:
+                (folder / COMBINER_FOLDER).mkdir()
+                kept = write(state.fitted.thing, COMBINER_FOLDER, folder / COMBINER_FOLDER, allow_pickle)
             told, found = state.fitted.told()
-            fitted = {"kind": state.fitted.kind, "said": plain(told)}
+            libraries = versions_of(kept.libraries)
+            fitted = {"kind": state.fitted.kind, "said": plain(told), "thing": kept.said, "libraries": libraries}
             arrays |= under("fitted", found)
     if state.bank is not None:
         bank, found = told_bank(state.bank)
         arrays |= under("bank", found)
-    return {"combiner": combiner, "fitted": fitted, "bank": bank}, arrays
+    return {"combiner": combiner, "fitted": fitted, "bank": bank}, arrays, kept.notes
 
 
 def _settings(ensemble: Ensemble, state: State) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from cuvee.predict import Bank, Cost, Ensemble, Member
+from cuvee.predict import Bank, Cost, Ensemble, Member, Stack
+from cuvee.predict.combiners import COMBINERS
 from cuvee.predict.saving.form import read_form
 from cuvee.predict.state import State
 from tests.support.ensembles import CLASSES, SOME, X, Y, by_length, function, of, small
@@ -199,3 +201,46 @@ def test_another_version_is_noted_and_not_warned_of(tmp_path: Path) -> None:
     assert found.members[0].notes == (f"at loading: saved with scikit-learn 1.5.0, now {sklearn.__version__}",)
     found.save(tmp_path / "again")
     assert Ensemble.load(tmp_path / "again").members[0].notes == ()
+
+
+@cache
+def bank() -> Bank:
+    """What `small` says of rows, with numbers of the rows."""
+    return small().predictions(X[::3], Y[::3], provenance="hold-out")
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "cascade": {"costs": {"logistic": 1.0, "bayes": 2.5}},
+    "stack": {"fewest": 10, "folds": 2},
+}
+
+
+@pytest.mark.parametrize("name", list(COMBINERS))
+def test_every_combiner_comes_back(tmp_path: Path, name: str) -> None:
+    ensemble = small()
+    ensemble.fit_combiner(COMBINERS.get(name)(**SETTINGS.get(name, {})), bank(), calibrate="temperature")
+    found = came_back(ensemble, tmp_path / "e", SOME)
+    one, other = found.state, ensemble.state
+    assert one.combiner == other.combiner
+    assert (one.temperature, one.manner, one.notes) == (other.temperature, other.manner, other.notes)
+    assert one.fitted is not None
+    assert other.fitted is not None
+    assert np.array_equal(found.predict_proba(X), ensemble.predict_proba(X))
+    assert one.fitted.used == other.fitted.used
+    (said, arrays), (told, more) = one.fitted.told(), other.fitted.told()
+    assert repr(said) == repr(told)
+    assert {k: (v.dtype, v.tobytes()) for k, v in arrays.items()} == {
+        k: (v.dtype, v.tobytes()) for k, v in more.items()
+    }
+    found.remove("bayes")  # fitted again on the bank that came back
+    ensemble.remove("bayes")
+    assert np.array_equal(found.predict_proba(X), ensemble.predict_proba(X))
+
+
+def test_a_stack_with_an_estimator(tmp_path: Path) -> None:
+    ensemble = small()
+    ensemble.fit_combiner(Stack(meta=RandomForestClassifier(5, random_state=0), fewest=10, folds=2), bank())
+    assert ensemble.state.fitted is not None
+    assert ensemble.state.fitted.thing is not None
+    came_back(ensemble, tmp_path / "e", SOME)
+    assert (tmp_path / "e/combiner/model.skops").is_file()

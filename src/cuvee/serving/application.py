@@ -1,0 +1,176 @@
+"""The service over HTTP. Annotations are looked at while it runs, so that they are no texts in this file."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, Final
+
+from cuvee.errors import CuveeError, Fault, InputError, ResourceError, UsageError
+from cuvee.serving.metrics import Metrics
+from cuvee.serving.service import Service
+from cuvee.serving.wire import is_token, not_allowed, said_of, status_of
+
+Step = Callable[[bytes], dict[str, Any]]
+
+_PATHS: Final = ("/predict", "/explain", "/members", "/members/{name}")
+_BUSY: Final = "try again in a second"
+
+
+class _Desk:
+    """Takes requests in, as many as the limits say, and hands them to threads."""
+
+    def __init__(self, service: Service, metrics: Metrics) -> None:
+        self.service = service
+        self.metrics = metrics
+        self._limits = service.limits
+        self._under_way = 0
+        self._readers = ThreadPoolExecutor(service.limits.threads, "cuvee-predict")
+        self._writer = ThreadPoolExecutor(1, "cuvee-change")
+
+    async def take(self, request: Any, path: str, step: Step, *, changes: bool = False, body: bool = True) -> Any:
+        """Answer one request, or say what is wrong with it."""
+        began = time.perf_counter()
+        status, said, headers = 500, {}, {}
+        self._under_way += 1
+        self.metrics.began(self._under_way)
+        try:
+            said = await self._answer(request, step, changes=changes, body=body)
+            status = 200
+        except CuveeError as error:
+            status, said = status_of(error), said_of(error)
+            if status == 429:
+                headers["Retry-After"] = "1"
+            if status == 403 and changes and self.service.token is not None and not self._may(request):
+                status, headers["WWW-Authenticate"] = 401, "Bearer"
+        except Exception as error:  # a fault of ours: told without its inner parts
+            fault = Fault("member-failed", f"the service failed: {type(error).__name__}")
+            said = said_of(InputError(fault))
+        finally:
+            self._under_way -= 1
+            self.metrics.began(self._under_way)
+            rows = said.get("rows", 0) if status == 200 else 0
+            self.metrics.answered(path, status, time.perf_counter() - began, rows)
+        return _json(said, status, headers)
+
+    async def _answer(self, request: Any, step: Step, *, changes: bool, body: bool) -> dict[str, Any]:
+        if self._under_way > self._limits.at_once:
+            message = f"the service answers {self._limits.at_once:,} requests at a time"
+            raise ResourceError(Fault("busy", message, hint=_BUSY))
+        if changes:
+            self._check_may(request)
+        raw = await self._body(request) if body else b""
+        pool = self._writer if changes else self._readers
+        return await asyncio.get_running_loop().run_in_executor(pool, partial(step, raw))
+
+    async def _body(self, request: Any) -> bytes:
+        """The body, no more of it than is allowed.
+
+        Raises:
+            InputError: `too-large`; `bad-data`: it did not come in time.
+        """
+        most, found = self._limits.max_bytes, bytearray()
+        length = request.headers.get("content-length", "")
+        if length.isdecimal() and (len(length) > 18 or int(length) > most):
+            raise _too_large(most)
+        try:
+            async with asyncio.timeout(self._limits.read_seconds):
+                async for piece in request.stream():
+                    found += piece
+                    if len(found) > most:
+                        raise _too_large(most)
+        except TimeoutError:
+            message = f"the body should come within {self._limits.read_seconds:g} seconds"
+            raise InputError(Fault("bad-data", message)) from None
+        return bytes(found)
+
+    def _may(self, request: Any) -> bool:
+        token = self.service.token
+        return token is not None and is_token(request.headers.get("authorization"), token)
+
+    def _check_may(self, request: Any) -> None:
+        if self.service.token is None:
+            raise not_allowed("members cannot be changed: the service has no token", "start it with --token-file FILE")
+        if not self._may(request):
+            hint = "send the header `Authorization: Bearer TOKEN`"
+            raise not_allowed("members can only be changed by who bears the token", hint)
+
+    def close(self) -> None:
+        """Let the answers under way finish."""
+        self._readers.shutdown()
+        self._writer.shutdown()
+
+
+def make_application(service: Service) -> Any:
+    """The application of a service, for uvicorn or any other server of ASGI.
+
+    Raises:
+        UsageError: `missing-extra`: FastAPI is not installed.
+    """
+    try:
+        from fastapi import FastAPI, Request, Response
+    except ImportError as error:
+        message = "the service needs FastAPI, which is not installed"
+        raise UsageError(Fault("missing-extra", message, hint="pip install 'cuvee[serve]'")) from error
+    from contextlib import asynccontextmanager
+
+    metrics = Metrics(service)
+    desk = _Desk(service, metrics)
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> Any:
+        yield
+        desk.close()
+
+    app = FastAPI(title="Cuvee", lifespan=life, docs_url=None, redoc_url=None)
+
+    @app.post("/predict")
+    async def predict(request: Request) -> Any:
+        return await desk.take(request, "/predict", service.predict)
+
+    @app.post("/explain")
+    async def explain(request: Request) -> Any:
+        return await desk.take(request, "/explain", service.explain)
+
+    @app.get("/members")
+    async def members(request: Request) -> Any:
+        return await desk.take(request, "/members", lambda _: service.members(), body=False)
+
+    @app.post("/members")
+    async def add(request: Request) -> Any:
+        return await desk.take(request, "/members", service.add, changes=True)
+
+    @app.delete("/members/{name:path}")
+    async def remove(request: Request, name: str) -> Any:
+        step = partial(_removed, service, name)
+        return await desk.take(request, "/members/{name}", step, changes=True, body=False)
+
+    @app.get("/health")
+    async def health() -> Any:
+        return _json({"status": "ok"}, 200, {})
+
+    @app.get("/ready")
+    async def ready() -> Any:
+        return _json({"ready": service.is_ready}, 200 if service.is_ready else 503, {})
+
+    @app.get("/metrics")
+    async def measured() -> Any:
+        return Response(metrics.text(), media_type=metrics.content_type)
+
+    return app
+
+
+def _removed(service: Service, name: str, _: bytes) -> dict[str, Any]:
+    return service.remove(name)
+
+
+def _too_large(most: int) -> InputError:
+    message = f"the body of a request has at most {most:,} bytes"
+    return InputError(Fault("too-large", message, hint="send the rows in several requests"))
+
+
+def _json(said: Any, status: int, headers: dict[str, str]) -> Any:
+    from fastapi.responses import JSONResponse
+
+    return JSONResponse(said, status, headers)

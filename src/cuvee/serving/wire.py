@@ -1,0 +1,128 @@
+"""Requests and answers as JSON."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from cuvee.checkpoint.strict_json import parse_json
+from cuvee.errors import CuveeError, Fault, InputError, UsageError
+from cuvee.predict import Rows, rows_of
+from cuvee.serving.limits import Limits
+
+_STATUS: Final = {
+    "too-large": 413,
+    "busy": 429,
+    "not-allowed": 403,
+    "unknown-member": 404,
+    "duplicate-member": 409,
+    "member-failed": 500,
+    "bad-output": 500,
+}
+_OTHERWISE: Final = 422
+
+
+def status_of(error: CuveeError) -> int:
+    """The HTTP status that an error is told with."""
+    return _STATUS.get(error.code, _OTHERWISE)
+
+
+def said_of(error: CuveeError) -> dict[str, Any]:
+    """An error as JSON: every fault with its code, message, hint, and what it is about."""
+    return {
+        "faults": [
+            {"code": one.code, "message": one.message, "hint": one.hint, "subject": one.subject} for one in error.faults
+        ]
+    }
+
+
+def body_of(raw: bytes, keys: Sequence[str], needed: Sequence[str] = ()) -> dict[str, Any]:
+    """The object of a request.
+
+    Args:
+        raw: its body.
+        keys: what it may hold.
+        needed: what it must hold.
+
+    Raises:
+        InputError: `bad-data`: it is no such object; all faults.
+    """
+    try:
+        said, twice = parse_json(raw)
+    except ValueError as error:
+        raise InputError(Fault("bad-data", f"the body should be JSON; {error}")) from None
+    if not isinstance(said, dict):
+        message = f'the body should be an object such as {{"rows": [...]}}; found a {type(said).__name__}'
+        raise InputError(Fault("bad-data", message))
+    faults = [Fault("bad-data", f"the key {key!r:.60} stands twice", subject=key[:60]) for key in twice[:20]]
+    strange = sorted(said.keys() - set(keys))[:20]
+    faults += [Fault("bad-data", f"the key {key!r:.60} is unknown; known: {', '.join(keys)}") for key in strange]
+    faults += [Fault("bad-data", f"the key {key!r} is missing", subject=key) for key in needed if key not in said]
+    if faults:
+        raise InputError(faults)
+    return said
+
+
+def rows_from(said: Any, limits: Limits) -> Rows:
+    """Rows of a request: objects become columns, arrays of numbers a matrix, texts stay texts.
+
+    Raises:
+        InputError: `too-large`: too many; `bad-data`: they are none, or of several kinds.
+    """
+    if not isinstance(said, list):
+        raise InputError(Fault("bad-data", f"`rows` should be a list; found a {type(said).__name__}", subject="rows"))
+    if len(said) > limits.max_rows:
+        message = f"a request has at most {limits.max_rows:,} rows; found {len(said):,}"
+        raise InputError(Fault("too-large", message, subject="rows", hint="send them in several requests"))
+    if not said:
+        raise InputError(Fault("bad-data", "`rows` should hold a row; found none", subject="rows"))
+    kinds = {type(one) for one in said}
+    if kinds == {dict}:
+        return rows_of(_columns(said))
+    if kinds == {str}:
+        return rows_of(said)
+    if kinds == {list}:
+        return rows_of(_matrix(said))
+    found = ", ".join(sorted(kind.__name__ for kind in kinds))
+    message = f"rows should all be objects, all arrays of numbers, or all texts; found {found}"
+    raise InputError(Fault("bad-data", message, subject="rows"))
+
+
+def labels_as_json(labels: Any) -> list[Any]:
+    """Labels, or values, as JSON can say them."""
+    return np.asarray(labels, dtype=object).tolist() if isinstance(labels, np.ndarray) else list(labels)
+
+
+def is_token(given: str | None, token: str) -> bool:
+    """Whether an `Authorization` header bears the token; takes as long for a near miss as for a far one."""
+    scheme, _, found = (given or "").partition(" ")
+    is_same = hmac.compare_digest(found.strip().encode("utf-8", "replace"), token.encode("utf-8"))
+    return is_same and scheme.lower() == "bearer"
+
+
+def not_allowed(why: str, hint: str | None = None) -> UsageError:
+    """The refusal of a change."""
+    return UsageError(Fault("not-allowed", why, hint=hint))
+
+
+def _columns(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns: dict[str, Any] = {}
+    for name in names:
+        values = [row.get(name) for row in rows]
+        is_number = all(type(one) in (int, float) for one in values)
+        columns[name] = np.array(values, dtype=np.float64) if is_number else values
+    return columns
+
+
+def _matrix(rows: list[Any]) -> Any:
+    try:
+        found = np.array(rows, dtype=np.float64)
+    except (ValueError, TypeError, OverflowError):
+        lengths = sorted({len(row) for row in rows})
+        message = f"rows that are arrays should hold numbers, and be of one shape; their lengths are {lengths[:10]}"
+        raise InputError(Fault("bad-data", message, subject="rows")) from None
+    return found
