@@ -260,6 +260,7 @@ def test_estimates_say_how_they_came_about() -> None:
     ensemble.fit_combiner("greedy", bank)
     assert estimated(ensemble.state, bank).how == "nested"
     assert estimated(ensemble.state, banked(ensemble, 60, prefix="other")).how == "direct"
+    assert estimated(ensemble.state, banked(ensemble, 60, seed=5)).how == "direct"  # the same numbers, other rows
     few = estimated(ensemble.state, bank.rows(range(8)))
     assert few.how == "fit"
     assert not few.is_honest
