@@ -79,7 +79,7 @@ def asked_bank(
 def empty_bank(members: Sequence[Member], classes: Sequence[Label], task: Task) -> Bank:
     """A bank of members without rows, which are not asked for it."""
     width = len(classes) if task == "classification" else 1
-    held_out: tuple[Provenance, ...] = ("hold-out",) * len(members)
+    how: Provenance = "hold-out"
     return Bank(
         task=task,
         members=tuple(member.name for member in members),
@@ -88,7 +88,7 @@ def empty_bank(members: Sequence[Member], classes: Sequence[Label], task: Task) 
         mask=np.zeros((len(members), 0), bool),
         ids=(),
         truth=None,
-        provenance=held_out,
+        provenance=tuple(how for _ in members),
         probable=tuple(member.output not in ("scores", "embeddings") for member in members),
     )
 
