@@ -1,0 +1,114 @@
+"""Tiny language models that write: tokenizers trained here, weights from seeds."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    LlamaConfig,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+)
+
+TEXTS = (
+    "the cat sat on the mat and the dog ran to the house",
+    "a small model writes a small text, and a large one writes on",
+    "one two three four five six seven eight nine ten",
+    "naïve café in Zürich costs 12 £, über 30 € and more 🎉",
+)
+PROMPTS = ("the cat", "one two three", "a", "naïve café über all of the small models here")
+
+
+@cache
+def byte_level(size: int = 320, texts: tuple[str, ...] = TEXTS) -> PreTrainedTokenizerFast:
+    """A byte-level BPE with `<s>`, `</s>` and `<pad>`."""
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=size, special_tokens=["<s>", "</s>", "<pad>"], initial_alphabet=alphabet, show_progress=False
+    )
+    made.train_from_iterator(list(texts), trainer)
+    return wrapped(made)
+
+
+@cache
+def pieces(size: int = 340) -> PreTrainedTokenizerFast:
+    """A Unigram model as SentencePiece has it: `▁` for spaces, bytes as `<0x0A>` for what it has no piece for."""
+    made = Tokenizer(models.Unigram())
+    made.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    made.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(prepend_scheme="first")])
+    special = ["<unk>", "<s>", "</s>", "<pad>"]
+    trainer = trainers.UnigramTrainer(
+        vocab_size=size - 256, special_tokens=special, unk_token="<unk>", show_progress=False
+    )
+    made.train_from_iterator([text[:60] for text in TEXTS], trainer)
+    told = json.loads(made.to_str())
+    told["model"]["vocab"] += [[f"<0x{byte:02X}>", -20.0] for byte in range(256)]
+    told["model"]["byte_fallback"] = True
+    return wrapped(Tokenizer.from_str(json.dumps(told)), unk_token="<unk>")
+
+
+def wrapped(made: Tokenizer, **more: str) -> PreTrainedTokenizerFast:
+    given = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"} | more
+    return PreTrainedTokenizerFast(tokenizer_object=made, **given)
+
+
+def permuted(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> tuple[PreTrainedTokenizerFast, list[int]]:
+    """The same tokens under other ids; old id → new id."""
+    told = json.loads(tokenizer.backend_tokenizer.to_str())
+    order = torch.randperm(len(tokenizer), generator=torch.Generator().manual_seed(seed)).tolist()
+    told["model"]["vocab"] = {token: order[number] for token, number in told["model"]["vocab"].items()}
+    for token in told["added_tokens"]:
+        token["id"] = order[token["id"]]
+    told["added_tokens"].sort(key=lambda token: token["id"])
+    return wrapped(Tokenizer.from_str(json.dumps(told))), order
+
+
+def causal(kind: str, vocabulary: int, seed: int = 0, **more: Any) -> Any:
+    """A tiny causal language model: `llama`, `gpt2`, `qwen2`; logits are made sharp enough to have opinions."""
+    torch.manual_seed(seed)
+    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+    common = {"vocab_size": vocabulary, "bos_token_id": 0, "eos_token_id": None, "pad_token_id": None}
+    config = {
+        "llama": lambda: LlamaConfig(**common, **small | {"num_key_value_heads": 2} | more),
+        "qwen2": lambda: Qwen2Config(**common, **small | {"num_key_value_heads": 2} | more),
+        "gpt2": lambda: GPT2Config(**common, n_embd=32, n_layer=2, n_head=4, **more),
+    }[kind]()
+    model = AutoModelForCausalLM.from_config(config)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.dim() > 1:
+                weight.mul_(8)
+    return model.eval()
+
+
+def reordered(model: Any, order: Sequence[int]) -> Any:
+    """The same model for a vocabulary in another order; old id → new id in `order`."""
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for found in {id(one.weight): one.weight for one in ends_of(other)}.values():
+            found[torch.tensor(order)] = found.clone()
+    return other
+
+
+def ends_of(model: Any) -> tuple[Any, Any]:
+    return model.get_input_embeddings(), model.get_output_embeddings()
+
+
+def own_greedy(model: Any, tokenizer: Any, prompt: str, most: int) -> list[int]:
+    """What transformers itself writes, the likeliest token each time; of one prompt without padding."""
+    ids = torch.tensor([tokenizer(prompt)["input_ids"]])
+    made = model.generate(
+        ids, attention_mask=torch.ones_like(ids), max_new_tokens=most, do_sample=False, pad_token_id=2
+    )
+    return [int(one) for one in made[0, ids.shape[1] :]]
