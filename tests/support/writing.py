@@ -24,6 +24,10 @@ TEXTS = (
     "one two three four five six seven eight nine ten",
     "naïve café in Zürich costs 12 £, über 30 € and more 🎉",
 )
+PIECES = (
+    *("▁", "e", "t", "l", "s", "d", "r", "o", "a", "n", "i", "h", "g", "w", "c", "m", "u", "v", "f", "x", "ü", "é", ","),
+    *("▁the", "▁cat", "▁on", "▁s", "▁a", "▁m", "▁to", "an", "ma", "ve", "ri", "ou", "th", "▁small", "▁one", "▁three"),
+)
 PROMPTS = ("the cat", "one two three", "a", "naïve café über all of the small models here")
 
 
@@ -42,20 +46,18 @@ def byte_level(size: int = 320, texts: tuple[str, ...] = TEXTS) -> PreTrainedTok
 
 
 @cache
-def pieces(size: int = 340) -> PreTrainedTokenizerFast:
-    """A Unigram model as SentencePiece has it: `▁` for spaces, bytes as `<0x0A>` for what it has no piece for."""
-    made = Tokenizer(models.Unigram())
+def pieces(words: tuple[str, ...] = PIECES) -> PreTrainedTokenizerFast:
+    """A Unigram model as SentencePiece has it: `▁` for spaces, bytes as `<0x0A>` for what it has no piece for.
+
+    Written out and not trained: the trainer does not give the same pieces twice.
+    """
+    vocabulary = [(word, -1.0 - len(word) ** 0.5) for word in words] + [(f"<0x{byte:02X}>", -20.0) for byte in range(256)]
+    special = [("<unk>", 0.0), ("<s>", 0.0), ("</s>", 0.0), ("<pad>", 0.0)]
+    made = Tokenizer(models.Unigram([*special, *vocabulary], unk_id=0, byte_fallback=True))
+    made.add_special_tokens([name for name, _ in special])
     made.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
     made.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(prepend_scheme="first")])
-    special = ["<unk>", "<s>", "</s>", "<pad>"]
-    trainer = trainers.UnigramTrainer(
-        vocab_size=size - 256, special_tokens=special, unk_token="<unk>", show_progress=False
-    )
-    made.train_from_iterator([text[:60] for text in TEXTS], trainer)
-    told = json.loads(made.to_str())
-    told["model"]["vocab"] += [[f"<0x{byte:02X}>", -20.0] for byte in range(256)]
-    told["model"]["byte_fallback"] = True
-    return wrapped(Tokenizer.from_str(json.dumps(told)), unk_token="<unk>")
+    return wrapped(made, unk_token="<unk>")
 
 
 def wrapped(made: Tokenizer, **more: str) -> PreTrainedTokenizerFast:

@@ -247,7 +247,7 @@ def _call_faults(most: int, n: int, how: Sampling, stop: Any, batch_size: int) -
     yield from integer_faults("n", n, least=1)
     yield from integer_faults("batch_size", batch_size, least=1)
     if isinstance(n, int) and n > 1 and how.temperature == 0:
-        message = f"{n} texts for each prompt would all be the same at temperature 0"
+        message = f"`n` must be 1 at temperature 0, where all texts of a prompt are the same; found {n}"
         yield Fault("bad-argument", message, subject="n", hint="set a temperature above 0, 0.7 say")
     if isinstance(stop, str) or not all(isinstance(one, str) and one for one in stop):
         message = f"`stop` must be a list of texts that are not empty; found {stop!r}"

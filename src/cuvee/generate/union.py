@@ -22,6 +22,7 @@ the first is taken.
 
 from __future__ import annotations
 
+import codecs
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -145,12 +146,6 @@ def split_letters(text: bytes) -> tuple[str, bytes]:
         >>> split_letters("né".encode()[:-1])
         ('n', b'\\xc3')
     """
-    for size in range(1, min(3, len(text)) + 1):
-        head = text[-size]
-        if head >= 0xC0:  # the first byte of a letter of more than one
-            length = 2 if head < 0xE0 else 3 if head < 0xF0 else 4 if head < 0xF8 else 0
-            cut = len(text) - size if length > size else len(text)
-            return text[:cut].decode("utf-8", "replace"), text[cut:]
-        if head < 0x80:
-            break
-    return text.decode("utf-8", "replace"), b""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    whole = decoder.decode(text)
+    return whole, decoder.getstate()[0]

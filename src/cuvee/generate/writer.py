@@ -115,7 +115,7 @@ class Writer:
         used = self._mask.any(0).nonzero()
         end = int(used[-1]) + 1 if len(used) else 0
         if 0 < end < self._mask.shape[1]:
-            self._cache.crop(end)
+            self._cache.crop(end - self._mask.shape[1])  # below 0: so many are removed, in all versions
             self._mask = self._mask[:, :end].contiguous()
 
 
