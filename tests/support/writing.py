@@ -25,7 +25,31 @@ TEXTS = (
     "naïve café in Zürich costs 12 £, über 30 € and more 🎉",
 )
 PIECES = (
-    *("▁", "e", "t", "l", "s", "d", "r", "o", "a", "n", "i", "h", "g", "w", "c", "m", "u", "v", "f", "x", "ü", "é", ","),
+    *(
+        "▁",
+        "e",
+        "t",
+        "l",
+        "s",
+        "d",
+        "r",
+        "o",
+        "a",
+        "n",
+        "i",
+        "h",
+        "g",
+        "w",
+        "c",
+        "m",
+        "u",
+        "v",
+        "f",
+        "x",
+        "ü",
+        "é",
+        ",",
+    ),
     *("▁the", "▁cat", "▁on", "▁s", "▁a", "▁m", "▁to", "an", "ma", "ve", "ri", "ou", "th", "▁small", "▁one", "▁three"),
 )
 PROMPTS = ("the cat", "one two three", "a", "naïve café über all of the small models here")
@@ -51,7 +75,9 @@ def pieces(words: tuple[str, ...] = PIECES) -> PreTrainedTokenizerFast:
 
     Written out and not trained: the trainer does not give the same pieces twice.
     """
-    vocabulary = [(word, -1.0 - len(word) ** 0.5) for word in words] + [(f"<0x{byte:02X}>", -20.0) for byte in range(256)]
+    vocabulary = [(word, -1.0 - len(word) ** 0.5) for word in words] + [
+        (f"<0x{byte:02X}>", -20.0) for byte in range(256)
+    ]
     special = [("<unk>", 0.0), ("<s>", 0.0), ("</s>", 0.0), ("<pad>", 0.0)]
     made = Tokenizer(models.Unigram([*special, *vocabulary], unk_id=0, byte_fallback=True))
     made.add_special_tokens([name for name, _ in special])

@@ -15,15 +15,38 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cuvee.generate.ensemble import TokenEnsemble
+    from cuvee.generate.ranking import PairRanker, Ranking, likelihood_scorer
+    from cuvee.generate.routing import Routed, Router
+    from cuvee.generate.voting import Sampled, Vote, answers
     from cuvee.generate.written import Generated, Written
 
 _HOME = {
     "Generated": "written",
+    "PairRanker": "ranking",
+    "Ranking": "ranking",
+    "Routed": "routing",
+    "Router": "routing",
+    "Sampled": "voting",
     "TokenEnsemble": "ensemble",
+    "Vote": "voting",
     "Written": "written",
+    "answers": "voting",
+    "likelihood_scorer": "ranking",
 }
 
-__all__ = ["Generated", "TokenEnsemble", "Written"]
+__all__ = [
+    "Generated",
+    "PairRanker",
+    "Ranking",
+    "Routed",
+    "Router",
+    "Sampled",
+    "TokenEnsemble",
+    "Vote",
+    "Written",
+    "answers",
+    "likelihood_scorer",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -55,7 +55,9 @@ def paired(first: Vocabulary, other: Vocabulary) -> Pairing:
         ours, theirs = first.by_bytes.get(text, ()), other.by_bytes.get(text, ())
         found = _matched(first, ours, other, theirs)
         if found is None:
-            return Pairing("different", why=f"{text!r} is {_times(len(ours))} in one and {_times(len(theirs))} in the other")
+            return Pairing(
+                "different", why=f"{text!r} is {_times(len(ours))} in one and {_times(len(theirs))} in the other"
+            )
         for one, two in found:
             index[one] = two
     content = {name: number for number, name in other.special.items()}

@@ -100,4 +100,5 @@ def uniform(seed: int, key: tuple[str, int], place: int) -> float:
     """A number in [0, 1), the same for the same arguments on every machine."""
     prompt, sample = key
     told = f"{seed} {sample} {place} {prompt}".encode("utf-8", "surrogatepass")
-    return (int.from_bytes(hashlib.blake2b(told, digest_size=8).digest(), "big") >> (64 - _BITS)) / 2**_BITS
+    number = int.from_bytes(hashlib.blake2b(told, digest_size=8).digest(), "big")
+    return float(number >> (64 - _BITS)) / 2.0**_BITS

@@ -65,8 +65,8 @@ class TokenEnsemble:
 
     Raises:
         UsageError: `bad-argument`, `bad-weights`, `wrong-number-of-models`: everything that is wrong with the call.
-        InputError: a model or a tokenizer cannot be had or used; `vocabulary-mismatch`: a tokenizer has more tokens than
-            its model; `no-vocabulary-map`: vocabularies are not what `align` asks for.
+        InputError: a model or a tokenizer cannot be had or used; `vocabulary-mismatch`: a tokenizer has more tokens
+            than its model; `no-vocabulary-map`: vocabularies are not what `align` asks for.
 
     Example:
         >>> TokenEnsemble([math, code], weights=[2, 1]).generate(["1 + 1 ="]).texts  # doctest: +SKIP
@@ -90,11 +90,17 @@ class TokenEnsemble:
         device: str = "cpu",
     ) -> None:
         models = in_roles(models, space)
-        given = {"space": space, "align": align, "weights": weights, "alpha": alpha, "plausible": plausible}
+        given: dict[str, Any] = {
+            "space": space,
+            "align": align,
+            "weights": weights,
+            "alpha": alpha,
+            "plausible": plausible,
+        }
         count = len(models) if isinstance(models, Sequence | Mapping) and not isinstance(models, str) else 0
         given |= {"gate": gate, "top": top, "temperature": temperature}
         if count:
-            refuse(setting_faults(count, (), given))
+            refuse(setting_faults(count, given))
         self.members = language_models(models, dtype=dtype, device=device)
         total = sum(weights) if weights is not None else 1.0
         shares = tuple(w / total for w in weights) if weights is not None else (1 / count,) * count
@@ -175,7 +181,13 @@ class TokenEnsemble:
         A piece never ends in the middle of a letter, and nothing is shown that may still become a stop string.
 
         Args:
-            prompt: a text or a conversation; the rest as for `generate`.
+            prompt: a text or a conversation.
+            max_new_tokens: this and what follows as for `generate`.
+            temperature: likewise.
+            top_k: likewise.
+            top_p: likewise.
+            seed: likewise.
+            stop: likewise.
 
         Raises:
             UsageError, InputError: as `generate`, at the call.
@@ -184,9 +196,7 @@ class TokenEnsemble:
         rows = self._rows([prompt], max_new_tokens, 1, how, stop, 1)
         return (shown for shown in self._write(rows, how, max_new_tokens) if shown)
 
-    def _rows(
-        self, prompts: Any, most: int, n: int, how: Sampling, stop: Sequence[str], batch_size: int
-    ) -> list[Row]:
+    def _rows(self, prompts: Any, most: int, n: int, how: Sampling, stop: Sequence[str], batch_size: int) -> list[Row]:
         refuse(_call_faults(most, n, how, stop, batch_size))
         by_model = rendered(self.members, prompts, most)
         seen: Counter[str] = Counter()

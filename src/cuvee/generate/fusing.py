@@ -22,12 +22,12 @@ from torch import Tensor
 
 
 def logs_of(logits: Tensor, temperature: float = 1.0) -> Tensor:
-    """log softmax(z / T) along the last dimension, float64."""
+    """Log softmax(z / T) along the last dimension, float64."""
     return torch.log_softmax(logits.double() / temperature, dim=-1)
 
 
 def prob_mean(logs: Tensor, weights: Tensor) -> Tensor:
-    """log Σ_k w_k p_k.
+    """Log Σ_k w_k p_k.
 
     Args:
         logs: `[K, B, C]`.
@@ -42,7 +42,7 @@ def prob_mean(logs: Tensor, weights: Tensor) -> Tensor:
 
 
 def log_pool(logs: Tensor, weights: Tensor) -> Tensor:
-    """log of Π_k p_k^{w_k}, normalised; arguments as for `prob_mean`.
+    """Log of Π_k p_k^{w_k}, normalised; arguments as for `prob_mean`.
 
     Example:
         >>> two = torch.tensor([[[0.5, 0.5]], [[0.1, 0.9]]], dtype=torch.float64).log()
@@ -55,7 +55,7 @@ def log_pool(logs: Tensor, weights: Tensor) -> Tensor:
 
 
 def contrastive(logs: Tensor, alpha: float, plausible: float | None = None) -> Tensor:
-    """log of what the base says, moved by what sets expert and anti-expert apart, normalised.
+    """Log of what the base says, moved by what sets expert and anti-expert apart, normalised.
 
     Args:
         logs: `[3, B, C]`: base, expert, anti-expert.

@@ -152,5 +152,7 @@ def unfit(member: LanguageModel) -> Iterator[Fault]:
             f"{member.name}: the tokenizer has tokens up to {largest:,}; the model has logits for {member.width:,}, "
             f"0 to {member.width - 1:,}"
         )
-        hint = "the tokenizer is another model's, or tokens were added to it alone: resize the embeddings, or take its own"
+        hint = (
+            "the tokenizer is another model's, or tokens were added to it alone: resize the embeddings, or take its own"
+        )
         yield Fault("vocabulary-mismatch", message, subject=member.name, hint=hint)

@@ -83,7 +83,9 @@ def _one(member: LanguageModel, number: int, prompt: Prompt, faults: list[Fault]
         faults.append(Fault("no-tokenizer", message, subject=member.name, hint=hint))
         return None
     try:
-        told = member.tokenizer.apply_chat_template([dict(one) for one in prompt], tokenize=False, add_generation_prompt=True)
+        told = member.tokenizer.apply_chat_template(
+            [dict(one) for one in prompt], tokenize=False, add_generation_prompt=True
+        )
     except Exception as error:  # templates are programs of their own, and raise what they like
         said = " ".join(str(error).split())[:300]
         message = f"prompt {number}: the chat template of {member.name} cannot tell it: {said}"

@@ -51,7 +51,7 @@ class Row:
         key: the prompt and which sample of it this is: what draws depend on.
         stream: its text.
         ids: accepted tokens, where models have common ids.
-        bytes: what was written.
+        sofar: the bytes that were written.
         reason: why it is over, `None` before it is.
     """
 
@@ -59,7 +59,7 @@ class Row:
     key: tuple[str, int]
     stream: Stream
     ids: list[int] = field(default_factory=list)
-    bytes: bytes = b""
+    sofar: bytes = b""
     reason: Reason | None = None
     _text: str = ""
     _pieces: list[bytes] = field(default_factory=list)
@@ -77,13 +77,15 @@ class Row:
 
     def accept(self, taken: Taken, told: Told, most: int) -> str:
         """One more token; what of the text can be shown for it."""
-        self.bytes += taken.piece
+        self.sofar += taken.piece
         self._pieces.append(taken.piece)
         self._told.append(told)
         if taken.number is not None:
             self.ids.append(taken.number)
         shown = self.stream.add(taken.piece)
-        self.reason = "end" if taken.is_end else "stop" if self.stream.stopped else "length" if self.place >= most else None
+        self.reason = (
+            "end" if taken.is_end else "stop" if self.stream.stopped else "length" if self.place >= most else None
+        )
         if self.is_over:
             shown += self.stream.finish()
         self._text += shown

@@ -76,12 +76,12 @@ def in_roles(models: Any, space: Space) -> Any:
     return {role: models[role] for role in ROLES if role in models} | dict(models)
 
 
-def setting_faults(count: int, names: Sequence[str], given: Mapping[str, Any]) -> Iterator[Fault]:
+def setting_faults(count: int, given: Mapping[str, Any]) -> Iterator[Fault]:
     """What is wrong with the settings of an ensemble of `count` models."""
     yield from _choice("space", given["space"], SPACES)
     yield from _choice("align", given["align"], ALIGNS)
     if given["space"] == "contrastive":
-        yield from _contrastive_faults(count, names, given)
+        yield from _contrastive_faults(count, given)
     else:
         yield from _weight_faults(count, given["weights"])
     gate = given["gate"]
@@ -98,7 +98,7 @@ def _choice(name: str, value: object, allowed: Sequence[str]) -> Iterator[Fault]
         yield Fault("bad-argument", f"`{name}` must be one of {', '.join(allowed)}; found {value!r}", subject=name)
 
 
-def _contrastive_faults(count: int, names: Sequence[str], given: Mapping[str, Any]) -> Iterator[Fault]:
+def _contrastive_faults(count: int, given: Mapping[str, Any]) -> Iterator[Fault]:
     if count not in (2, 3):
         message = f"contrastive needs base, expert and anti-expert, or an expert and its amateur; found {count} models"
         hint = "give three models in this order (or by the names base, expert, anti), or two: expert, anti"

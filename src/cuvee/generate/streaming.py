@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 
 class Stream:
-    """The text of one row while it grows.
+    r"""The text of one row while it grows.
 
     Args:
         stops: texts at which it stops; they are not part of it.
 
     Example:
         >>> stream = Stream(["END"])
-        >>> [stream.add(piece) for piece in (b"caf", b"\\xc3", b"\\xa9 E", b"ND x")], stream.finish()
+        >>> [stream.add(piece) for piece in (b"caf", b"\xc3", b"\xa9 E", b"ND x")], stream.finish()
         (['caf', '', 'é ', ''], '')
     """
 

@@ -12,12 +12,13 @@ After Yao et al. 2025, Determine-Then-Ensemble: Necessity of Top-k Union for Lar
        of its token that writes c, if it has one (of several, their sum);
        else of the longest of its tokens that c begins with: the first piece of c as it would write it;
        0 if it has none. For the end: the sum of its end tokens' probabilities.
-4. Each model's probabilities are divided by their sum over the candidates; then models are fused as with one vocabulary.
-5. The bytes of the accepted candidate go behind the text, and every model reads the whole text by its own tokenizer again
-   (`Writer` keeps what the old and the new sequence have in common).
+4. Each model's probabilities are divided by their sum over the candidates; then models are fused as with one
+   vocabulary.
+5. The bytes of the accepted candidate go behind the text, and every model reads the whole text by its own tokenizer
+   again (`Writer` keeps what the old and the new sequence have in common).
 
-Candidates stand in the order in which models name them, the first model's first, likeliest first; of equally probable ones
-the first is taken.
+Candidates stand in the order in which models name them, the first model's first, likeliest first; of equally probable
+ones the first is taken.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class Union:
             logs_of(one[:, : len(member.vocabulary)], temperature)
             for one, member, temperature in zip(logits, self.members, self.temperatures, strict=True)
         ]
-        table = [[] if row.is_over else self._named([one[i] for one in logs], row.bytes) for i, row in enumerate(rows)]
+        table = [[] if row.is_over else self._named([one[i] for one in logs], row.sofar) for i, row in enumerate(rows)]
         stack = torch.full((len(logs), len(rows), max(map(len, table), default=0)), -math.inf, dtype=torch.float64)
         for number, named in enumerate(table):
             for k, one in enumerate(logs):
@@ -120,9 +121,9 @@ class Union:
     def sequence(self, k: int, row: Row) -> list[int]:
         """The tokens of a prompt and what was written behind it, as model k reads them: of the whole text at once."""
         prompt = row.prompts[k]
-        if not row.bytes:
+        if not row.sofar:
             return list(prompt.ids)
-        text, rest = split_letters(row.bytes)
+        text, rest = split_letters(row.sofar)
         words = self.members[k].vocabulary
         return [
             *prompt.start,
@@ -132,19 +133,19 @@ class Union:
 
 
 def _writable(member: LanguageModel) -> Tensor:
-    """bool `[V]`: tokens that write something, and ends."""
+    """Bool `[V]`: tokens that write something, and ends."""
     words = member.vocabulary
     return torch.tensor([bool(text) or number in words.ends for number, text in enumerate(words.written)])
 
 
 def split_letters(text: bytes) -> tuple[str, bytes]:
-    """The whole letters of a text, and the bytes at its end that are the beginning of one.
+    r"""The whole letters of a text, and the bytes at its end that are the beginning of one.
 
     Bytes that are no UTF-8 and cannot become it are read as U+FFFD, as tokenizers decode them.
 
     Example:
         >>> split_letters("né".encode()[:-1])
-        ('n', b'\\xc3')
+        ('n', b'\xc3')
     """
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     whole = decoder.decode(text)

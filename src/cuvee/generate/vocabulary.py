@@ -1,8 +1,8 @@
 """What every token of a vocabulary writes, as bytes: the only thing in which tokens of two models can be compared.
 
-How a token stands in a vocabulary is the tokenizer's own affair: `Ġthe`, `▁the`, `the` with `##` before what goes on. So
-tokens are read with the decoder that the tokenizer itself declares, its marks included, and the outcome is held against
-what the tokenizer decodes. No mark is known here.
+How a token stands in a vocabulary is the tokenizer's own affair: `Ġthe`, `▁the`, `the` with `##` before what goes on.
+So tokens are read with the decoder that the tokenizer itself declares, its marks included, and the outcome is held
+against what the tokenizer decodes. No mark is known here.
 """
 
 from __future__ import annotations
@@ -104,7 +104,9 @@ def _reading(tokenizer: Any, label: str) -> Callable[[str], bytes]:
     """What its declared decoder makes of one token that stands behind others."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        message = f"{label}: {type(tokenizer).__name__} does not say how it decodes, so its tokens are not known as bytes"
+        message = (
+            f"{label}: {type(tokenizer).__name__} does not say how it decodes, so its tokens are not known as bytes"
+        )
         hint = "save it as a fast tokenizer, with a tokenizer.json"
         raise InputError(Fault("no-vocabulary-map", message, subject=label, hint=hint))
     declared = json.loads(backend.to_str())["decoder"]

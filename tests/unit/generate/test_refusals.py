@@ -28,7 +28,9 @@ def refused(error: type[CuveeError], code: str, *words: str, models: Any = None,
     return caught.value
 
 
-@pytest.mark.parametrize("weights", [[1], [1, 2, 3], [1, -1], [0, 0], [1, float("nan")], [1, float("inf")], "ab", 1, [True, 1]])
+@pytest.mark.parametrize(
+    "weights", [[1], [1, 2, 3], [1, -1], [0, 0], [1, float("nan")], [1, float("inf")], "ab", 1, [True, 1]]
+)
 def test_weights_are_one_sound_number_for_each_model(weights: Any) -> None:
     refused(UsageError, "bad-weights", "`weights`", repr(weights), weights=weights)
 
@@ -107,7 +109,16 @@ def test_a_model_of_another_kind_is_refused() -> None:
 def test_vocabularies_that_are_not_what_was_asked_for_are_refused() -> None:
     other, order = permuted(byte_level())
     copied = (reordered(pair()[0], order), other)
-    refused(InputError, "no-vocabulary-map", "model 1", "model 2", "320", "permuted", models=[pair(), copied], align="identical")
+    refused(
+        InputError,
+        "no-vocabulary-map",
+        "model 1",
+        "model 2",
+        "320",
+        "permuted",
+        models=[pair(), copied],
+        align="identical",
+    )
     different = (causal("gpt2", len(pieces())), pieces())
     sizes = f"320 and {len(pieces())} tokens"
     for align in ("identical", "permuted"):
@@ -128,7 +139,8 @@ def test_prompts_are_texts_or_conversations(prompts: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [{"max_new_tokens": 0}, {"n": 0}, {"n": 2}, {"stop": "x"}, {"stop": [""]}, {"batch_size": 0}, {"seed": "1"}]
+    "given",
+    [{"max_new_tokens": 0}, {"n": 0}, {"n": 2}, {"stop": "x"}, {"stop": [""]}, {"batch_size": 0}, {"seed": "1"}],
 )
 def test_calls_are_checked(given: dict[str, Any]) -> None:
     called(UsageError, "bad-argument", next(iter(given)), **given)

@@ -174,7 +174,9 @@ def test_one_vocabulary_padded_in_one_model_is_still_identical() -> None:
 # --- several models
 
 
-def slow_next(pairs: Sequence[tuple[Any, Any]], tokens: Sequence[int], weights: Sequence[float], space: str) -> list[float]:
+def slow_next(
+    pairs: Sequence[tuple[Any, Any]], tokens: Sequence[int], weights: Sequence[float], space: str
+) -> list[float]:
     """The fused distribution behind some tokens in plain floats."""
     each = []
     for pair in pairs:
@@ -224,7 +226,7 @@ def test_a_gate_leaves_what_all_agree_on_to_the_first_model() -> None:
     assert (both.fused_share, [list(one.ids) for one in both]) == (0.0, own())
     mixed = TokenEnsemble([model(), model("llama", 1)], gate="disagree").generate(PROMPTS, max_new_tokens=MOST)
     always = TokenEnsemble([model(), model("llama", 1)]).generate(PROMPTS, max_new_tokens=MOST)
-    assert 0 < mixed.fused_share
+    assert mixed.fused_share > 0
     assert [one.ids for one in mixed] == [one.ids for one in always]  # the likeliest are the same where they agree
     assert TokenEnsemble([model(), model("llama", 1)], gate=1e9).generate(PROMPTS, max_new_tokens=MOST).texts == (
         TokenEnsemble([model()]).generate(PROMPTS, max_new_tokens=MOST).texts
@@ -275,7 +277,9 @@ def test_a_result_says_what_was_done() -> None:
 # --- prompts in each model's own way
 
 
-TEMPLATE = "{% for m in messages %}<s>{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}bot:{% endif %}"
+TEMPLATE = (
+    "{% for m in messages %}<s>{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}bot:{% endif %}"
+)
 
 
 def with_template(template: str) -> PreTrainedTokenizerFast:
@@ -308,9 +312,7 @@ def beginning(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
     from tokenizers import processors
 
     made = copy.deepcopy(tokenizer)
-    made.backend_tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A", special_tokens=[("<s>", 1)]
-    )
+    made.backend_tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
     return made
 
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from cuvee.generate import TokenEnsemble
-from cuvee.generate.vocabulary import Vocabulary, vocabulary_of
 from cuvee.generate.union import Union
+from cuvee.generate.vocabulary import Vocabulary, vocabulary_of
 from tests.support.writing import PROMPTS, byte_level, causal, pieces
 
 MOST = 10
@@ -36,7 +36,9 @@ def half_letters() -> frozenset[bytes]:
     return frozenset(letter[:size] for letter in letters for size in range(1, len(letter)))
 
 
-def slow_step(pairs: Sequence[tuple[Any, Any]], words: Sequence[Vocabulary], prompt: str, text: bytes) -> dict[bytes, float]:
+def slow_step(
+    pairs: Sequence[tuple[Any, Any]], words: Sequence[Vocabulary], prompt: str, text: bytes
+) -> dict[bytes, float]:
     """What may come behind a text, by the five steps that `union` names, in plain floats."""
     each = []
     for (model, tokenizer), vocabulary in zip(pairs, words, strict=True):
@@ -121,7 +123,12 @@ def test_what_was_read_is_read_once() -> None:
     reading = Writer(first()[0])
     forgetful = Writer(first()[0], cached=False)
     rows: list[list[int]] = [[5, 6, 7, 8], [9, 10]]
-    steps: list[list[list[int]]] = [rows, [[5, 6, 7, 9, 4], [9, 10, 11]], [[5, 6, 3], [9, 10, 11, 12, 13]], [[5, 6, 3, 3], [9, 4]]]
+    steps: list[list[list[int]]] = [
+        rows,
+        [[5, 6, 7, 9, 4], [9, 10, 11]],
+        [[5, 6, 3], [9, 10, 11, 12, 13]],
+        [[5, 6, 3, 3], [9, 4]],
+    ]
     for step in steps:
         assert torch.allclose(reading.next_logits(step), forgetful.next_logits(step), atol=1e-4)
     assert reading.tokens_read == 6 + 3 + 3 + 2
