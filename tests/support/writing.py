@@ -14,6 +14,8 @@ from transformers import (
     AutoModelForCausalLM,
     GPT2Config,
     LlamaConfig,
+    MambaConfig,
+    MistralConfig,
     PreTrainedTokenizerFast,
     Qwen2Config,
 )
@@ -103,13 +105,19 @@ def permuted(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> tuple[PreTrai
 
 
 def causal(kind: str, vocabulary: int, seed: int = 0, **more: Any) -> Any:
-    """A tiny causal language model: `llama`, `gpt2`, `qwen2`; logits are made sharp enough to have opinions."""
+    """A tiny causal language model; logits are made sharp enough to have opinions.
+
+    Args:
+        kind: `llama`, `qwen2`, `gpt2` (learned positions), `mistral` (sees five tokens back), `mamba` (no attention).
+    """
     torch.manual_seed(seed)
     small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
     common = {"vocab_size": vocabulary, "bos_token_id": 0, "eos_token_id": None, "pad_token_id": None}
     config = {
         "llama": lambda: LlamaConfig(**common, **small | {"num_key_value_heads": 2} | more),
         "qwen2": lambda: Qwen2Config(**common, **small | {"num_key_value_heads": 2} | more),
+        "mistral": lambda: MistralConfig(**common, **small | {"num_key_value_heads": 2, "sliding_window": 5} | more),
+        "mamba": lambda: MambaConfig(**common, hidden_size=32, num_hidden_layers=2, state_size=4, **more),
         "gpt2": lambda: GPT2Config(**common, n_embd=32, n_layer=2, n_head=4, **more),
     }[kind]()
     model = AutoModelForCausalLM.from_config(config)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -60,7 +60,7 @@ class Writer:
             return True
         growth = {len(row) - len(held) for row, held in zip(rows, self._held, strict=True) if row is not None}
         same = all(list(row[: len(held)]) == held for row, held in zip(rows, self._held, strict=True) if row)
-        return same and len(growth) == 1 and growth.pop() > 0
+        return same and growth == {1}
 
     def _new(self, number: int, row: Sequence[int] | None) -> list[int]:
         """The tokens that a row has not read yet; what it has too much is dropped."""
@@ -98,13 +98,15 @@ class Writer:
             given["use_cache"] = self._cached
         if self._cached and self._cache is not None:
             given[self._name or ""] = self._cache
+            if _kind(self._cache) == "state":  # a state is masked where it reads, and knows nothing of what was before
+                given["attention_mask"] = mask[:, -width:]
         if "logits_to_keep" in self._takes:
             given["logits_to_keep"] = 1
         with resting(self._model):
             found = self._model(**given)
         if self._cached:
             self._cache = getattr(found, "cache", None) or getattr(found, "past_key_values", None)
-            self._cached = self._cache is not None
+            self._cached = self._cache is not None and _kind(self._cache) != "other"
         last: Tensor = found.logits[:, -1]
         return last
 
@@ -130,6 +132,15 @@ def _common(one: Sequence[int], other: Sequence[int]) -> int:
 def _is_plain(cache: Any) -> bool:
     """Whether every layer keeps every token in order, so that some can be masked and the last ones dropped."""
     return hasattr(cache, "crop") and all(type(layer).__name__ == "DynamicLayer" for layer in cache.layers)
+
+
+def _kind(cache: Any) -> Literal["keys", "state", "other"]:
+    """What a cache keeps: keys and values of every token; a state, as Mamba has it; or both, which is not cached here.
+
+    Models of both kinds of layers take masks of two lengths at once, each by a rule of its own.
+    """
+    found = {(hasattr(layer, "keys"), hasattr(layer, "conv_states")) for layer in getattr(cache, "layers", ())}
+    return "keys" if found == {(True, False)} else "state" if found == {(False, True)} else "other"
 
 
 @contextmanager

@@ -18,8 +18,8 @@ from cuvee.generate.fusing import logs_of
 from cuvee.generate.rows import Row
 from tests.support.writing import PROMPTS, byte_level, causal, own_greedy, permuted, pieces, reordered
 
-KINDS = ("llama", "gpt2", "qwen2")
-MOST = 16
+KINDS = ("llama", "gpt2", "qwen2", "mistral", "mamba")
+MOST = 12
 
 
 @cache
