@@ -3,8 +3,8 @@
     python benchmarks/ensembles/tokens.py [--tokens 128] [--repeats 5] [--out benchmarks/results]
 
 Two random Llamas of a few million parameters over a byte-level vocabulary of 4096 tokens write behind eight prompts of
-different lengths. Times are ratios of medians of repeats that take turns, taken in one run. Writes `ensemble-tokens.json`
-and `.md`.
+different lengths. Times are ratios of medians of repeats that take turns, taken in one run. Writes
+`ensemble-tokens.json` and `.md`.
 """
 
 from __future__ import annotations

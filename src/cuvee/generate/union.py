@@ -57,9 +57,11 @@ class Union:
     top: int
     temperatures: tuple[float, ...]
     _parts: tuple[dict[bytes, tuple[int, ...]], ...] = field(init=False)
+    _quiet: tuple[Tensor, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_parts", tuple({} for _ in self.members))
+        object.__setattr__(self, "_quiet", tuple(_silent(member) for member in self.members))
 
     def candidates(self, logits: Sequence[Tensor], rows: Sequence[Row]) -> tuple[Tensor, Table]:
         """What may be written behind each text.
@@ -91,10 +93,10 @@ class Union:
     def _named(self, logs: Sequence[Tensor], text: bytes) -> list[bytes | None]:
         """The candidates of one row; steps 1 and 2."""
         found: dict[bytes | None, None] = {}
-        for member, one in zip(self.members, logs, strict=True):
+        for member, quiet, one in zip(self.members, self._quiet, logs, strict=True):
             words = member.vocabulary
-            may = _writable(member)
-            likeliest = one.masked_fill(~may.to(one.device), -math.inf).topk(min(self.top, int(may.sum()))).indices
+            count = min(self.top, len(quiet) - int(quiet.sum()))
+            likeliest = one.masked_fill(quiet.to(one.device), -math.inf).topk(count).indices
             found |= dict.fromkeys(END if token in words.ends else words.written[token] for token in likeliest.tolist())
         kept = [c for c in found if c is END or all(self._can_read(k, text + c) for k in range(len(self.members)))]
         return kept or [END]
@@ -107,9 +109,10 @@ class Union:
         """What a model gives each candidate, `[C]`; step 3."""
         tokens = [self.members[k].vocabulary.ends if c is END else self._tokens(k, c) for c in row]
         values = logs.cpu()
-        return torch.stack(
-            [values[list(own)].logsumexp(0) if own else torch.tensor(-math.inf, dtype=torch.float64) for own in tokens]
-        )
+        if all(len(own) == 1 for own in tokens):
+            return values[[own[0] for own in tokens]]
+        none = torch.tensor(-math.inf, dtype=torch.float64)
+        return torch.stack([values[list(own)].logsumexp(0) if own else none for own in tokens])
 
     def _tokens(self, k: int, candidate: bytes) -> tuple[int, ...]:
         known, words = self._parts[k], self.members[k].vocabulary
@@ -132,10 +135,10 @@ class Union:
         ]
 
 
-def _writable(member: LanguageModel) -> Tensor:
-    """Bool `[V]`: tokens that write something, and ends."""
+def _silent(member: LanguageModel) -> Tensor:
+    """bool `[V]`: tokens that write nothing and are no ends."""
     words = member.vocabulary
-    return torch.tensor([bool(text) or number in words.ends for number, text in enumerate(words.written)])
+    return torch.tensor([not text and number not in words.ends for number, text in enumerate(words.written)])
 
 
 def split_letters(text: bytes) -> tuple[str, bytes]:
