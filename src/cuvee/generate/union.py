@@ -136,7 +136,7 @@ class Union:
 
 
 def _silent(member: LanguageModel) -> Tensor:
-    """bool `[V]`: tokens that write nothing and are no ends."""
+    """Tokens that write nothing and are no ends, bool `[V]`."""
     words = member.vocabulary
     return torch.tensor([not text and number not in words.ends for number, text in enumerate(words.written)])
 
