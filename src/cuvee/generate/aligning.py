@@ -23,7 +23,7 @@ from cuvee.errors import Fault, InputError, listed
 from cuvee.generate.members import LanguageModel
 from cuvee.generate.vocabulary import Vocabulary
 
-Align = Literal["auto", "identical", "permuted", "topk_union"]
+Align = Literal["auto", "identical", "permuted", "topk_union", "byte"]
 Relation = Literal["identical", "permuted", "different"]
 
 
@@ -51,7 +51,7 @@ def paired(first: Vocabulary, other: Vocabulary) -> Pairing:
     0x41 do, those that stand in it alike. Two vocabularies are different as soon as one ordinary token has no partner.
     """
     index = [-1] * len(first)
-    for text in first.by_bytes.keys() | other.by_bytes.keys():
+    for text in dict.fromkeys([*first.by_bytes, *other.by_bytes]):  # in order: the first difference is told
         ours, theirs = first.by_bytes.get(text, ()), other.by_bytes.get(text, ())
         found = _matched(first, ours, other, theirs)
         if found is None:

@@ -10,34 +10,25 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from cuvee.errors import Fault, integer_faults, refuse
 from cuvee.generate.aligning import Align, Pairing, paired, places, refuse_other
+from cuvee.generate.bytewise import ByteReading, Bytewise
 from cuvee.generate.direct import Direct
 from cuvee.generate.drawing import Sampling, chosen
 from cuvee.generate.fusing import entropy
 from cuvee.generate.members import Given, language_models
 from cuvee.generate.prompts import Prompt, Rendered, rendered, unlike
-from cuvee.generate.rows import Row, Taken, Told
+from cuvee.generate.reading import TokenReading
+from cuvee.generate.rows import Row, Told
 from cuvee.generate.settings import Fusion, Gate, Space, in_roles, setting_faults
 from cuvee.generate.streaming import Stream
 from cuvee.generate.union import Union
-from cuvee.generate.writer import Writer
 from cuvee.generate.written import Generated
-
-
-class _Way(Protocol):
-    """How candidates of several models are compared: `Direct` or `Union`."""
-
-    def candidates(self, logits: Sequence[Tensor], rows: Sequence[Row]) -> tuple[Tensor, Any]: ...
-
-    def taken(self, table: Any, number: int, at: int) -> Taken: ...
-
-    def sequence(self, k: int, row: Row) -> list[int]: ...
 
 
 class TokenEnsemble:
@@ -54,7 +45,8 @@ class TokenEnsemble:
         alpha: α of `contrastive`.
         plausible: of `contrastive`: leave out tokens below this share of the base's likeliest, (0, 1].
         align: how vocabularies are compared. `auto` finds the most exact way; `identical` and `permuted` refuse others;
-            `topk_union` compares the likeliest tokens of each model as bytes (`cuvee.generate.union` says how exactly).
+            `topk_union` compares the likeliest tokens of each model as bytes (`cuvee.generate.union` says how exactly);
+            `byte` finds the exact distribution of the next byte (`cuvee.generate.bytewise`), slowly.
         top: tokens that each model names in `topk_union`.
         gate: fuse only where the likeliest tokens differ (`disagree`), or where the first model's entropy is at least
             so many nats; elsewhere the first model writes alone.
@@ -107,17 +99,20 @@ class TokenEnsemble:
         self.fusion = Fusion(space, shares, alpha, plausible, gate)
         self._cache = cache
         self._temperatures = tuple(temperature) if isinstance(temperature, Sequence) else (temperature,) * count
-        self.align: Literal["identical", "permuted", "topk_union"]
+        self.align: Align
         self.align, self._way = self._aligned(align, top)
+        self._dropped = 0.0
         self.notes = tuple(unlike(self.members))
 
-    def _aligned(self, align: Align, top: int) -> tuple[Any, _Way]:
+    def _aligned(self, align: Align, top: int) -> tuple[Align, Direct | Union | Bytewise]:
+        if align == "byte":
+            return "byte", Bytewise(self.members, self._temperatures)
         pairings = self._pairings()
         refuse_other(self.members, pairings, align)
         relations = {one.relation for one in pairings}
         if align == "topk_union" or "different" in relations:
             return "topk_union", Union(self.members, top, self._temperatures)
-        found = "permuted" if "permuted" in relations else "identical"
+        found: Align = "permuted" if "permuted" in relations else "identical"
         return found, Direct(self.members, places(self.members, pairings), self._temperatures)
 
     def _pairings(self) -> list[Pairing]:
@@ -142,7 +137,7 @@ class TokenEnsemble:
         Args:
             prompts: texts, which are read as they are; or conversations, lists of `role` and `content`, which each
                 model reads by its own chat template.
-            max_new_tokens: most tokens of a text.
+            max_new_tokens: most tokens of a text; with `align="byte"`, bytes.
             n: texts for each prompt; more than one needs a temperature.
             temperature: 0 takes the likeliest token each time, else tokens are drawn.
             top_k: draw from so many of the likeliest.
@@ -163,7 +158,14 @@ class TokenEnsemble:
                 pass
         seconds = time.perf_counter() - began
         names = [member.name for member in self.members]
-        return Generated(tuple(row.written(names) for row in rows), self.align, seconds, self.notes)
+        return Generated(tuple(row.written(names) for row in rows), self.align, seconds, self._told())
+
+    def _told(self) -> tuple[str, ...]:
+        """Notes, and what `byte` left out."""
+        if not self._dropped:
+            return self.notes
+        lost = f"up to {self._dropped:.2g} of the probability of a text lay on tokenisations that were not followed"
+        return (*self.notes, lost)
 
     def stream(
         self,
@@ -211,29 +213,21 @@ class TokenEnsemble:
 
     def _write(self, rows: Sequence[Row], how: Sampling, most: int) -> Iterator[str]:
         """Write until every text is over; what can be shown of each token."""
-        writers = [Writer(member.model, cached=self._cache) for member in self.members]
+        reading = self._begin(rows)
         while not all(row.is_over for row in rows):
-            read = [[None if row.is_over else self._way.sequence(k, row) for row in rows] for k in range(len(writers))]
-            if too_long := self._too_long(read):  # the same text may be more tokens for another tokenizer
-                yield from (rows[number].cut() for number in too_long)
-                continue
-            logits = [writer.next_logits(own) for writer, own in zip(writers, read, strict=True)]
-            yield from self._step(logits, rows, how, most)
+            yield from (rows[number].cut() for number in sorted(reading.too_long(rows)))
+            if not all(row.is_over for row in rows):
+                yield from self._step(*reading.propose(rows), rows, how, most)
+        self._dropped = max(self._dropped, reading.dropped)
 
-    def _too_long(self, read: Sequence[Sequence[Sequence[int] | None]]) -> set[int]:
-        """Rows that have become longer than a model has positions for."""
-        limits = [member.limit for member in self.members]
-        return {
-            number
-            for limit, own in zip(limits, read, strict=True)
-            for number, ids in enumerate(own)
-            if limit is not None and ids is not None and len(ids) > limit
-        }
+    def _begin(self, rows: Sequence[Row]) -> TokenReading | ByteReading:
+        if isinstance(self._way, Bytewise):
+            return self._way.begin(rows)
+        return TokenReading(self._way, self.members, cached=self._cache)
 
-    def _step(self, logits: Sequence[Tensor], rows: Sequence[Row], how: Sampling, most: int) -> list[str]:
+    def _step(self, stack: Tensor, table: Any, rows: Sequence[Row], how: Sampling, most: int) -> list[str]:
         """One token for each text that is not over."""
         with torch.inference_mode():
-            stack, table = self._way.candidates([_plain(one) for one in logits], rows)
             logs, fused = self.fusion(stack)
             tops, spread = stack.argmax(-1), entropy(logs)
             shown = []
@@ -245,11 +239,6 @@ class TokenEnsemble:
                 told = Told(float(logs[number, at]), float(spread[number]), bool(fused[number]), agreed)
                 shown.append(row.accept(self._way.taken(table, number, at), told, most))
         return shown
-
-
-def _plain(logits: Tensor) -> Tensor:
-    """Logits where float64 can be had."""
-    return logits.cpu() if logits.device.type == "mps" else logits
 
 
 def _call_faults(most: int, n: int, how: Sampling, stop: Any, batch_size: int) -> Iterator[Fault]:

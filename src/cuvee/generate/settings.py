@@ -17,7 +17,7 @@ Space = Literal["prob", "log", "contrastive"]
 Gate = Literal["disagree"] | float | None
 
 SPACES: Final = ("prob", "log", "contrastive")
-ALIGNS: Final = ("auto", "identical", "permuted", "topk_union")
+ALIGNS: Final = ("auto", "identical", "permuted", "topk_union", "byte")
 ROLES: Final = ("base", "expert", "anti")
 """Models of contrastive arithmetic, in the order that a list has them in."""
 

@@ -13,8 +13,8 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from cuvee.generate import TokenEnsemble
-from cuvee.generate.ensemble import _plain
 from cuvee.generate.fusing import logs_of
+from cuvee.generate.reading import plain
 from cuvee.generate.rows import Row
 from tests.support.writing import PROMPTS, byte_level, causal, own_greedy, permuted, pieces, reordered
 
@@ -324,4 +324,4 @@ def _sampling() -> Any:
 
 def test_logits_stay_where_they_are() -> None:
     logits = torch.zeros(2, 3)
-    assert _plain(logits) is logits
+    assert plain(logits) is logits
