@@ -36,6 +36,7 @@ VERBS = (
     "compare",
     "explain",
     "report",
+    "generate",
     "inspect",
     "diff",
     "methods",

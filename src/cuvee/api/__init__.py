@@ -11,6 +11,7 @@ from cuvee.api.evaluating import Evaluation, evaluate
 from cuvee.api.explaining import BUDGET, explain
 from cuvee.api.files import diff, inspect, opened, plan, verify
 from cuvee.api.foreseeing import will_merge
+from cuvee.api.generating import generate
 from cuvee.api.learning import learn
 from cuvee.api.loading import load
 from cuvee.api.memory import merge_state_dicts
@@ -43,6 +44,7 @@ __all__ = [
     "diff",
     "evaluate",
     "explain",
+    "generate",
     "inspect",
     "inspect_pack",
     "is_pack",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -131,6 +131,7 @@ class TokenEnsemble:
         seed: int = 0,
         stop: Sequence[str] = (),
         batch_size: int = 32,
+        show: Callable[[int, str], None] | None = None,
     ) -> Generated:
         """Go on with prompts.
 
@@ -145,6 +146,7 @@ class TokenEnsemble:
             seed: of the draws, which depend on it, the prompt and the place alone.
             stop: texts at which a text stops; they are not part of it.
             batch_size: texts that are written at once.
+            show: called with the number of a text and what is new of it, as soon as it can be shown.
 
         Raises:
             UsageError: `bad-argument`.
@@ -154,8 +156,9 @@ class TokenEnsemble:
         rows = self._rows(prompts, max_new_tokens, n, how, stop, batch_size)
         began = time.perf_counter()
         for at in range(0, len(rows), batch_size):
-            for _shown in self._write(rows[at : at + batch_size], how, max_new_tokens):
-                pass
+            for number, shown in self._write(rows[at : at + batch_size], how, max_new_tokens):
+                if show is not None and shown:
+                    show(at + number, shown)
         seconds = time.perf_counter() - began
         names = [member.name for member in self.members]
         return Generated(tuple(row.written(names) for row in rows), self.align, seconds, self._told())
@@ -196,7 +199,7 @@ class TokenEnsemble:
         """
         how = Sampling(temperature, top_k, top_p, seed)
         rows = self._rows([prompt], max_new_tokens, 1, how, stop, 1)
-        return (shown for shown in self._write(rows, how, max_new_tokens) if shown)
+        return (shown for _, shown in self._write(rows, how, max_new_tokens) if shown)
 
     def _rows(self, prompts: Any, most: int, n: int, how: Sampling, stop: Sequence[str], batch_size: int) -> list[Row]:
         refuse(_call_faults(most, n, how, stop, batch_size))
@@ -211,11 +214,11 @@ class TokenEnsemble:
                 seen[key] += 1
         return rows
 
-    def _write(self, rows: Sequence[Row], how: Sampling, most: int) -> Iterator[str]:
-        """Write until every text is over; what can be shown of each token."""
+    def _write(self, rows: Sequence[Row], how: Sampling, most: int) -> Iterator[tuple[int, str]]:
+        """Write until every text is over; what can be shown of each token, with the number of its row."""
         reading = self._begin(rows)
         while not all(row.is_over for row in rows):
-            yield from (rows[number].cut() for number in sorted(reading.too_long(rows)))
+            yield from ((number, rows[number].cut()) for number in sorted(reading.too_long(rows)))
             if not all(row.is_over for row in rows):
                 yield from self._step(*reading.propose(rows), rows, how, most)
         self._dropped = max(self._dropped, reading.dropped)
@@ -225,7 +228,7 @@ class TokenEnsemble:
             return self._way.begin(rows)
         return TokenReading(self._way, self.members, cached=self._cache)
 
-    def _step(self, stack: Tensor, table: Any, rows: Sequence[Row], how: Sampling, most: int) -> list[str]:
+    def _step(self, stack: Tensor, table: Any, rows: Sequence[Row], how: Sampling, most: int) -> list[tuple[int, str]]:
         """One token for each text that is not over."""
         with torch.inference_mode():
             logs, fused = self.fusion(stack)
@@ -237,7 +240,7 @@ class TokenEnsemble:
                 at = chosen(logs[number], how, row.key, row.place)
                 agreed = [bool(top == at) for top in tops[:, number].tolist()]
                 told = Told(float(logs[number, at]), float(spread[number]), bool(fused[number]), agreed)
-                shown.append(row.accept(self._way.taken(table, number, at), told, most))
+                shown.append((number, row.accept(self._way.taken(table, number, at), told, most)))
         return shown
 
 

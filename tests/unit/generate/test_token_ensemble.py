@@ -263,6 +263,19 @@ def test_a_stream_is_the_text(seed: int, stop: list[str]) -> None:
     assert all(streamed)
 
 
+def test_texts_of_a_batch_are_shown_as_they_are_written() -> None:
+    shown = [""] * 4
+    order: list[int] = []
+
+    def show(number: int, piece: str) -> None:
+        shown[number] += piece
+        order.append(number)
+
+    found = TokenEnsemble([model()]).generate(PROMPTS, max_new_tokens=MOST, batch_size=3, show=show)
+    assert tuple(shown) == found.texts
+    assert order.index(1) < len(order) - 1 - order[::-1].index(0)  # side by side, not one after the other
+
+
 def test_a_result_says_what_was_done() -> None:
     found = TokenEnsemble({"small": model(), "other": model("llama", 1)}).generate(PROMPTS, max_new_tokens=5)
     assert (len(found), found.tokens, found.fused_share) == (4, 20, 1.0)
