@@ -220,7 +220,8 @@ class TokenEnsemble:
         while not all(row.is_over for row in rows):
             yield from ((number, rows[number].cut()) for number in sorted(reading.too_long(rows)))
             if not all(row.is_over for row in rows):
-                yield from self._step(*reading.propose(rows), rows, how, most)
+                stack, table = reading.propose(rows)
+                yield from self._step(stack, table, rows, how, most)
         self._dropped = max(self._dropped, reading.dropped)
 
     def _begin(self, rows: Sequence[Row]) -> TokenReading | ByteReading:

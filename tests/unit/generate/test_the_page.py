@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,11 @@ from tests.support.writing import PROMPTS, byte_level, causal
 
 DOCS = Path(__file__).parents[3] / "docs"
 PAGE = next(page for page in (DOCS / "token-ensembles.md", DOCS / "parts" / "tokens.md") if page.exists())
+
+
+def test_importing_costs_next_to_nothing() -> None:
+    code = "import sys; from cuvee import generate; print([m for m in ('torch', 'transformers') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 def test_the_examples_run() -> None:

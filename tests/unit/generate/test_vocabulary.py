@@ -35,6 +35,17 @@ def test_marks_come_from_the_tokenizer() -> None:
     assert other.written[6] == b" ##s"
 
 
+def test_llamas_decoder_is_read_step_by_step() -> None:
+    """A mark replaced, bytes written out, the first space of a text taken away: as old Llamas declare it."""
+    words = ["<s>", "</s>", "<pad>", "<unk>", "▁the", "▁", "cat", *(f"<0x{byte:02X}>" for byte in range(256))]
+    made = Tokenizer(models.BPE({word: i for i, word in enumerate(words)}, [], byte_fallback=True, unk_token="<unk>"))
+    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    made.decoder = decoders.Sequence(steps)
+    found = vocabulary_of(wrapped(made, unk_token="<unk>"), "it")
+    assert found.written[4:8] == (b" the", b" ", b"cat", b"\x00")
+    assert found.by_bytes["é".encode()[:1]] == (7 + 0xC3,)
+
+
 def test_special_tokens_write_nothing() -> None:
     words = vocabulary_of(byte_level(), "it", ends=(7,))
     assert words.special == {0: "<s>", 1: "</s>", 2: "<pad>"}
