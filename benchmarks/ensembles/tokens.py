@@ -1,6 +1,6 @@
 """What models that write together cost: with and without a cache, beside one model alone; and permuted vocabularies.
 
-    python benchmarks/ensembles/tokens.py [--tokens 128] [--repeats 5] [--out benchmarks/results]
+    python benchmarks/ensembles/tokens.py [--tokens 64] [--repeats 3] [--out benchmarks/results]
 
 Two random Llamas of a few million parameters over a byte-level vocabulary of 4096 tokens write behind eight prompts of
 different lengths. Times are ratios of medians of repeats that take turns, taken in one run. Writes
@@ -177,8 +177,8 @@ def page(figures: Mapping[str, float], bars: Sequence[Bar], tokens: int) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tokens", type=int, default=128)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args(argv)
     torch.set_num_threads(1)

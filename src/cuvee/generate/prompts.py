@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cuvee.errors import Fault, InputError, UsageError, listed
+from cuvee.errors import Fault, InputError, UsageError, attempt, listed
 from cuvee.generate.members import LanguageModel
 from cuvee.judging.asking.encoding import plain_ids, start_of
 
@@ -40,7 +40,7 @@ def rendered(members: Sequence[LanguageModel], prompts: Sequence[Prompt], most: 
     Raises:
         UsageError: `bad-argument`: a prompt is neither a text nor a conversation.
         InputError: `no-tokenizer`: a conversation, and a model without a chat template, or with one that fails;
-            `bad-data`: a prompt without any token, or one too long for a model.
+            `bad-data`: a prompt without any token, too long for a model, or not to be written by its tokenizer.
     """
     _check_kind(prompts)
     faults: list[Fault] = []
@@ -76,7 +76,8 @@ def _is_prompt(prompt: Any) -> bool:
 def _one(member: LanguageModel, number: int, prompt: Prompt, faults: list[Fault]) -> Rendered | None:
     if isinstance(prompt, str):
         start = start_of(member.tokenizer)
-        return Rendered(prompt, start, (*start, *encoded(member, prompt)))
+        ids = attempt(lambda: encoded(member, prompt), faults)
+        return None if ids is None else Rendered(prompt, start, (*start, *ids))
     if member.template is None:
         message = f"prompt {number} is a conversation, and the tokenizer of {member.name} has no chat template"
         hint = "give prompts as texts, or set the tokenizer's chat_template to the one that the model was trained with"
@@ -91,12 +92,23 @@ def _one(member: LanguageModel, number: int, prompt: Prompt, faults: list[Fault]
         message = f"prompt {number}: the chat template of {member.name} cannot tell it: {said}"
         faults.append(Fault("no-tokenizer", message, subject=member.name))
         return None
-    return Rendered(str(told), (), tuple(encoded(member, str(told))))
+    ids = attempt(lambda: encoded(member, str(told)), faults)
+    return None if ids is None else Rendered(str(told), (), tuple(ids))
 
 
 def encoded(member: LanguageModel, text: str) -> list[int]:
-    """The tokens of a text alone."""
-    return plain_ids(member.tokenizer, [text])[0]
+    """The tokens of a text alone.
+
+    Raises:
+        InputError: `bad-data`: the tokenizer cannot write it.
+    """
+    try:
+        return plain_ids(member.tokenizer, [text])[0]
+    except Exception as error:  # a tokenizer without a token for what it does not know raises errors of its own
+        said = " ".join(str(error).split())[:200]
+        message = f"the tokenizer of {member.name} cannot write {text[-60:]!r}: {said}"
+        hint = "use words that it knows; a tokenizer with single bytes or an unknown token can write anything"
+        raise InputError(Fault("bad-data", message, subject=member.name, hint=hint)) from error
 
 
 def _misfits(member: LanguageModel, number: int, row: Rendered, most: int) -> Iterator[Fault]:

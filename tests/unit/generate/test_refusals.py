@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, BertForMaskedLM
 
 from cuvee.errors import CuveeError, InputError, UsageError
 from cuvee.generate import TokenEnsemble
-from tests.support.writing import byte_level, causal, permuted, pieces, reordered
+from tests.support.writing import byte_level, causal, permuted, pieces, reordered, wrapped
 
 
 @cache
@@ -153,6 +154,16 @@ def test_an_empty_prompt_needs_a_beginning() -> None:
 def test_a_prompt_too_long_for_a_model_is_refused() -> None:
     words = ("prompt 1", "model 1", "with 8 new ones", "the 32", "max_new_tokens to 0")
     called(InputError, "bad-data", *words, prompts=["the", "x " * 40], max_new_tokens=8)
+
+
+def test_a_prompt_that_a_tokenizer_cannot_write_is_refused() -> None:
+    words = Tokenizer(models.WordLevel({"<s>": 0, "</s>": 1, "<pad>": 2, "the": 3, "cat": 4}))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    ensemble = TokenEnsemble([(causal("gpt2", 5), wrapped(words))])
+    assert set(ensemble.generate(["the cat"], max_new_tokens=4)[0].text.split()) <= {"the", "cat"}
+    with pytest.raises(InputError, match=r"cannot write 'the dog'") as caught:
+        ensemble.generate(["the cat", "the dog"])
+    assert caught.value.code == "bad-data"
 
 
 def test_a_conversation_needs_a_chat_template() -> None:
