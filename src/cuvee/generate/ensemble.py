@@ -154,6 +154,7 @@ class TokenEnsemble:
         """
         how = Sampling(temperature, top_k, top_p, seed)
         rows = self._rows(prompts, max_new_tokens, n, how, stop, batch_size)
+        self._dropped = 0.0
         began = time.perf_counter()
         for at in range(0, len(rows), batch_size):
             for number, shown in self._write(rows[at : at + batch_size], how, max_new_tokens):

@@ -18,8 +18,8 @@ from cuvee.generate.reading import plain
 from cuvee.generate.rows import Row
 from tests.support.writing import PROMPTS, byte_level, causal, own_greedy, permuted, pieces, reordered
 
-KINDS = ("llama", "gpt2", "qwen2", "mistral", "mamba")
-MOST = 12
+KINDS = ("llama", "gpt2", "mamba", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("qwen2", "mistral")))
+MOST = 9
 
 
 @cache
@@ -254,10 +254,10 @@ def test_samples_of_a_prompt_differ_and_more_of_them_change_none() -> None:
 
 
 @pytest.mark.parametrize("stop", [[], ["e", "r"]])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_stream_is_the_text(seed: int, stop: list[str]) -> None:
     both = TokenEnsemble([model(), model("gpt2", 1)])
-    how: dict[str, Any] = {"max_new_tokens": 30, "temperature": 1.0, "seed": seed, "stop": stop}
+    how: dict[str, Any] = {"max_new_tokens": 16, "temperature": 1.0, "seed": seed, "stop": stop}
     streamed = list(both.stream(PROMPTS[3], **how))
     assert "".join(streamed) == both.generate(PROMPTS[3:], **how).texts[0]
     assert all(streamed)
