@@ -39,6 +39,7 @@ VERBS = (
     "ladder",
     "explain",
     "report",
+    "generate",
     "inspect",
     "diff",
     "methods",

@@ -20,6 +20,7 @@ from cuvee.api.evaluating import Evaluation, evaluate
 from cuvee.api.explaining import BUDGET, explain
 from cuvee.api.files import diff, inspect, opened, plan, verify
 from cuvee.api.foreseeing import will_merge
+from cuvee.api.generating import generate
 from cuvee.api.ladder_files import LadderFiles, ladder_files
 from cuvee.api.laddering import ladder
 from cuvee.api.learning import learn
@@ -63,6 +64,7 @@ __all__ = [
     "explain",
     "explain_ensemble",
     "fit_ensemble",
+    "generate",
     "inspect",
     "inspect_pack",
     "is_pack",

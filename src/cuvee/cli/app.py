@@ -72,6 +72,7 @@ VERBS: Final = (
     Verb("ladder", "Climb one ladder: best single, merge, soup, merge + masks, ensemble, cascade.", _LOOK),
     Verb("explain", "Say what every model, or every group of layers, contributed to a merge.", _LOOK),
     Verb("report", "Write one page on a merge: was it worth it, how was it made, what was done.", _LOOK),
+    Verb("generate", "Let language models write together, token by token.", _LOOK),
     Verb("inspect", "Say what a model is; of several, whether they will merge.", _LOOK),
     Verb("diff", "Compare two models layer by layer.", _LOOK),
     Verb("methods", "List the merge methods, or explain one.", _LOOK),
