@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -178,7 +179,7 @@ def test_told_and_restored_it_is_the_same():
     bank = noisy_bank(4, 60, 3, 9, masked=0.2)
     found = Greedy(budget={"us_per_row": 9.0}, costs=dict.fromkeys(bank.members, 3.0)).fit(bank)
     said, arrays = found.told()
-    again = FITTED.get(found.kind).restored(said, arrays)
+    again = FITTED.get(found.kind).restored(json.loads(json.dumps(said, allow_nan=False)), arrays)
     np.testing.assert_array_equal(again.apply(batch(bank)), found.apply(batch(bank)))
     assert again.used == found.used
     assert again.about == found.about
