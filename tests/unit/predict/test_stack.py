@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -217,6 +218,11 @@ def test_meta_learners_that_do_not_fit_the_task_are_refused(bank):
     refused(bank, UsageError, "bad-argument", "has no `predict_proba`", meta=LinearRegression())
     refused(bank, UsageError, "bad-argument", "LogisticRegression is a class", meta=LogisticRegression)
     refused(values, UsageError, "bad-argument", "no logits", on="logits")
+
+
+def test_without_scikit_learn_it_says_what_to_install(bank, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    refused(bank, UsageError, "missing-extra", r"pip install cuvee\[ensemble\]")
 
 
 def test_settings_that_mean_nothing_are_all_told():
