@@ -11,7 +11,8 @@ import pytest
 from cuvee.errors import InputError, UsageError
 from cuvee.judging.metrics import score_of
 from cuvee.predict.combiners import COMBINERS, FITTED, Batch, Greedy
-from cuvee.predict.combiners.grounds import answers_of
+from cuvee.predict.combiners.greedy import narrowed
+from cuvee.predict.combiners.grounds import answers_of, metric_for
 from tests.support.noisy_banks import noisy_bank, noisy_values
 
 
@@ -201,3 +202,10 @@ def test_too_few_rows_are_told_with_whatever_is_told_besides():
     few, alone = found.about["notes"]
     assert "c0 has 10, c1 has 10, c2 has 10" in few
     assert alone.startswith("15 rows of the fit have none")
+
+
+def test_the_surprise_at_the_right_class_is_the_log_loss_of_the_judge_at_the_ends_too():
+    P = np.array([[0.0, 1.0], [1.0, 0.0], [1e-5, 1 - 1e-5], [0.25, 0.75]])
+    bank = replace(noisy_bank(1, 4, 2), P=P[None], truth=np.array([0, 0, 0, 1]))
+    right, _, loss = narrowed(bank, metric_for("classification", "log_loss"))
+    assert loss(right[0]) == score_of(answers_of(bank, P), "log_loss").value
