@@ -110,6 +110,7 @@ REASONS: Final[Mapping[str, str]] = {
     "rows-differ": "rows, ids or right answers that do not belong together",
     "too-few-rows": "too few rows for what is to be found out from them",
     "bad-weights": "weights that are negative, not finite, all zero, or not one for each member",
+    "tied-vote": "a row whose hard vote is tied, where ties are to be refused",
     "over-budget": "a budget that no member, or no set of members, keeps to",
     "untrusted-type": "a saved member of a type that nobody said to trust",
     "bad-bank": "a bank of predictions whose parts do not fit together, or a saved one that is damaged or hostile",

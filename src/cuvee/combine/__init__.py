@@ -11,7 +11,49 @@ What is masked is never looked at, so it may hold NaN. A row of which nobody say
 `no-member`. Nothing here knows a model, a file or a table.
 """
 
+from cuvee.combine.from_scores import exponential, log_odds, proportional
+from cuvee.combine.hard import ballots, hard_vote
+from cuvee.combine.maximum import maximum
 from cuvee.combine.mean import weighted_mean
-from cuvee.combine.parts import Array, check_covered, shares
+from cuvee.combine.median import median
+from cuvee.combine.minimum import minimum
+from cuvee.combine.parts import Array, added, check_covered, normalised, shares
+from cuvee.combine.prior import class_prior
+from cuvee.combine.product import product, softmax
+from cuvee.combine.rank import rank_mean, ranks, reference_of
+from cuvee.combine.temperature import apply_temperature, fit_temperature
+from cuvee.combine.ties import refuse_ties, settled, tied
+from cuvee.combine.trimmed import trimmed_mean
+from cuvee.combine.weights import Weights, checked_weights, value_faults
 
-__all__ = ["Array", "check_covered", "shares", "weighted_mean"]
+__all__ = [
+    "Array",
+    "Weights",
+    "added",
+    "apply_temperature",
+    "ballots",
+    "check_covered",
+    "checked_weights",
+    "class_prior",
+    "exponential",
+    "fit_temperature",
+    "hard_vote",
+    "log_odds",
+    "maximum",
+    "median",
+    "minimum",
+    "normalised",
+    "product",
+    "proportional",
+    "rank_mean",
+    "ranks",
+    "reference_of",
+    "refuse_ties",
+    "settled",
+    "shares",
+    "softmax",
+    "tied",
+    "trimmed_mean",
+    "value_faults",
+    "weighted_mean",
+]

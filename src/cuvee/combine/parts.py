@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -32,10 +34,35 @@ def shares(weights: Array, mask: Array) -> Array:
     """
     check_covered(mask)
     each = np.where(mask, weights if weights.ndim == 2 else weights[:, None], 0.0)
-    total = each.sum(axis=0)
-    each = np.where(total > 0, each, mask)
-    share: Array = each / each.sum(axis=0)
+    each = np.where(added(each) > 0, each, mask)
+    share: Array = each / added(each)
     return share
+
+
+def added(values: Array) -> Array:
+    """The sum over members, one after the other, `[M, …]` → `[…]`.
+
+    NumPy's own sum adds in another order where there is one row only; then the last bits of a row would depend on how
+    many others it came with.
+    """
+    total: Array = reduce(np.add, values)
+    return total
+
+
+def normalised(values: Array, instead: Callable[[], Array]) -> Array:
+    """Rows that sum to one again, `[N, K]`; those in which nothing is left become the row of `instead`.
+
+    Args:
+        values: `[N, K]`, ≥ 0.
+        instead: gives `[N, K]`, rows that sum to one; asked only if there is such a row.
+
+    Returns:
+        `[N, K]`.
+    """
+    total = values.sum(axis=1, keepdims=True)
+    some = total > 0
+    made: Array = values / np.where(some, total, 1.0)
+    return made if some.all() else np.where(some, made, instead())
 
 
 def check_covered(mask: Array) -> None:

@@ -13,6 +13,17 @@ from cuvee.predict.bank_file import append_members, append_rows, read_bank, save
 from cuvee.predict.combiners import Soft
 from cuvee.predict.cross_fitting import cross_fit
 from cuvee.predict.diversity import diversity
+from cuvee.predict.combiners import (
+    Hard,
+    Maximum,
+    Median,
+    Minimum,
+    Product,
+    RankMean,
+    Soft,
+    TrimmedMean,
+    Weighted,
+)
 from cuvee.predict.ensemble import Ensemble
 from cuvee.predict.member import Member
 from cuvee.predict.rows import Rows, rows_of
@@ -56,3 +67,16 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(f"cuvee.predict.estimators.{_LATE[name]}"), name)
+    "Hard",
+    "Maximum",
+    "Median",
+    "Member",
+    "Minimum",
+    "Product",
+    "RankMean",
+    "Rows",
+    "Soft",
+    "TrimmedMean",
+    "Weighted",
+    "rows_of",
+]

@@ -69,6 +69,11 @@ class Fitted(ABC):
         found = self.weights
         return self.members if found is None else tuple(n for n, w in zip(self.members, found) if w > 0)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user of it should know, such as a member that is badly calibrated."""
+        return ()
+
     @abstractmethod
     def told(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """Itself as JSON and as arrays; `restored` makes it again."""
@@ -116,6 +121,15 @@ def check_honest(bank: Bank, *, allow_in_sample: bool = False) -> None:
     if bank.truth is None:
         message = "a combiner that is fitted needs the right answer of every row; the bank has none"
         raise InputError(Fault("missing-label", message, hint="give `y` with the rows"))
+    check_unseen(bank, allow_in_sample=allow_in_sample)
+
+
+def check_unseen(bank: Bank, *, allow_in_sample: bool = False) -> None:
+    """Refuse predictions on rows that members were trained on.
+
+    Raises:
+        InputError: `in-sample`, with the members.
+    """
     seen = [name for name, how in zip(bank.members, bank.provenance) if how == "in-sample"]
     if seen and not allow_in_sample:
         message = f"a combiner must be fitted on rows that members were not trained on; {listed(seen, 5)} saw them"
@@ -140,6 +154,11 @@ class Linear(Fitted):
     def weights(self) -> Array | None:
         """The shares."""
         return self.share
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The notes of the fit."""
+        return tuple(self.about.get("notes", ()))
 
     def apply(self, batch: Batch) -> Array:
         """`Σ_m s_mn P_mn`, the shares renormalised over those who take part."""

@@ -1,0 +1,28 @@
+"""Maximum: the largest entry that any member has."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cuvee.combine.parts import Array, check_covered
+
+
+def maximum(P: Array, mask: Array) -> Array:
+    """`max_m P_mnk` over those who take part, entry by entry.
+
+    Args:
+        P: `[M, N, K]`.
+        mask: `[M, N]`.
+
+    Returns:
+        `[N, K]`, not made to sum to one.
+
+    Raises:
+        InputError: `no-member`.
+
+    Source:
+        Kittler et al. 1998, On combining classifiers, section 3.
+    """
+    check_covered(mask)
+    found: Array = np.where(mask[:, :, None], P, -np.inf).max(axis=0)
+    return found
