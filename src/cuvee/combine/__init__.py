@@ -14,6 +14,8 @@ What is masked is never looked at, so it may hold NaN. A row of which nobody say
 from cuvee.combine.from_scores import exponential, log_odds, proportional
 from cuvee.combine.hard import ballots, hard_vote
 from cuvee.combine.maximum import maximum
+from cuvee.combine.budgeted import selection_within
+from cuvee.combine.greedy import Selection, greedy_selection
 from cuvee.combine.mean import weighted_mean
 from cuvee.combine.median import median
 from cuvee.combine.minimum import minimum
@@ -55,5 +57,10 @@ __all__ = [
     "tied",
     "trimmed_mean",
     "value_faults",
+    "Selection",
+    "check_covered",
+    "greedy_selection",
+    "selection_within",
+    "shares",
     "weighted_mean",
 ]

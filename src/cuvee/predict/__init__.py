@@ -24,6 +24,7 @@ from cuvee.predict.combiners import (
     TrimmedMean,
     Weighted,
 )
+from cuvee.predict.combiners import Cascade, Dynamic, Greedy, Soft, Stack
 from cuvee.predict.ensemble import Ensemble
 from cuvee.predict.member import Member
 from cuvee.predict.rows import Rows, rows_of
@@ -80,3 +81,4 @@ def __getattr__(name: str) -> Any:
     "Weighted",
     "rows_of",
 ]
+__all__ = ["Bank", "Cascade", "Cost", "Dynamic", "Ensemble", "Greedy", "Member", "Rows", "Soft", "Stack", "rows_of"]

@@ -8,6 +8,12 @@ from cuvee.predict.combiners.minimum import Minimum
 from cuvee.predict.combiners.product import Product
 from cuvee.predict.combiners.rank_mean import RankMean
 from cuvee.predict.combiners.trimmed_mean import TrimmedMean
+from cuvee.predict.combiners.cascade import Cascade
+from cuvee.predict.combiners.declared import COMBINERS, FITTED, Batch, Combiner, Fitted, Linear, Staged
+from cuvee.predict.combiners.dynamic import Dynamic
+from cuvee.predict.combiners.greedy import Greedy
+from cuvee.predict.combiners.stack import Stack
+from cuvee.predict.combiners.turns import in_turn
 from cuvee.predict.combiners.vote import Soft
 from cuvee.predict.combiners.weighted import Weighted
 
@@ -27,4 +33,14 @@ __all__ = [
     "Soft",
     "TrimmedMean",
     "Weighted",
+    "Cascade",
+    "Combiner",
+    "Dynamic",
+    "Fitted",
+    "Greedy",
+    "Linear",
+    "Soft",
+    "Stack",
+    "Staged",
+    "in_turn",
 ]

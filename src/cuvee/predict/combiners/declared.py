@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from cuvee.combine import Array
 from cuvee.errors import Fault, InputError, listed
 from cuvee.predict.bank import Bank
 from cuvee.registry import Registry
+
+Need = Literal["features", "embeddings"]
+"""What a fitted combiner looks at besides what members say; `Batch` has them where they are asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +77,19 @@ class Fitted(ABC):
         """What a user of it should know, such as a member that is badly calibrated."""
         return ()
 
+    def needs(self) -> tuple[Need, ...]:
+        """What `apply` looks at in a batch besides `P` and `mask`."""
+        return ()
+
+    @property
+    def thing(self) -> Any:
+        """A trained object that JSON and arrays cannot hold, kept beside what `told` tells; mostly `None`."""
+        return None
+
+    def with_thing(self, thing: Any) -> Fitted:  # noqa: ARG002 - for those that have one
+        """What was restored, with the trained object that was kept beside it."""
+        return self
+
     @abstractmethod
     def told(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """Itself as JSON and as arrays; `restored` makes it again."""
@@ -82,6 +98,32 @@ class Fitted(ABC):
     @abstractmethod
     def restored(cls, said: Mapping[str, Any], arrays: Mapping[str, Array]) -> Fitted:
         """What `told` told."""
+
+
+@dataclass(frozen=True, eq=False)
+class Staged(Fitted):
+    """A fitted combiner that asks members in turn, and some of them only about some rows.
+
+    `apply` gives the same for a batch in which only those were asked that `undecided` sent on, the others masked, as
+    for one in which all were (`combiners.in_turn` makes the first).
+    """
+
+    @property
+    @abstractmethod
+    def order(self) -> tuple[int, ...]:
+        """Numbers of the members in the order that they are asked in."""
+
+    @abstractmethod
+    def undecided(self, batch: Batch, step: int) -> Array:
+        """Rows that need the next member.
+
+        Args:
+            batch: what the members `order[0]` … `order[step]` said; all others are masked.
+            step: how many of the order have been asked, less one.
+
+        Returns:
+            bool `[N]`.
+        """
 
 
 @dataclass(frozen=True)
@@ -99,6 +141,10 @@ class Combiner(ABC):
         Raises:
             InputError: `in-sample`, `missing-label` and what else the combiner needs and the bank lacks.
         """
+
+    def priced(self, costs: Mapping[str, float]) -> Combiner:  # noqa: ARG002 - for those that look at costs
+        """Itself, told what members cost that it was not told of: member → µs per row; most look at no cost."""
+        return self
 
     def settings(self) -> dict[str, Any]:
         """The settings as JSON can say them."""
