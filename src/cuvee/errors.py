@@ -259,10 +259,8 @@ def integer_faults(name: str, value: object, least: int | None = None) -> list[F
 
 def number_faults(*, seed: object, **counts: object) -> list[Fault]:
     """What is wrong with a seed, any integer, and with numbers that are 1 or more, or `None` for the usual one."""
-    wrong = integer_faults("seed", seed)
-    for name, count in counts.items():
-        wrong += [] if count is None else integer_faults(name, count, least=1)
-    return wrong
+    given = [(name, count) for name, count in counts.items() if count is not None]
+    return [*integer_faults("seed", seed), *(one for name, n in given for one in integer_faults(name, n, least=1))]
 
 
 def attempt(step: Callable[[], T], faults: list[Fault]) -> T | None:

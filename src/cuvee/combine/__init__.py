@@ -11,11 +11,11 @@ What is masked is never looked at, so it may hold NaN. A row of which nobody say
 `no-member`. Nothing here knows a model, a file or a table.
 """
 
+from cuvee.combine.budgeted import selection_within
 from cuvee.combine.from_scores import exponential, log_odds, proportional
+from cuvee.combine.greedy import Selection, greedy_selection
 from cuvee.combine.hard import ballots, hard_vote
 from cuvee.combine.maximum import maximum
-from cuvee.combine.budgeted import selection_within
-from cuvee.combine.greedy import Selection, greedy_selection
 from cuvee.combine.mean import weighted_mean
 from cuvee.combine.median import median
 from cuvee.combine.minimum import minimum
@@ -30,6 +30,7 @@ from cuvee.combine.weights import Weights, checked_weights, value_faults
 
 __all__ = [
     "Array",
+    "Selection",
     "Weights",
     "added",
     "apply_temperature",
@@ -39,6 +40,7 @@ __all__ = [
     "class_prior",
     "exponential",
     "fit_temperature",
+    "greedy_selection",
     "hard_vote",
     "log_odds",
     "maximum",
@@ -51,16 +53,12 @@ __all__ = [
     "ranks",
     "reference_of",
     "refuse_ties",
+    "selection_within",
     "settled",
     "shares",
     "softmax",
     "tied",
     "trimmed_mean",
     "value_faults",
-    "Selection",
-    "check_covered",
-    "greedy_selection",
-    "selection_within",
-    "shares",
     "weighted_mean",
 ]

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from cuvee.predict.bank import Bank
 from cuvee.predict.bank_file import append_members, append_rows, read_bank, save_bank
-from cuvee.predict.combiners import Soft
-from cuvee.predict.cross_fitting import cross_fit
-from cuvee.predict.diversity import diversity
 from cuvee.predict.combiners import (
+    Cascade,
+    Dynamic,
+    Greedy,
     Hard,
     Maximum,
     Median,
@@ -21,10 +21,12 @@ from cuvee.predict.combiners import (
     Product,
     RankMean,
     Soft,
+    Stack,
     TrimmedMean,
     Weighted,
 )
-from cuvee.predict.combiners import Cascade, Dynamic, Greedy, Soft, Stack
+from cuvee.predict.cross_fitting import cross_fit
+from cuvee.predict.diversity import diversity
 from cuvee.predict.ensemble import Ensemble
 from cuvee.predict.member import Member
 from cuvee.predict.rows import Rows, rows_of
@@ -37,13 +39,25 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Bank",
+    "Cascade",
     "Cost",
+    "Dynamic",
     "Ensemble",
     "EnsembleClassifier",
     "EnsembleRegressor",
+    "Greedy",
+    "Hard",
+    "Maximum",
+    "Median",
     "Member",
+    "Minimum",
+    "Product",
+    "RankMean",
     "Rows",
     "Soft",
+    "Stack",
+    "TrimmedMean",
+    "Weighted",
     "append_members",
     "append_rows",
     "cross_fit",
@@ -68,17 +82,3 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(f"cuvee.predict.estimators.{_LATE[name]}"), name)
-    "Hard",
-    "Maximum",
-    "Median",
-    "Member",
-    "Minimum",
-    "Product",
-    "RankMean",
-    "Rows",
-    "Soft",
-    "TrimmedMean",
-    "Weighted",
-    "rows_of",
-]
-__all__ = ["Bank", "Cascade", "Cost", "Dynamic", "Ensemble", "Greedy", "Member", "Rows", "Soft", "Stack", "rows_of"]
