@@ -220,6 +220,18 @@ def test_weights_reach_the_members_that_take_them() -> None:
     np.testing.assert_allclose(weighted.predict(XR), Ridge().fit(XR[half], YR[half]).predict(XR))
 
 
+def test_rows_of_no_weight_are_no_rows() -> None:
+    """Nearest neighbours know no weights and would learn from them."""
+    half = np.arange(120) < 60
+    near = EnsembleClassifier([("near", KNeighborsClassifier())], combiner=Shares(), random_state=0)
+    found = near.fit(X, Y, sample_weight=half.astype(float)).predict_proba(X)
+    np.testing.assert_allclose(found, KNeighborsClassifier().fit(X[half], Y[half]).predict_proba(X))
+    with pytest.raises(ValueError, match="found 1 class: 'bee'"):
+        near.fit(X, Y, sample_weight=(Y == "bee").astype(float))
+    with pytest.raises(ValueError, match="zero"):
+        near.fit(X, Y, sample_weight=np.zeros(120))
+
+
 def test_weights_are_routed() -> None:
     shown = []
 
@@ -231,8 +243,8 @@ def test_weights_are_routed() -> None:
     with sklearn.config_context(enable_metadata_routing=True):
         made = EnsembleClassifier([("telling", Telling())], combiner="soft")
         made.set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
-        cross_validate(made, X, Y, cv=2, params={"sample_weight": np.arange(120.0)})
-    assert sorted(np.concatenate(shown).tolist()) == list(range(120))
+        cross_validate(made, X, Y, cv=2, params={"sample_weight": np.arange(1.0, 121)})
+    assert sorted(np.concatenate(shown).tolist()) == list(range(1, 121))
 
 
 def test_the_seed_is_kept() -> None:
