@@ -251,7 +251,7 @@ def combiner_of(given: Any, fewest: int) -> Combiner:
     if isinstance(given, Combiner):
         return given
     kind = COMBINERS.get(given)
-    asks = any(one.name == "fewest" for one in fields(kind))  # type: ignore[arg-type]
+    asks = any(one.name == "fewest" for one in fields(kind))
     made: Combiner = kind(fewest=max(2, fewest)) if asks else kind()  # type: ignore[call-arg]
     return made
 
