@@ -51,7 +51,8 @@ class EnsembleClassifier(ClassifierMixin, EnsembleEstimator):  # type: ignore[mi
         Args:
             X: rows: a matrix, a sparse one where all members take it, a data frame, texts.
             y: labels, `[n]`.
-            params: `sample_weight`, `[n]`, for members that take it; the combiner counts all rows the same.
+            params: `sample_weight`, `[n]`, for members that take it; the combiner counts all rows the same. Rows of
+                weight 0 are left out before anything is split.
 
         Raises:
             ValueError: anything is wrong with the rows, the labels, the weights or the members.
@@ -62,11 +63,13 @@ class EnsembleClassifier(ClassifierMixin, EnsembleEstimator):  # type: ignore[mi
         check_classification_targets(y)
         labels = column_or_1d(y, warn=True)
         check_consistent_length(rows, labels)
+        rows, labels, weights = self._weighed(rows, labels, params)
         self.classes_, numbers = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             (only,) = self.classes_.tolist()
-            raise ValueError(f"an ensemble of classifiers needs at least 2 classes; found 1 class: {only!r}")
-        self._fit_members(rows, numbers, self._weights(rows, params), tuple(self.classes_.tolist()))
+            where = "" if weights is None else " among rows whose sample_weight is above 0"
+            raise ValueError(f"an ensemble of classifiers needs at least 2 classes{where}; found 1 class: {only!r}")
+        self._fit_members(rows, numbers, weights, tuple(self.classes_.tolist()))
         return self
 
     def predict_proba(self, X: Any) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -135,7 +135,7 @@ class EnsembleEstimator(_BaseComposition):  # type: ignore[misc]
         with _as_value_errors():
             random = check_random_state(self.random_state)
             named = self._members(random)
-            combiner = combiner_of(self.combiner)
+            combiner = combiner_of(self.combiner, self.fewest)
             if self.keep not in ("refit", "folds"):
                 raise ValueError(f"`keep` must be refit or folds; found {self.keep!r}")
             members = [self._row_member(name, est, X, weights) for name, est in named]
@@ -228,23 +228,31 @@ class EnsembleEstimator(_BaseComposition):  # type: ignore[misc]
             ensure_min_samples=2 if reset else 1,
         )
 
-    def _weights(self, X: Any, params: dict[str, Any]) -> Array | None:
-        """The one further word of `fit`.
+    def _weighed(self, X: Any, y: Array, params: dict[str, Any]) -> tuple[Any, Array, Array | None]:
+        """Rows, answers and weights; rows of weight 0 are none: members that know no weights would learn from them.
 
         Raises:
-            TypeError: there are others.
+            TypeError: `fit` was given another word than `sample_weight`.
+            ValueError: no row has a weight.
         """
         if more := set(params) - {"sample_weight"}:
             raise TypeError(f"fit() takes `sample_weight` besides rows and answers; found {', '.join(sorted(more))}")
         given = params.get("sample_weight")
-        return None if given is None else _check_sample_weight(given, X, ensure_non_negative=True)
+        if given is None:
+            return X, y, None
+        weights = _check_sample_weight(given, X, ensure_non_negative=True)
+        if not len(there := np.flatnonzero(weights)):
+            raise ValueError("`sample_weight` must be above 0 for some rows; all weights are zero")
+        return (X, y, weights) if len(there) == len(y) else (_safe_indexing(X, there), y[there], weights[there])
 
 
-def combiner_of(given: Any) -> Combiner:
-    """A combiner, or the usual one of a name."""
+def combiner_of(given: Any, fewest: int) -> Combiner:
+    """A combiner as it was given, or the usual one of a name, which takes as few rows as the estimator does."""
     if isinstance(given, Combiner):
         return given
-    made: Combiner = COMBINERS.get(given)()
+    kind = COMBINERS.get(given)
+    asks = any(one.name == "fewest" for one in fields(kind))
+    made: Combiner = kind(fewest=max(2, fewest)) if asks else kind()  # type: ignore[call-arg]
     return made
 
 

@@ -43,7 +43,8 @@ class EnsembleRegressor(RegressorMixin, EnsembleEstimator):  # type: ignore[misc
         Args:
             X: rows: a matrix, a sparse one where all members take it, a data frame, texts.
             y: values, `[n]`.
-            params: `sample_weight`, `[n]`, for members that take it; the combiner counts all rows the same.
+            params: `sample_weight`, `[n]`, for members that take it; the combiner counts all rows the same. Rows of
+                weight 0 are left out before anything is split.
 
         Raises:
             ValueError: anything is wrong with the rows, the values, the weights or the members.
@@ -53,7 +54,7 @@ class EnsembleRegressor(RegressorMixin, EnsembleEstimator):  # type: ignore[misc
         rows = self._rows(X, reset=True)
         values = column_or_1d(check_array(y, ensure_2d=False, dtype=np.float64, input_name="y"), warn=True)
         check_consistent_length(rows, values)
-        self._fit_members(rows, values, self._weights(rows, params), ())
+        self._fit_members(*self._weighed(rows, values, params), ())
         return self
 
     def predict(self, X: Any) -> Array:
