@@ -89,6 +89,9 @@ def fitted_of(state: State) -> Fitted:
     Raises:
         UsageError: `no-member`.
     """
+    if state.fitted is None and state.members:
+        message = "nobody answers yet: no member gives probabilities, so that no vote can be taken"
+        raise UsageError(Fault("no-member", message, hint="`fit_combiner` one that takes scores or embeddings"))
     if state.fitted is None:
         raise UsageError(Fault("no-member", "the ensemble has no members yet", hint="`add` one"))
     return state.fitted

@@ -61,7 +61,7 @@ class Drift:
     @property
     def is_alarming(self) -> bool:
         """Whether a change is more than chance over all tests of the report."""
-        return min(self.p_value, self.shift_p_value) < LEVEL / self.tests
+        return any(p < LEVEL / self.tests for p in (self.p_value, self.shift_p_value))  # NaN is below nothing
 
 
 def drift_of(names: Sequence[str], old: Bank | None, olds: Array | None, new: Bank, news: Array) -> tuple[Drift, ...]:

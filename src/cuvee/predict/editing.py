@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cuvee.errors import Fault, InputError, UsageError, nearest
+from cuvee.errors import Fault, InputError, UsageError, listed, nearest
 from cuvee.predict.alignment import member_faults
 from cuvee.predict.bank import Bank
-from cuvee.predict.combiners.declared import Combiner, Fitted, Linear
+from cuvee.predict.combiners.declared import Combiner, Linear
 from cuvee.predict.combiners.vote import Soft
 from cuvee.predict.fitting import fit_on, unweighed, weighed, without_evidence
 from cuvee.predict.member import Member
@@ -92,16 +92,24 @@ def fitted_anew(
 
 
 def _bare(state: State, what: str, members: tuple[Member, ...], empty: Bank) -> State | None:
-    """A state whose combiner needs no rows; `None` where it needs some."""
+    """A state whose combiner needs no rows, or a vote for the time being; `None` where rows are needed."""
     if _by_hand(state) or state.temperature is not None or state.manner.budget is not None:
         return None
-    combiner, found = state.combiner, without_evidence(state.combiner, empty)
-    if state.fitted is None:
-        combiner, found = made_for(state.combiner, empty)
+    found = without_evidence(state.combiner, empty)
     if found is None:
-        return None
+        never_fitted = state.fitted is None or (isinstance(state.combiner, Soft) and state.bank is None)
+        return _meanwhile(state, what, members, empty) if never_fitted else None
     notes = ("the bank is dropped: it does not know all members",) if state.bank is not None else ()
-    return State(state.number, what, members, combiner, found, None, None, notes)
+    return State(state.number, what, members, state.combiner, found, None, None, notes)
+
+
+def _meanwhile(state: State, what: str, members: tuple[Member, ...], empty: Bank) -> State:
+    """Soft vote of the members that a vote can be taken of, until a combiner is fitted."""
+    voting = [name for name, probable in zip(empty.members, empty.probable) if probable]
+    silent = [name for name in empty.members if name not in voting]
+    found = Soft().fit(empty.only(voting)) if voting else None
+    note = f"until a combiner is fitted, {listed(silent, 5)} do not count: they give no probabilities"
+    return State(state.number, what, members, Soft(), found, None, None, (note,) if silent else ())
 
 
 def _by_hand(state: State) -> bool:
@@ -155,12 +163,6 @@ def _refuse(state: State, name: str) -> State:
     if isinstance(state.fitted, Linear):
         hint += "; a weighted mean also takes a `weight=`"
     raise UsageError(Fault("no-evidence", message, subject=name, hint=hint))
-
-
-def made_for(combiner: Combiner, empty: Bank) -> tuple[Combiner, Fitted]:
-    """What answers until a combiner is fitted: itself if it needs no rows, else soft vote."""
-    found = without_evidence(combiner, empty)
-    return (Soft(), Soft().fit(empty)) if found is None else (combiner, found)
 
 
 def check_known(name: str, names: Sequence[str]) -> None:

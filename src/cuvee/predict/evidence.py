@@ -17,7 +17,7 @@ import numpy as np
 from cuvee.combine import Array
 from cuvee.errors import Fault, InputError, UsageError, listed
 from cuvee.predict.asking_all import Asking, wanting
-from cuvee.predict.bank import Bank
+from cuvee.predict.bank import Bank, Provenance
 from cuvee.predict.gathering import gather
 from cuvee.predict.member import Member
 from cuvee.predict.rows import Rows, rows_of
@@ -79,6 +79,7 @@ def asked_bank(
 def empty_bank(members: Sequence[Member], classes: Sequence[Label], task: Task) -> Bank:
     """A bank of members without rows, which are not asked for it."""
     width = len(classes) if task == "classification" else 1
+    how: Provenance = "hold-out"
     return Bank(
         task=task,
         members=tuple(member.name for member in members),
@@ -87,7 +88,7 @@ def empty_bank(members: Sequence[Member], classes: Sequence[Label], task: Task) 
         mask=np.zeros((len(members), 0), bool),
         ids=(),
         truth=None,
-        provenance=("hold-out",) * len(members),
+        provenance=tuple(how for _ in members),
         probable=tuple(member.output not in ("scores", "embeddings") for member in members),
     )
 

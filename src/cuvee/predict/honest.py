@@ -68,13 +68,28 @@ def estimated(state: State, bank: Bank, folds: int = FOLDS, seed: int = 0) -> Es
 
 def _estimated(state: State, bank: Bank, folds: int, seed: int) -> tuple[Array, How]:
     knows = state.combiner.learns or state.temperature is not None
-    met = state.bank is not None and not set(state.bank.ids).isdisjoint(bank.ids)
+    met = has_met(state, bank)
     if not knows or not met or len(bank) < FEWEST:
         how: How = "fit" if knows and met else "direct"
         return applied(fitted_of(state), bank, state.temperature), how
     return crossed(
         lambda rows: fit_inside(state.combiner, rows, state.members, state.manner), bank, folds, seed
     ), "nested"
+
+
+def has_met(state: State, bank: Bank) -> bool:
+    """Whether the combiner was fitted on rows of a bank: they have the same ids and the same right answers.
+
+    Where ids are mere numbers, other rows have the same ones; then some of the right answers differ.
+    """
+    if state.bank is None:
+        return False
+    places = {name: place for place, name in enumerate(state.bank.ids)}
+    there = [(places[name], place) for place, name in enumerate(bank.ids) if name in places]
+    if not there or state.bank.truth is None or bank.truth is None:
+        return bool(there)
+    held, given = np.array(there).T
+    return bool(np.array_equal(state.bank.truth[held], bank.truth[given]))
 
 
 def seen_by(bank: Bank, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ from cuvee.predict.asking_all import fitted_of
 from cuvee.predict.bank import Bank
 from cuvee.predict.coalition_game import CoalitionGame, players_of, said_by_nobody
 from cuvee.predict.combiners.declared import Batch
-from cuvee.predict.honest import seen_by
+from cuvee.predict.honest import has_met, seen_by
 from cuvee.predict.judged import METRICS, answers_of, covered, truth_in
 from cuvee.predict.state import State
 from cuvee.types import Direction
@@ -115,7 +115,7 @@ def importance(
 
 def _notes(state: State, bank: Bank) -> tuple[str, ...]:
     notes = []
-    if state.bank is not None and state.combiner.learns and not set(state.bank.ids).isdisjoint(bank.ids):
+    if state.combiner.learns and has_met(state, bank):
         notes.append("the combiner was fitted on these rows: it flatters members that it took for chance")
     if seen := seen_by(bank, fitted_of(state).used):
         notes.append(f"{', '.join(seen)} had been trained on these rows")

@@ -495,3 +495,19 @@ def test_combiners_that_look_at_rows_get_their_numbers() -> None:
     wrong.add(left)
     with refused("bad-data", "[N, D] for 80 rows", "[3]"):
         wrong.predictions({"x": x}, truth)
+
+
+def test_members_without_probabilities_wait_for_a_combiner_that_takes_them() -> None:
+    ensemble = Ensemble(classes=CLASSES)
+    ensemble.add(Member("ranked", "callable", lambda rows: 3.0 * rows, "scores", CLASSES))
+    with refused("no-member", "nobody answers yet", "`fit_combiner`"):
+        ensemble.predict(X)
+    good = saying("good", 1.5)
+    ensemble.add(good)
+    np.testing.assert_array_equal(ensemble.predict_proba(X), good.ask(X))
+    assert "ranked do not count" in ensemble.state.notes[0]
+    ensemble.fit_combiner("rank-mean", banked(ensemble))
+    assert ensemble.answer(X).asked == ("ranked", "good")
+    board = ensemble.leaderboard(banked(ensemble, 60), combiners=["soft"])
+    assert list(board["ranked"].scores) == ["accuracy"]
+    assert "ranked" in board.left_out["soft"]

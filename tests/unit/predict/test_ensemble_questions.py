@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cuvee.errors import CuveeError, InputError, UsageError
-from cuvee.predict import Bank, Ensemble, Member
+from cuvee.predict import Bank, Cost, Ensemble, Member
 from cuvee.predict.applying import applied
 from cuvee.predict.budgets import UNITS, checked_limits, within
 from cuvee.predict.combiners import COMBINERS, Soft
@@ -260,6 +260,7 @@ def test_estimates_say_how_they_came_about() -> None:
     ensemble.fit_combiner("greedy", bank)
     assert estimated(ensemble.state, bank).how == "nested"
     assert estimated(ensemble.state, banked(ensemble, 60, prefix="other")).how == "direct"
+    assert estimated(ensemble.state, banked(ensemble, 60, seed=5)).how == "direct"  # the same numbers, other rows
     few = estimated(ensemble.state, bank.rows(range(8)))
     assert few.how == "fit"
     assert not few.is_honest
@@ -377,3 +378,29 @@ def test_every_combiner_without_settings_can_be_tried() -> None:
     ensemble = three()
     board = ensemble.leaderboard(banked(ensemble, 60), combiners=[n for n in COMBINERS if n not in ("stack",)])
     assert {one.name for one in board.standings} | set(board.left_out) >= set(COMBINERS) - {"stack"}
+
+
+def test_values_are_asked_about_likewise() -> None:
+    generator = np.random.default_rng(0)
+    rows = generator.normal(size=(100, 2))
+    truth = rows[:, 0] + 0.3 * generator.normal(size=100)
+    ensemble = Ensemble(task="regression")
+    for name, shift, price in (("near", 0.1, 5.0), ("far", 2.0, 1.0)):
+        asked = Member(name, "callable", lambda X, by=shift: X[:, 0] + by, "values", cost=Cost(price, 100))
+        ensemble.add(asked)
+    bank = ensemble.predictions(rows, truth)
+    ensemble.fit_combiner("greedy", bank)
+    board = ensemble.leaderboard(bank, combiners=["soft", "median"])
+    assert board.metric == "rmse"
+    assert board["near"].scores["mae"].value < board["far"].scores["mae"].value
+    assert {point.kind for point in ensemble.pareto(bank).points} == {"member", "vote", "combiner", "ensemble"}
+    found = ensemble.importance(bank, "shapley", metric="rmse")
+    assert sum(one.value for one in found.members.values()) == pytest.approx(found.whole - found.nothing, abs=1e-9)
+    ensemble.fit_combiner("median", bank)
+    told = ensemble.explain(rows[:5])
+    np.testing.assert_allclose(told.base, truth.mean())
+    np.testing.assert_allclose(told.contributions.sum(axis=1) + told.base, told.output)
+    report = ensemble.update(rows + 3.0, truth + 5.0, ids=[f"new{i}" for i in range(100)])
+    assert report.drift[0].metric == "rmse"
+    assert report.drift[0].is_alarming
+    assert report.drift[0].psi > 0.25
