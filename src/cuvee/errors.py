@@ -292,8 +292,7 @@ def listed(names: Iterable[str], most: int = 3, between: str = ", ") -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint that names the nearest known word, or all of them when none is near.
-    """
+    """A hint that names the nearest known word, or all of them when none is near."""
     words = sorted(known)
     if close := difflib.get_close_matches(name, words, n=1, cutoff=0.6):
         return f"did you mean `{close[0]}`?"

@@ -32,6 +32,7 @@ VERBS = (
     "verify",
     "card",
     "push",
+    "serve",
     "eval",
     "compare",
     "explain",
