@@ -10,6 +10,7 @@ from cuvee.errors import InputError, UsageError
 from cuvee.families import pretrained
 from cuvee.predict import Member, rows_of
 from cuvee.predict.answers import ask
+from cuvee.predict.members.causal import Wording, prompts
 from cuvee.predict.noting import noted
 from tests.support.calibration import LLAMA, TEXTS, make_tokenizer
 from tests.support.judging import nats_by_hand
@@ -63,6 +64,11 @@ def test_columns_go_into_the_template_as_they_are(llama) -> None:
     plain = Member.causal(llama, TOKENIZER, classes=("dry", "sweet"), template="{text}")
     expected = ask(plain, rows_of(["north: oak {place} {x}", "cellar: wine"]), ("dry", "sweet"), "classification").P
     np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_only_the_templates_own_fields_are_looked_at() -> None:
+    wording = Wording("{text} {} {text.__class__} {text[0]}", ("a", "b"))
+    assert prompts(wording, ["{oak}"], "m") == ["{oak} {} {text.__class__} {text[0]}"]
 
 
 def test_long_prompts_lose_their_start_which_is_noted(llama) -> None:

@@ -238,14 +238,16 @@ def test_words_are_rows() -> None:
     assert rows.ids[:5] == ("0:0", "0:1", "0:2", "0:3", "1:0")
     found = ask(member, rows, CLASSES, "classification")
     assert len(rows) == found.mask.sum() == 11
-    encoded = TOKENIZER(sentences[2], is_split_into_words=True, return_tensors="pt", return_token_type_ids=False)
-    with torch.no_grad():
-        alone = model(**encoded).logits[0].double().numpy()
-    owners = encoded.word_ids()
+    for number, sentence in enumerate(sentences):
+        encoded = TOKENIZER(sentence, is_split_into_words=True, return_tensors="pt", return_token_type_ids=False)
+        with torch.no_grad():
+            alone = model(**encoded).logits[0].double().numpy()
+        owners = encoded.word_ids()
+        for word in range(len(sentence)):
+            z = alone[owners.index(word)]
+            row = found.P[rows.ids.index(f"{number}:{word}")]
+            np.testing.assert_allclose(row, np.exp(z) / np.exp(z).sum(), atol=1e-6)
     assert len(owners) > len(sentences[2]) + 2, "some words come to several tokens"
-    for word in range(len(sentences[2])):
-        z = alone[owners.index(word)]
-        np.testing.assert_allclose(found.P[5 + word], np.exp(z) / np.exp(z).sum(), atol=1e-6)
     some = ask(member, rows.take([7, 0]), CLASSES, "classification").P
     np.testing.assert_allclose(some, found.P[[7, 0]], atol=2e-6)
 
