@@ -19,7 +19,7 @@ from tests.support.noisy_banks import noisy_bank
 
 @pytest.mark.parametrize("name", RULES)
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_rules_on_any_hits(name, data):
     members, k, classes = (data.draw(st.integers(1, top)) for top in (5, 7, 5))
     hits = data.draw(arrays(bool, (members, 1, k)))
@@ -30,7 +30,7 @@ def test_rules_on_any_hits(name, data):
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_neighbours_among_many_equally_near(data):
     rows, width = data.draw(st.integers(1, 30)), data.draw(st.integers(1, 3))
     k = data.draw(st.integers(1, rows))

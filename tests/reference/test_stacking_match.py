@@ -25,6 +25,6 @@ def test_columns_with_masks_and_scores(on, seed):
 
 def test_softmax_of_a_linear_rule():
     draw = np.random.default_rng(0)
-    X, coef, intercept = draw.normal(size=(9, 5)) * 20, draw.normal(size=(3, 5)), draw.normal(size=3)
+    X, coef, intercept = draw.normal(size=(9, 5)) * 500, draw.normal(size=(3, 5)), draw.normal(size=3)
     want = [ref.softmax_of(row, coef.tolist(), intercept.tolist()) for row in X.tolist()]
     np.testing.assert_allclose(linear_answer(X, coef, intercept, "softmax"), want, rtol=1e-12, atol=1e-300)

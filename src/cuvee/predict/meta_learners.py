@@ -183,8 +183,10 @@ def check_meta(meta: Any, classes: int) -> None:
     """Refuse a meta-learner that does not do what the ensemble does.
 
     Raises:
-        UsageError: no such name, or an estimator without `fit`, `predict` or `predict_proba`.
+        UsageError: no such name, or an estimator without `fit`, `predict` or `predict_proba`; `missing-extra`:
+            scikit-learn is not installed.
     """
+    _require()
     known, task = (CLASSIFIERS, "classification") if classes else (REGRESSORS, "regression")
     if isinstance(meta, str):
         if meta not in known:
@@ -199,6 +201,15 @@ def check_meta(meta: Any, classes: int) -> None:
         message = f"the meta-learner of a {task} must have {listed(f'`{w}`' for w in wanted)}; "
         message += f"{type(meta).__qualname__} has no {listed(lacking)}"
         raise UsageError(Fault("bad-argument", message, subject="meta"))
+
+
+def _require() -> None:
+    try:
+        import sklearn  # noqa: F401 - whether it is there
+    except ImportError as error:
+        message = "meta-learners of stacks are scikit-learn's, which is not installed"
+        hint = "pip install cuvee[ensemble]"
+        raise UsageError(Fault("missing-extra", message, subject="scikit-learn", hint=hint)) from error
 
 
 def copied(meta: Any) -> Any:

@@ -82,3 +82,11 @@ def test_a_member_that_alone_predicts_a_row_stays():
     turns, taus = fitted_cascade(stakes)
     assert turns == (0, 1)
     assert stakes.value(taus)[1] == (1 + 9) / 2
+
+
+def test_a_threshold_between_equal_confidences_is_no_choice():
+    """The large one mends the first of two rows at .6 and spoils the second: to send all on is better than none."""
+    sure = np.array([[0.6, 0.6, 0.9], [1, 1, 1]])
+    losses = np.array([[1.0, 0, 0.5], [0, 1, 0]])
+    stakes = Stakes(sure, np.ones((2, 3), bool), losses, np.array([1.0, 1.0]), "cost", 9.0)
+    assert fitted_thresholds(stakes).tolist() == [np.inf]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 from cuvee.errors import InputError, UsageError
 from cuvee.judging.metrics import score_of
 from cuvee.predict.combiners import COMBINERS, FITTED, Batch, Greedy
-from cuvee.predict.combiners.grounds import answers_of
+from cuvee.predict.combiners.greedy import narrowed
+from cuvee.predict.combiners.grounds import answers_of, metric_for
 from tests.support.noisy_banks import noisy_bank, noisy_values
 
 
@@ -178,7 +180,7 @@ def test_told_and_restored_it_is_the_same():
     bank = noisy_bank(4, 60, 3, 9, masked=0.2)
     found = Greedy(budget={"us_per_row": 9.0}, costs=dict.fromkeys(bank.members, 3.0)).fit(bank)
     said, arrays = found.told()
-    again = FITTED.get(found.kind).restored(said, arrays)
+    again = FITTED.get(found.kind).restored(json.loads(json.dumps(said, allow_nan=False)), arrays)
     np.testing.assert_array_equal(again.apply(batch(bank)), found.apply(batch(bank)))
     assert again.used == found.used
     assert again.about == found.about
@@ -200,3 +202,10 @@ def test_too_few_rows_are_told_with_whatever_is_told_besides():
     few, alone = found.about["notes"]
     assert "c0 has 10, c1 has 10, c2 has 10" in few
     assert alone.startswith("15 rows of the fit have none")
+
+
+def test_the_surprise_at_the_right_class_is_the_log_loss_of_the_judge_at_the_ends_too():
+    P = np.array([[0.0, 1.0], [1.0, 0.0], [1e-5, 1 - 1e-5], [0.25, 0.75]])
+    bank = replace(noisy_bank(1, 4, 2), P=P[None], truth=np.array([0, 0, 0, 1]))
+    right, _, loss = narrowed(bank, metric_for("classification", "log_loss"))
+    assert loss(right[0]) == score_of(answers_of(bank, P), "log_loss").value

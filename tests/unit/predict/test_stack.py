@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +19,14 @@ from cuvee.predict.combiners.design import batch_of, design_of
 from tests.support.noisy_banks import noisy_bank, noisy_values
 
 QUICK = {"folds": 2, "fewest": 2}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_strengths():
+    """Two penalties to choose from instead of five: the same code in less time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(meta_learners, "STRENGTHS", (0.1, 10.0))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +139,7 @@ def test_any_estimator(bank, meta):
     X = found.design.matrix(batch_of(bank))
     np.testing.assert_array_equal(found.apply(batch_of(bank)), found.thing.predict_proba(X))
     said, arrays = found.told()
-    bare = FITTED.get("stack-thing").restored(said, arrays)
+    bare = FITTED.get("stack-thing").restored(json.loads(json.dumps(said, allow_nan=False)), arrays)
     with pytest.raises(UsageError, match="without its meta-learner"):
         bare.apply(batch_of(bank))
     np.testing.assert_array_equal(bare.with_thing(found.thing).apply(batch_of(bank)), found.apply(batch_of(bank)))
@@ -165,11 +175,17 @@ def test_gradient_boosting_is_the_same_every_time(made):
 def test_told_and_restored_it_is_the_same(bank):
     found = Stack(on=("probabilities", "embeddings"), features=True, **QUICK).fit(bank)
     said, arrays = found.told()
-    again = FITTED.get(found.kind).restored(said, arrays)
+    again = FITTED.get(found.kind).restored(json.loads(json.dumps(said, allow_nan=False)), arrays)
     np.testing.assert_array_equal(again.apply(batch_of(bank)), found.apply(batch_of(bank)))
     assert (again.about, again.members, again.needs) == (found.about, found.members, found.needs)
     settings = Stack(on=("probabilities", "embeddings"), meta="ridge").settings()
     assert COMBINERS.get("stack")(**settings).blocks == ("probabilities", "embeddings")
+
+
+def test_a_bank_that_does_not_say_so_holds_probabilities(bank):
+    mute = replace(bank, probable=())
+    one, two = (Stack(**QUICK).fit(given).apply(batch_of(bank)) for given in (bank, mute))
+    np.testing.assert_array_equal(one, two)
 
 
 def refused(bank, error, code, words, **settings):
@@ -202,6 +218,11 @@ def test_meta_learners_that_do_not_fit_the_task_are_refused(bank):
     refused(bank, UsageError, "bad-argument", "has no `predict_proba`", meta=LinearRegression())
     refused(bank, UsageError, "bad-argument", "LogisticRegression is a class", meta=LogisticRegression)
     refused(values, UsageError, "bad-argument", "no logits", on="logits")
+
+
+def test_without_scikit_learn_it_says_what_to_install(bank, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    refused(bank, UsageError, "missing-extra", r"pip install cuvee\[ensemble\]")
 
 
 def test_settings_that_mean_nothing_are_all_told():

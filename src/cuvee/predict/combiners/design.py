@@ -13,6 +13,7 @@ from cuvee.combine.stacking import filled, log_ratios, side_by_side, without_fir
 from cuvee.errors import Fault, InputError, UsageError
 from cuvee.predict.bank import Bank
 from cuvee.predict.combiners.declared import Batch, Need
+from cuvee.predict.combiners.grounds import probable_of
 from cuvee.predict.trained import Task
 
 On = Literal["probabilities", "logits", "embeddings"]
@@ -98,13 +99,14 @@ def design_of(bank: Bank, on: tuple[On, ...], features: bool) -> Design:
     embedded = tuple(name for name in bank.members if name in bank.embeddings) if "embeddings" in on else ()
     if wrong := _embedding_faults(bank, on, embedded):
         raise InputError(wrong)
-    raw, even = _columns(batch_of(bank), on, bank.task, bank.probable, embedded, features)
+    probable = probable_of(bank)
+    raw, even = _columns(batch_of(bank), on, bank.task, probable, embedded, features)
     known = np.isfinite(raw)
     count = np.maximum(known.sum(axis=0), 1)
     centre = np.where(known, raw, 0.0).sum(axis=0) / count
     spread = np.sqrt((np.where(known, raw - centre, 0.0) ** 2).sum(axis=0) / count)
     scale = np.where(even | ~(spread > 1e-12 * np.abs(centre)), 1.0, spread)
-    return Design(on, bank.task, bank.probable, embedded, features, centre, scale)
+    return Design(on, bank.task, probable, embedded, features, centre, scale)
 
 
 def batch_of(bank: Bank) -> Batch:

@@ -90,7 +90,7 @@ class Dynamic(Combiner):
         places = _places(batch_of(used), by == "features")
         scale = places.std(axis=0) if by == "features" else np.ones(places.shape[1])
         scale = np.where(scale > 1e-12 * np.abs(places).max(axis=0, initial=0.0), scale, 1.0)
-        hits = (np.where(used.mask[:, :, None], used.P, -1.0).argmax(axis=2) == used.truth) & used.mask
+        hits = (used.P.argmax(axis=2) == used.truth) & used.mask
         about = {**facts, "rule": self.rule, "by": by}
         return Selected(used.members, self.rule, self.k, places / scale, scale, hits, about)
 
@@ -209,7 +209,7 @@ def _places(batch: Batch, by_features: bool) -> Array:
 
 def _disagree(batch: Batch) -> Array:
     """Rows of which the members do not all name the same class, bool `[N]`."""
-    named = np.where(batch.mask[:, :, None], batch.P, -1.0).argmax(axis=2)
+    named = batch.P.argmax(axis=2)  # of what is masked, anything: it is left out below
     low = np.where(batch.mask, named, batch.P.shape[2]).min(axis=0)
     high = np.where(batch.mask, named, -1).max(axis=0)
     apart: Array = low < high

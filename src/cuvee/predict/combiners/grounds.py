@@ -102,6 +102,11 @@ def _each(bank: Bank) -> str:
     return "the bank" if bank.task == "regression" else "each class"
 
 
+def probable_of(bank: Bank) -> tuple[bool, ...]:
+    """For each member whether it says probabilities; all do in a bank that does not say."""
+    return tuple(bank.probable) or (True,) * len(bank.members)
+
+
 def check_probable(bank: Bank) -> None:
     """Refuse members whose entries are no probabilities, where they would be averaged as such.
 
@@ -110,7 +115,7 @@ def check_probable(bank: Bank) -> None:
     """
     if bank.task == "regression":
         return
-    scores = [name for name, good in zip(bank.members, bank.probable) if not good]
+    scores = [name for name, good in zip(bank.members, probable_of(bank)) if not good]
     if scores:
         hint = "stack them, or give members that say probabilities"
         raise InputError(

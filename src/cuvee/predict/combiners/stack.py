@@ -22,6 +22,7 @@ from cuvee.predict.combiners.grounds import (
     grounds_of,
     joined,
     metric_for,
+    probable_of,
 )
 from cuvee.predict.combiners.stacked import Stacked, StackedThing
 from cuvee.predict.meta_learners import Rule
@@ -168,7 +169,7 @@ def _metrics(bank: Bank) -> tuple[str, ...]:
 
 def _best(bank: Bank) -> dict[str, Any]:
     """The best single member where there is one that says probabilities, or values."""
-    said = bank.mask.any(axis=1) & (np.array(bank.probable, bool) | (bank.task == "regression"))
+    said = bank.mask.any(axis=1) & (np.array(probable_of(bank)) | (bank.task == "regression"))
     rows = bank.rows(np.flatnonzero(bank.mask.any(axis=0)))
     if not said.any() or not len(rows):
         return {}
