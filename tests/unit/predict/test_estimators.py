@@ -14,6 +14,7 @@ import sklearn
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import make_classification, make_regression
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier, VotingClassifier, VotingRegressor
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import CountVectorizer
@@ -26,7 +27,8 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils.estimator_checks import check_estimator
 
-import cuvee.predict
+from cuvee.errors import UsageError
+from cuvee.judging.metrics import score_of
 from cuvee.predict import EnsembleClassifier, EnsembleRegressor, Soft, family_leaderboard
 from cuvee.predict.estimators.families import PRESETS
 from tests.support.tiny_combiner import Shares
@@ -68,10 +70,44 @@ def test_scikit_learn_finds_no_fault(estimator: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("keep", ["refit", "folds"])
 @pytest.mark.parametrize("kind", [EnsembleClassifier, EnsembleRegressor])
-def test_scikit_learn_finds_no_fault_in_the_usual_ones(kind: Any, keep: str) -> None:
-    assert failed(kind(combiner=Shares(), keep=keep, cv=3)) == []
+def test_scikit_learn_finds_no_fault_in_the_usual_ones(kind: Any) -> None:
+    assert failed(kind()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keep", ["refit", "folds"])
+@pytest.mark.parametrize("combiner", ["greedy", "stack", "weighted", "median"])
+@pytest.mark.parametrize("kind", [EnsembleClassifier, EnsembleRegressor])
+def test_scikit_learn_finds_no_fault_with_other_combiners(kind: Any, combiner: str, keep: str) -> None:
+    members = named() if kind is EnsembleClassifier else named_regressors()
+    assert failed(kind(members, combiner=combiner, keep=keep, cv=3)) == []
+
+
+OF_CLASSES = ("hard", "product", "rank-mean", "knora-e", "knora-u", "ola", "des-p")
+
+
+@pytest.mark.parametrize(
+    "name", ["soft", "weighted", "greedy", "stack", "median", "trimmed-mean", "maximum", "minimum", *OF_CLASSES]
+)
+def test_every_combiner_is_known_by_its_name(name: str) -> None:
+    made = EnsembleClassifier(named(), combiner=name, cv=3, random_state=0).fit(X, Y)
+    np.testing.assert_allclose(made.predict_proba(X).sum(axis=1), 1)
+    assert made.score(X, Y) > 0.6
+    regressor = EnsembleRegressor(named_regressors(), combiner=name, cv=3, random_state=0)
+    if name in OF_CLASSES:
+        with pytest.raises(ValueError, match="regression"):
+            regressor.fit(XR, YR)
+    else:
+        assert regressor.fit(XR, YR).score(XR, YR) > 0.6
+
+
+def test_greedy_selection_is_the_usual_one_and_leaves_out_who_adds_nothing() -> None:
+    junk = [*named(), ("junk", DummyClassifier(strategy="uniform", random_state=0))]
+    made = EnsembleClassifier(junk, random_state=0).fit(X, Y)
+    assert dict(zip(made.names_, made.combiner_.weights))["junk"] == 0
+    best = min(score_of(made.bank_.answers(name), "log_loss").value for name in made.names_)
+    assert made.combiner_.about["fit_score"] <= best
 
 
 def test_a_soft_vote_is_scikit_learns() -> None:
@@ -304,17 +340,15 @@ def test_a_table_of_regressions_and_single_members() -> None:
         cv=2,
     )
     assert list(table.rows[0].scores) == ["r2"]
-    with pytest.raises(cuvee.errors.UsageError, match="found 'bagg'"):
+    with pytest.raises(UsageError, match="found 'bagg'"):
         family_leaderboard(X, Y, presets=["bagg"])
 
 
 @pytest.mark.slow
 def test_the_presets_stand_in_one_table() -> None:
-    table = family_leaderboard(X, Y, presets=("bagged", "boosted", "voted"), cv=2, inner=2)
+    table = family_leaderboard(X, Y, cv=2, inner=2)
     names = {row.name for row in table.rows}
     assert names == {
-        "bagged",
-        "boosted",
-        "voted",
+        *PRESETS,
         *(f"single: {n}" for n in ("linear", "neighbours", "forest", "boosted")),
     }
