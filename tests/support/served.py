@@ -7,10 +7,17 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # starlette would rather have httpx2, which is not what users have
+    from fastapi.testclient import TestClient
+
+__all__ = ["TOKEN", "Served", "TestClient", "served"]
 
 TOKEN = "a token that nobody guesses"
 

@@ -58,7 +58,8 @@ class Trained:
         kind: which adapter made it: `sklearn`, `transformers`, `onnx`, `callable`, `recipe`, `ensemble` …
         ask: what it reads of n rows → its raw answers, `[n]` or `[n, …]`; nothing is checked yet (`answers.ask` does).
         output: what the raw answers mean.
-        classes: its own labels in the order of its columns; none for values and embeddings.
+        classes: its own labels in the order of its columns; none for values and embeddings, nor for what is yet to be
+            trained (`refit`).
         label_map: its own label → the ensemble's; labels that are not there mean themselves.
         missing: what is done about classes of the ensemble that it does not know.
         reads: the column or columns it reads; all without.
@@ -124,10 +125,11 @@ def _faults(trained: Trained) -> Iterator[Fault]:
     yield from label_faults(trained.classes, f"classes of {name!r}")
     if output in ("values", "embeddings") and trained.classes:
         yield Fault("bad-argument", f"{name!r} gives {output}, which have no classes", subject="classes")
-    if output not in ("values", "embeddings") and not trained.classes:
+    if output not in ("values", "embeddings") and not trained.classes and trained.refit is None:
         hint = 'give `classes`, in the order of its columns; of a regression, `output="values"`'
         yield Fault("bad-argument", f"the classes of {name!r} must be known", subject="classes", hint=hint)
-    yield from map_faults(trained.label_map, trained.classes, name)
+    if trained.classes or trained.refit is None:
+        yield from map_faults(trained.label_map, trained.classes, name)
     if trained.missing != "error" and output not in ("probabilities", "logits", "labels"):
         message = f"`missing` of {name!r} should be `error`: {output} cannot be filled up as probabilities are"
         yield Fault("bad-argument", message, subject="missing")

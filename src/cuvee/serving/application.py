@@ -14,7 +14,6 @@ from cuvee.serving.wire import is_token, not_allowed, said_of, status_of
 
 Step = Callable[[bytes], dict[str, Any]]
 
-_PATHS: Final = ("/predict", "/explain", "/members", "/members/{name}")
 _BUSY: Final = "try again in a second"
 
 
@@ -109,7 +108,7 @@ def make_application(service: Service) -> Any:
         UsageError: `missing-extra`: FastAPI is not installed.
     """
     try:
-        from fastapi import FastAPI, Request, Response
+        from fastapi import FastAPI
     except ImportError as error:
         message = "the service needs FastAPI, which is not installed"
         raise UsageError(Fault("missing-extra", message, hint="pip install 'cuvee[serve]'")) from error
@@ -125,6 +124,17 @@ def make_application(service: Service) -> Any:
 
     app = FastAPI(title="Cuvee", lifespan=life, docs_url=None, redoc_url=None)
 
+    _add_questions(app, desk)
+    _add_changes(app, desk)
+    _add_states(app, service, metrics)
+    return app
+
+
+def _add_questions(app: Any, desk: _Desk) -> None:
+    from fastapi import Request
+
+    service = desk.service
+
     @app.post("/predict")
     async def predict(request: Request) -> Any:
         return await desk.take(request, "/predict", service.predict)
@@ -137,14 +147,22 @@ def make_application(service: Service) -> Any:
     async def members(request: Request) -> Any:
         return await desk.take(request, "/members", lambda _: service.members(), body=False)
 
+
+def _add_changes(app: Any, desk: _Desk) -> None:
+    from fastapi import Request
+
     @app.post("/members")
     async def add(request: Request) -> Any:
-        return await desk.take(request, "/members", service.add, changes=True)
+        return await desk.take(request, "/members", desk.service.add, changes=True)
 
     @app.delete("/members/{name:path}")
     async def remove(request: Request, name: str) -> Any:
-        step = partial(_removed, service, name)
+        step = partial(_removed, desk.service, name)
         return await desk.take(request, "/members/{name}", step, changes=True, body=False)
+
+
+def _add_states(app: Any, service: Service, metrics: Metrics) -> None:
+    from fastapi import Response
 
     @app.get("/health")
     async def health() -> Any:
@@ -157,8 +175,6 @@ def make_application(service: Service) -> Any:
     @app.get("/metrics")
     async def measured() -> Any:
         return Response(metrics.text(), media_type=metrics.content_type)
-
-    return app
 
 
 def _removed(service: Service, name: str, _: bytes) -> dict[str, Any]:

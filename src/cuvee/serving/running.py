@@ -35,11 +35,16 @@ def run(application: Any, host: str, port: int, began: Callable[[str], None]) ->
         raise UsageError(Fault("missing-extra", message, hint="pip install 'cuvee[serve]'")) from error
     listening = _listening(host, port)
     config = uvicorn.Config(application, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE)
-    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises the signal again when all is done: that is no fault
-        signal.signal(number, lambda *_: None)
+    server = uvicorn.Server(config)
+
+    def end(*_: object) -> None:
+        server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):  # for signals that come before uvicorn takes them, and for those
+        signal.signal(number, end)  # that it raises again when all is done: being asked to end is no fault
     shown = f"[{host}]" if ":" in host else host
     began(f"http://{shown}:{listening.getsockname()[1]}")
-    uvicorn.Server(config).run(sockets=[listening])
+    server.run(sockets=[listening])
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 import cuvee
+from cuvee.api import ladder_run
 from cuvee.api.ladder_files import ladder_files
 from cuvee.api.ladder_measure import Measure, Parts
 from cuvee.errors import InputError, OutputExists, RecipeError, UsageError
@@ -220,6 +222,21 @@ def test_the_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
     assert "best single" in plain.out
     assert "task" in plain.out
     assert "all rungs are judged on the same 60 rows" in plain.err
+
+
+@pytest.mark.parametrize(
+    ("worth", "kept"),
+    [
+        ({"a": 0.5, "b": 0.5, "c": 0.1, "ab": 0.5, "abc": 0.4}, "ab"),  # of equally good soups the larger
+        ({"a": 0.5, "b": 0.5, "c": 0.1, "ab": 0.4, "ac": 0.3}, "a"),  # of equally good models the first
+        ({"a": 0.1, "b": 0.5, "c": 0.4, "bc": 0.4, "ab": 0.6}, "ab"),
+    ],
+)
+def test_a_greedy_soup_by_hand(worth: dict[str, float], kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ladder_run, "_soup_of", lambda _, names: "".join(names))
+    run = SimpleNamespace(names=("a", "b", "c"), answers={name: name for name in "abc"})
+    run.ask, run.worth = (lambda _, model: model), worth.__getitem__
+    assert "".join(ladder_run._greedy(run)) == kept
 
 
 def test_files_are_refused_before_the_work(tmp_path: Path) -> None:

@@ -47,6 +47,8 @@ def test_a_row_without_a_name_is_known_by_what_it_holds(tmp_path: Path) -> None:
     assert set(whole.rows.ids) == set(turned.rows.ids)
     assert len(set(whole.rows.ids)) == 12
     assert whole.rows.ids[5] == f"{whole.rows.ids[2]}-2"
+    relabelled = write_csv(tmp_path / "c.csv", [{**row, "kind": "oak"} for row in rows], ["tree"])
+    assert table_of(relabelled, Roles("kind")).rows.ids == whole.rows.ids
 
 
 def test_rows_in_time_and_parts(tmp_path: Path) -> None:
