@@ -238,7 +238,8 @@ def page(result: Result, facts: Mapping[str, Any]) -> str:
         f"{result.clients} clients ask `cuvee serve` at once, {result.rows_per_request} rows of digits each time, "
         "while members are added (loaded from disk, all checks made) and removed. An answer is mixed if it is not, to "
         "1e-9, what the members of the version that it names say together. Clients and service share the machine: "
-        f"{facts['cores']} cores of {facts['processor']}. `python benchmarks/ensembles/serving.py` writes this page.",
+        f"{facts['cores']} cores of {facts['processor']}, which "
+        f"{facts['load_before']} processes wanted before. `python benchmarks/ensembles/serving.py` writes this page.",
         "",
         "| | |",
         "| --- | --- |",

@@ -135,46 +135,49 @@ def _add_questions(app: Any, desk: _Desk) -> None:
 
     service = desk.service
 
-    @app.post("/predict")
     async def predict(request: Request) -> Any:
         return await desk.take(request, "/predict", service.predict)
 
-    @app.post("/explain")
     async def explain(request: Request) -> Any:
         return await desk.take(request, "/explain", service.explain)
 
-    @app.get("/members")
     async def members(request: Request) -> Any:
         return await desk.take(request, "/members", lambda _: service.members(), body=False)
+
+    app.add_api_route("/predict", predict, methods=["POST"])
+    app.add_api_route("/explain", explain, methods=["POST"])
+    app.add_api_route("/members", members, methods=["GET"])
 
 
 def _add_changes(app: Any, desk: _Desk) -> None:
     from fastapi import Request
 
-    @app.post("/members")
     async def add(request: Request) -> Any:
         return await desk.take(request, "/members", desk.service.add, changes=True)
 
-    @app.delete("/members/{name:path}")
     async def remove(request: Request, name: str) -> Any:
         step = partial(_removed, desk.service, name)
         return await desk.take(request, "/members/{name}", step, changes=True, body=False)
+
+    app.add_api_route("/members", add, methods=["POST"])
+    app.add_api_route("/members/{name:path}", remove, methods=["DELETE"])
 
 
 def _add_states(app: Any, service: Service, metrics: Metrics) -> None:
     from fastapi import Response
 
-    @app.get("/health")
     async def health() -> Any:
         return _json({"status": "ok"}, 200, {})
 
-    @app.get("/ready")
     async def ready() -> Any:
         return _json({"ready": service.is_ready}, 200 if service.is_ready else 503, {})
 
-    @app.get("/metrics")
     async def measured() -> Any:
         return Response(metrics.text(), media_type=metrics.content_type)
+
+    app.add_api_route("/health", health, methods=["GET"])
+    app.add_api_route("/ready", ready, methods=["GET"])
+    app.add_api_route("/metrics", measured, methods=["GET"])
 
 
 def _removed(service: Service, name: str, _: bytes) -> dict[str, Any]:
