@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from cuvee.combine import Array
 from cuvee.errors import Fault, InputError, nearest
+from cuvee.predict.labels import look_alike, named
 from cuvee.predict.trained import Label, Task
 
 
@@ -67,14 +68,22 @@ def _values(y: Any) -> Array:
 
 def _numbers(labels: Sequence[Any], classes: Sequence[Label]) -> Array:
     numbers = {label: number for number, label in enumerate(classes)}
-    if foreign := [label for label in dict.fromkeys(labels) if label not in numbers]:
-        known = [str(label) for label in classes]
-        raise InputError(
-            [
-                Fault(
-                    "bad-data", f"a right answer is {label!r}, which is no class", None, "y", nearest(str(label), known)
-                )
-                for label in foreign[:20]
-            ]
-        )
-    return np.array([numbers[label] for label in labels], dtype=np.int64)
+    try:
+        return np.array([numbers[label] for label in labels], dtype=np.int64)
+    except (KeyError, TypeError):
+        raise InputError([_foreign(label, classes) for label in _strange(labels, numbers)[:20]]) from None
+
+
+def _strange(labels: Sequence[Any], numbers: Mapping[Any, int]) -> list[Any]:
+    """Labels that are no class, each once."""
+    found: dict[str, Any] = {}
+    for label in labels:
+        if label.__hash__ is None or label not in numbers:
+            found.setdefault(repr(label), label)
+    return list(found.values())
+
+
+def _foreign(label: Any, classes: Sequence[Label]) -> Fault:
+    alike = look_alike(label, classes)
+    hint = nearest(str(label), map(str, classes)) if alike is None else f"the class is {alike!r}, of another type"
+    return Fault("bad-data", f"a right answer is {named(label)!r}, which is no class", None, "y", hint)
