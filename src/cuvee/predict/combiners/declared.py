@@ -77,6 +77,7 @@ class Fitted(ABC):
         """What a user of it should know, such as a member that is badly calibrated."""
         return ()
 
+    @property
     def needs(self) -> tuple[Need, ...]:
         """What `apply` looks at in a batch besides `P` and `mask`."""
         return ()
