@@ -58,7 +58,9 @@ if TYPE_CHECKING:
         ResourceError,
         UsageError,
     )
+    from cuvee.generate import TokenEnsemble
     from cuvee.packs import TaskSwitch
+    from cuvee.predict import Bank, Ensemble, EnsembleClassifier, EnsembleRegressor, Member, cross_fit
     from cuvee.recipe import Recipe
 
 _HOME = {
@@ -108,17 +110,26 @@ _HOME = {
     "UsageError": "cuvee.errors",
     "TaskSwitch": "cuvee.packs",
     "Recipe": "cuvee.recipe",
+    "TokenEnsemble": "cuvee.generate",
+    **dict.fromkeys(
+        ("Bank", "Ensemble", "EnsembleClassifier", "EnsembleRegressor", "Member", "cross_fit"), "cuvee.predict"
+    ),
 }
 
 __all__ = [
     "AverageRecipe",
     "AverageResult",
+    "Bank",
     "CardResult",
     "CheckFailed",
     "CuveeError",
+    "Ensemble",
+    "EnsembleClassifier",
+    "EnsembleRegressor",
     "Evaluation",
     "Fault",
     "InputError",
+    "Member",
     "MergeResult",
     "OutputExists",
     "PackResult",
@@ -128,12 +139,14 @@ __all__ = [
     "ReportResult",
     "ResourceError",
     "TaskSwitch",
+    "TokenEnsemble",
     "UsageError",
     "average",
     "average_recipe",
     "card",
     "collect",
     "compare",
+    "cross_fit",
     "diff",
     "evaluate",
     "explain",

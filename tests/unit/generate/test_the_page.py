@@ -12,7 +12,7 @@ from cuvee.generate import TokenEnsemble
 from tests.support.writing import PROMPTS, byte_level, causal
 
 DOCS = Path(__file__).parents[3] / "docs"
-PAGE = next(page for page in (DOCS / "token-ensembles.md", DOCS / "parts" / "tokens.md") if page.exists())
+PAGE = DOCS / "token-ensembles.md"
 
 
 def test_importing_costs_next_to_nothing() -> None:
