@@ -15,9 +15,19 @@ from sklearn.ensemble import ExtraTreesClassifier
 
 from cuvee import api
 from cuvee.predict import Ensemble
+from cuvee.predict.combiners.dynamic import Selected
+from cuvee.predict.row_numbers import ColumnNumbers
 from tests.support.command_line import Ran, call
 from tests.support.ensemble_files import CONFIG, KINDS, trees, write_csv
 
+CHEAP = """\
+label: kind
+id: tree
+members:
+  - {name: nb, kind: sklearn, estimator: gaussian-nb}
+  - {name: low, kind: sklearn, estimator: gaussian-nb, reads: height}
+cv: 2
+"""
 Capsys = pytest.CaptureFixture[str]
 
 
@@ -80,9 +90,8 @@ def test_fit_never_combines_by_rows_that_members_know(home: Path) -> None:
     bank = Ensemble.load(home / "ens").state.bank
     assert bank is not None
     assert set(bank.provenance) == {"out-of-fold"}
-    own = Ensemble.load(home / "ens").predictions(
-        api.ensembling.table_for(Ensemble.load(home / "ens"), "train.csv").rows
-    )
+    ensemble = Ensemble.load(home / "ens")
+    own = ensemble.predictions(api.ensembling.unlabelled_table(ensemble, "train.csv").rows)
     assert not np.allclose(own.P, bank.P)  # what members trained on all rows say of them
 
 
@@ -173,9 +182,104 @@ def test_update_refits_and_tells_of_drift(home: Path, copy: Path, capsys: Capsys
     assert (found["new_rows"], found["kept_rows"], found["rows"]) == (60, 150, 210)
     assert [row["name"] for row in found["drift"]] == ["lr", "nb", "knn", "ensemble"]
     refused(call(capsys, *asked, "--json"), 4, "rows-differ")
-    text = call(capsys, "ensemble", "update", copy, "--data", "test.csv", "--label", "kind", "--window", 60)
+    refused(call(capsys, *asked[:-2], "--json"), 4, "rows-differ")  # nor are they new because nobody names the ids
+    fresh = write_csv(copy.parent / "fresh.csv", trees(60, seed=8, start=4000))
+    text = call(capsys, "ensemble", "update", copy, "--data", fresh, "--window", 60)
     assert text.code == 0, text
     assert "60 new rows" in text.out
+
+
+def test_the_folder_remembers_its_columns(home: Path, copy: Path, capsys: Capsys) -> None:
+    asked = ["ensemble", "leaderboard", copy, "--data", "test.csv", "--metrics", "accuracy", "--combiners", "soft"]
+    assert told(call(capsys, *asked, "--json"), "leaderboard")["rows"][0]["rows"] == 60
+    found = told(call(capsys, "ensemble", "add", copy, "svm.yml", "--data", "train.csv", "--json"), "add")
+    assert found["rows"] == 150
+    asked = ["ensemble", "update", copy, "--data", "test.csv", "--json"]
+    assert told(call(capsys, *asked), "update")["new_rows"] == 60
+    refused(call(capsys, *asked), 4, "rows-differ")
+    assert told(call(capsys, "ensemble", "predict", copy, "--data", "new.csv", "--json"), "predict")["predictions"][0][
+        "id"
+    ].startswith("t20")
+    refused(call(capsys, *asked[:-1], "--label", "kid", "--json"), 4, "bad-data", "did you mean `kind`?")
+
+
+def test_rows_without_names_are_taken_though_the_fit_had_names(home: Path, tmp_path: Path) -> None:
+    found = api.predict_ensemble("ens", write_csv(tmp_path / "n.csv", trees(5, seed=9), ["tree", "kind"]))
+    assert len(set(found.ids)) == 5
+    assert not any(name.startswith("t") for name in found.ids)
+
+
+@pytest.fixture(scope="module")
+def parted(made: Path) -> Path:
+    """An ensemble of rows with parts and a column of numbers that is no feature."""
+    rows = [{**row, "part": ("train", "dev", "test")[i % 9 // 3], "plot": i} for i, row in enumerate(trees(180))]
+    write_csv(made / "parts.csv", rows)
+    (made / "parts.yml").write_text(CHEAP.replace("cv: 2", "split: part\ngroup: plot"), "utf-8")
+    api.fit_ensemble(made / "parts.yml", made / "parts.csv", made / "parted")
+    return made / "parted"
+
+
+def test_parts_are_remembered(home: Path, parted: Path, capsys: Capsys, tmp_path: Path) -> None:
+    found = told(call(capsys, "ensemble", "leaderboard", "parted", "--data", "parts.csv", "--json"), "leaderboard")
+    assert {row["rows"] for row in found["rows"]} == {60}
+    assert "the 60 rows of test are looked at, 120 others are not" in found["notes"]
+    shutil.copytree(parted, tmp_path / "e")
+    more = told(call(capsys, "ensemble", "add", tmp_path / "e", "svm.yml", "--data", "parts.csv", "--json"), "add")
+    assert (more["rows"], more["members"][-1]["provenance"]) == (60, "hold-out")
+    assert Ensemble.load(tmp_path / "e").members[-1].reads == ("height", "girth")  # not the group, a number too
+    train = write_csv(tmp_path / "t.csv", [{**row, "part": "train", "plot": 1} for row in trees(30, seed=3)])
+    refused(call(capsys, "ensemble", "update", tmp_path / "e", "--data", train, "--json"), 4, "empty-split")
+
+
+def test_dynamic_selection_compares_rows_by_their_numbers(home: Path, capsys: Capsys, tmp_path: Path) -> None:
+    (tmp_path / "e.yml").write_text(f"{CHEAP}combiner: knora-e\n", "utf-8")
+    asked = ["ensemble", "fit", tmp_path / "e.yml", "--data", "train.csv", "-o"]
+    assert "rows are compared by height, girth" in told(call(capsys, *asked, tmp_path / "e", "--json"), "fit")["notes"]
+    made = Ensemble.load(tmp_path / "e")
+    assert by_what(made) == "features"
+    assert made.features == ColumnNumbers.of(("height", "girth"), api.ensembling.unlabelled_table(made, "train.csv").rows)
+    assert call(capsys, "ensemble", "predict", tmp_path / "e", "--data", "new.csv").code == 0
+    (tmp_path / "m.yml").write_text("{name: line, kind: sklearn, estimator: logistic-regression}\n", "utf-8")
+    assert call(capsys, "ensemble", "add", tmp_path / "e", tmp_path / "m.yml", "--data", "train.csv").code == 0
+    assert by_what(Ensemble.load(tmp_path / "e")) == "features"
+    lacking = write_csv(tmp_path / "n.csv", trees(5, seed=9), ["girth"])
+    refused(call(capsys, "ensemble", "predict", tmp_path / "e", "--data", lacking, "--json"), 4, "bad-data", "girth")
+
+
+def by_what(ensemble: Ensemble) -> str:
+    """What a fitted dynamic selection compares rows by."""
+    fitted = ensemble.state.fitted
+    assert isinstance(fitted, Selected)
+    return str(fitted.about["by"])
+
+
+def test_columns_that_rows_are_compared_by_can_be_named_or_left_out(home: Path, capsys: Capsys, tmp_path: Path) -> None:
+    asked = ["ensemble", "fit", tmp_path / "e.yml", "--data", "train.csv", "--json", "-o", tmp_path / "e"]
+    (tmp_path / "e.yml").write_text(f"{CHEAP}combiner: ola\nfeatures: [note]\n", "utf-8")
+    refused(call(capsys, *asked), 4, "bad-data", "`features` reads numbers; 'note'")
+    (tmp_path / "e.yml").write_text(f"{CHEAP}combiner: ola\nfeatures: none\n", "utf-8")
+    assert told(call(capsys, *asked), "fit")["notes"] == []
+    assert by_what(Ensemble.load(tmp_path / "e")) == "profiles"
+
+
+def test_few_rows_are_taken_where_the_file_says_so(home: Path, capsys: Capsys, tmp_path: Path) -> None:
+    data = write_csv(tmp_path / "few.csv", trees(45))
+    (tmp_path / "e.yml").write_text(CHEAP, "utf-8")
+    asked = ["ensemble", "fit", tmp_path / "e.yml", "--data", data, "-o", tmp_path / "e", "--json"]
+    refused(call(capsys, *asked), 4, "too-few-rows", "`fewest=`")
+    (tmp_path / "e.yml").write_text(CHEAP + "fewest: 10\n", "utf-8")
+    assert told(call(capsys, *asked), "fit")["rows"] == 45
+
+
+def test_a_place_that_cannot_be_taken_is_refused_before_anything_is_trained(
+    home: Path, capsys: Capsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cuvee.predict.config.building.built", lambda *_: pytest.fail("it was trained"))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").write_text("mine", "utf-8")
+    asked = ["ensemble", "fit", "ensemble.yml", "--data", "train.csv", "--overwrite", "--json", "-o"]
+    refused(call(capsys, *asked, tmp_path / "other"), 7, "unsafe-overwrite")
+    refused(call(capsys, *asked, tmp_path / "other" / "file"), 7, "unsafe-overwrite", "name another folder")
 
 
 def test_parts_of_the_data(home: Path, capsys: Capsys, tmp_path: Path) -> None:
@@ -228,7 +332,7 @@ def test_faults_of_members_are_told_together(home: Path, capsys: Capsys, tmp_pat
         (["fit", "ensemble.yml", "--data", "new.csv", "-o", "x"], 4, "bad-data"),
         (["predict", "none", "--data", "new.csv"], 4, "model-missing"),
         (["predict", "ens", "--data", "none.csv"], 4, "data-missing"),
-        (["leaderboard", "ens", "--data", "test.csv"], 4, "bad-data"),
+        (["leaderboard", "ens", "--data", "test.csv", "--label", "label"], 4, "bad-data"),
         (["leaderboard", "ens", "--metrics", "accurcy"], 2, "bad-argument"),
         (["leaderboard", "ens", "--combiners", "gredy"], 3, "bad-argument"),
         (["add", "ens", "bad.yml", "--data", "train.csv", "--label", "kind"], 3, "missing-key"),
@@ -238,7 +342,9 @@ def test_faults_of_members_are_told_together(home: Path, capsys: Capsys, tmp_pat
 )
 def test_what_is_wrong_ends_with_its_code(home: Path, capsys: Capsys, words: list[str], code: int, reason: str) -> None:
     (home / "bad.yml").write_text("lable: kind\nmembers: [{name: a, kind: sklearn, estimator: svm}]\n", "utf-8")
-    refused(call(capsys, "ensemble", *words, "--json"), code, reason)
+    ran = call(capsys, "ensemble", *words, "--json")
+    refused(ran, code, reason)
+    assert ran.json["command"] == ("ensemble" if words[0] == "fitt" else f"ensemble {words[0]}")
     assert not (home / "x").exists()
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cuvee.api.arguments import as_path
 from cuvee.api.ensemble_facts import EnsembleFacts, facts_of
-from cuvee.api.ensembling import AnyPath, opened_ensemble, table_for
+from cuvee.api.ensembling import AnyPath, labelled_table, opened_ensemble, untrained
 
 if TYPE_CHECKING:
     from cuvee.predict import Bank, Ensemble, Member
@@ -22,7 +22,7 @@ def add_to_ensemble(
     member: AnyPath,
     data: AnyPath,
     *,
-    label: str = "label",
+    label: str | None = None,
     id: str | None = None,
     seed: int = 0,
     trust: Sequence[str] = (),
@@ -34,8 +34,8 @@ def add_to_ensemble(
         member: a YAML file with what would stand under `members`.
         data: the rows that the combiner was fitted on, known by their ids or by what they hold; or rows that no
             member was trained on, which then take their place.
-        label: column of the right answers.
-        id: column that names rows.
+        label: column of the right answers; the one that the ensemble was made with without it.
+        id: column that names rows; likewise.
         seed: of a member that is trained.
         trust: as for `opened_ensemble`.
 
@@ -50,14 +50,16 @@ def add_to_ensemble(
     source = as_path(member, "member", "a member must be a file's name")
     ensemble = opened_ensemble(folder, trust=trust)
     item = read_member(source, ensemble.task)
-    table = table_for(ensemble, data, label=label, id=id)
+    table = labelled_table(ensemble, data, label=label, id=id)
+    held, told = untrained(table, "validation")
+    learning = table.part("train") if table.parts is not None and is_declared(item) else held
     place = source.absolute().parent
-    made = measure(members_of([item], table, table, ensemble.task, place, seed)[0], table.rows.take(_first(table)))
-    if is_declared(item):
+    made = measure(members_of([item], table, learning, ensemble.task, place, seed)[0], held.rows.take(_first(held)))
+    if is_declared(item) and table.parts is None:
         ensemble.add(made, bank=_evidence(ensemble, made, table, seed))
     else:
-        ensemble.add(made, data=(table.rows, table.y))
-    return _saved(ensemble, folder)
+        ensemble.add(made, data=(held.rows, held.y))
+    return _saved(ensemble, folder, told)
 
 
 def remove_from_ensemble(folder: AnyPath, name: str, *, trust: Sequence[str] = ()) -> EnsembleFacts:
@@ -81,7 +83,7 @@ def update_ensemble(
     folder: AnyPath,
     data: AnyPath,
     *,
-    label: str = "label",
+    label: str | None = None,
     id: str | None = None,
     decay: float | None = None,
     window: int | None = None,
@@ -92,8 +94,8 @@ def update_ensemble(
     Args:
         folder: the ensemble; it is replaced when all is well.
         data: new rows with right answers.
-        label: column of the right answers.
-        id: column that names rows.
+        label: column of the right answers; the one that the ensemble was made with without it.
+        id: column that names rows; likewise.
         decay: with which probability an old row stays, (0, 1].
         window: how many of the newest rows stay.
         trust: as for `opened_ensemble`.
@@ -102,9 +104,9 @@ def update_ensemble(
         UsageError, InputError, ResourceError: as the ensemble and the data do.
     """
     ensemble = opened_ensemble(folder, trust=trust)
-    table = table_for(ensemble, data, label=label, id=id)
+    table, told = untrained(labelled_table(ensemble, data, label=label, id=id), "test", "validation")
     report = ensemble.update(table.rows, table.y, decay=decay, window=window)
-    return _saved(ensemble, folder), report
+    return _saved(ensemble, folder, told), report
 
 
 def _first(table: Table) -> range:
@@ -113,9 +115,12 @@ def _first(table: Table) -> range:
 
 def _evidence(ensemble: Ensemble, member: Member, table: Table, seed: int) -> Bank:
     """What a newcomer says of rows it was not trained on, beside the others where the rows are new to them."""
+    from cuvee.predict.config.building import folds_for
     from cuvee.predict.cross_fitting import cross_fit
 
-    own = cross_fit([member], table.rows, table.y, classes=ensemble.classes or None, seed=seed).bank
+    cv = folds_for(ensemble.roles.get("cv"), ensemble.roles.get("time"))
+    classes = ensemble.classes or None
+    own = cross_fit([member], table.rows, table.y, cv=cv, groups=table.groups, classes=classes, seed=seed, fewest=0).bank
     held = ensemble.state.bank
     if held is None or set(held.ids) & set(own.ids):
         return own
@@ -123,7 +128,7 @@ def _evidence(ensemble: Ensemble, member: Member, table: Table, seed: int) -> Ba
     return others.with_members(replace(own, features=None))
 
 
-def _saved(ensemble: Any, folder: AnyPath) -> EnsembleFacts:
+def _saved(ensemble: Any, folder: AnyPath, told: Sequence[str] = ()) -> EnsembleFacts:
     path = Path(as_path(folder, "folder", "an ensemble must be a folder's name"))
     saved = ensemble.save(path, overwrite=True)
-    return facts_of(ensemble, path, {}, saved.notes)
+    return facts_of(ensemble, path, {}, (*told, *saved.notes))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cuvee.api.arguments import as_path, callback_faults, refuse, switch_faults
 from cuvee.api.ensemble_facts import EnsembleFacts, Predictions, facts_of, scores_on
-from cuvee.errors import Fault, OutputExists
+from cuvee.errors import Fault, InputError, OutputExists
 
 if TYPE_CHECKING:
     from cuvee.predict import Ensemble
@@ -68,7 +69,9 @@ def fit_ensemble(
     asked = ensemble_config(source)
     from cuvee.predict.config.building import built, roles_of
     from cuvee.predict.config.table import table_of
+    from cuvee.predict.saving import check_place
 
+    check_place(target, overwrite=overwrite)
     rows = table_of(table, roles_of(asked), classes=asked.classes, task=asked.task)
     made = built(asked, rows, source.absolute().parent, progress)
     saved = made.ensemble.save(target, overwrite=overwrite)
@@ -92,17 +95,61 @@ def opened_ensemble(folder: AnyPath, *, trust: Sequence[str] = ()) -> Ensemble:
     return Ensemble.load(as_path(folder, "folder", "an ensemble must be a folder's name"), trust=list(trust))
 
 
-def table_for(ensemble: Ensemble, data: AnyPath, *, label: str | None = None, id: str | None = None) -> Table:
-    """A data file for an ensemble.
+def labelled_table(ensemble: Ensemble, data: AnyPath, *, label: str | None = None, id: str | None = None) -> Table:
+    """A data file with right answers, its columns as the ensemble remembers them.
+
+    Args:
+        ensemble: it knows the columns of the table that it was made of, if it was made by `fit_ensemble`.
+        data: JSON lines, CSV, TSV or Parquet.
+        label: column of the right answers; the one that it was made with, or `label`, without it.
+        id: column that names rows; the one that it was made with, where the file has it, without it.
 
     Raises:
         InputError: faults of the file.
     """
     from cuvee.predict.config.table import Roles, table_of
 
+    known = ensemble.roles
+    others = {name: known.get(name) for name in ("split", "group", "time")}
+    roles = Roles(label or known.get("label", "label"), id or known.get("id"), **others)
     path = as_path(data, "data", "data must be in a file")
-    classes = ensemble.classes or None
-    return table_of(path, Roles(label=label, id=id), classes=classes, task=ensemble.task)
+    optional = [name for name in (None if id else known.get("id"), *others.values()) if name is not None]
+    return table_of(path, roles, classes=ensemble.classes or None, task=ensemble.task, optional=optional)
+
+
+def unlabelled_table(ensemble: Ensemble, data: AnyPath, *, id: str | None = None) -> Table:
+    """A data file to be asked about, in its own order; rows are named by `id` as for `labelled_table`.
+
+    Raises:
+        InputError: faults of the file.
+    """
+    from cuvee.predict.config.table import Roles, table_of
+
+    known = ensemble.roles.get("id")
+    path = as_path(data, "data", "data must be in a file")
+    optional = [known] if id is None and known is not None else []
+    return table_of(path, Roles(id=id or known), optional=optional)
+
+
+def untrained(table: Table, *parts: str) -> tuple[Table, tuple[str, ...]]:
+    """The rows of a table with parts that no member learned from, and what is to be said of those left out.
+
+    Args:
+        table: with right answers.
+        parts: the first of these that there is is taken.
+
+    Raises:
+        InputError: `empty-split`: members learned from all of them.
+    """
+    if table.parts is None:
+        return table, ()
+    found = next((part for part in parts if part in table.parts), None)
+    if found is None:
+        message = f"{table.path} should have rows of {' or '.join(parts)}; members learned from all that it has"
+        raise InputError(Fault("empty-split", message, subject=str(table.path)))
+    taken = table.part(found)
+    left = len(table) - len(taken)
+    return taken, (f"the {len(taken):,} rows of {found} are looked at, {left:,} others are not",) if left else ()
 
 
 def predict_ensemble(
@@ -131,7 +178,7 @@ def predict_ensemble(
 
     target = checked_target(out, overwrite=overwrite)
     ensemble = opened_ensemble(folder, trust=trust)
-    table = table_for(ensemble, data, id=id)
+    table = unlabelled_table(ensemble, data, id=id)
     found = ensemble.answer(table.rows)
     is_regression = ensemble.task == "regression"
     labels = found.P[:, 0].tolist() if is_regression else [ensemble.classes[k] for k in found.P.argmax(axis=1)]
@@ -152,7 +199,7 @@ def ensemble_leaderboard(
     folder: AnyPath,
     data: AnyPath | None = None,
     *,
-    label: str = "label",
+    label: str | None = None,
     id: str | None = None,
     metrics: Sequence[str] | None = None,
     combiners: Sequence[str] | None = None,
@@ -164,8 +211,8 @@ def ensemble_leaderboard(
         folder: the ensemble.
         data: rows that no member was trained on; without it those that the combiner was fitted on, of which every
             estimate is made without the row.
-        label: column of the right answers.
-        id: column that names rows.
+        label: column of the right answers; the one that the ensemble was made with without it.
+        id: column that names rows; likewise.
         metrics: the first orders the table.
         combiners: those that are tried; the usual ones without.
         trust: as for `opened_ensemble`.
@@ -174,16 +221,18 @@ def ensemble_leaderboard(
         UsageError, InputError: as the arguments, the ensemble and the data do.
     """
     ensemble = opened_ensemble(folder, trust=trust)
+    told: tuple[str, ...] = ()
     if data is None:
         bank = ensemble.state.bank
         if bank is None:
             message = "the ensemble keeps no rows that it was fitted on: give some with right answers"
             refuse([Fault("bad-argument", message, subject="data", hint="--data FILE --label COLUMN")])
     else:
-        table = table_for(ensemble, data, label=label, id=id)
+        table, told = untrained(labelled_table(ensemble, data, label=label, id=id), "test", "validation")
         bank = ensemble.predictions(table.rows, table.y)
     assert bank is not None
-    return ensemble.leaderboard(bank, combiners=combiners, metrics=metrics)
+    found = ensemble.leaderboard(bank, combiners=combiners, metrics=metrics)
+    return replace(found, notes=(*told, *found.notes))
 
 
 def explain_ensemble(
@@ -202,6 +251,6 @@ def explain_ensemble(
         UsageError, InputError: as the arguments, the ensemble and the data do.
     """
     ensemble = opened_ensemble(folder, trust=trust)
-    table = table_for(ensemble, data, id=id)
+    table = unlabelled_table(ensemble, data, id=id)
     rows = table.rows if limit is None else table.rows.take(range(min(limit, len(table))))
     return ensemble.explain(rows)

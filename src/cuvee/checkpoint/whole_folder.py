@@ -21,6 +21,17 @@ from cuvee.checkpoint.staging import (
 )
 
 
+def check_whole_folder(out: Path, *, overwrite: bool, check_old: Callable[[Path], None]) -> None:
+    """Refuse a name that `whole_folder` would refuse, before there is anything to write.
+
+    Raises:
+        OutputExists, ResourceError: as `whole_folder`.
+    """
+    with told("look at", out):
+        places = find_places(out)
+    _check(places, overwrite, check_old)
+
+
 @contextmanager
 def whole_folder(out: Path, *, overwrite: bool, check_old: Callable[[Path], None]) -> Iterator[Path]:
     """A hidden folder to write into; it gets its name when the block ends well, and is gone when it does not.

@@ -139,12 +139,13 @@ def run(tokens: Sequence[str]) -> int:
     """Carry out what the words ask for; whatever goes wrong is told and becomes the exit code."""
     own = list(tokens[: tokens.index("--")] if "--" in tokens else tokens)
     common = Common(json="--json" in own, debug="--debug" in own) if own else COMMON
-    verb = next((v.name for v in VERBS if own[:1] == [v.name]), None)
+    verb = next((v for v in VERBS if own[:1] == [v.name]), None)
+    name = None if verb is None else " ".join([verb.name, *(word for word in own[1:2] if word in verb.words)])
     try:
         with _quiet_libraries(common.debug):
-            return _call(tokens, verb)
+            return _call(tokens, None if verb is None else verb.name)
     except (Exception, KeyboardInterrupt) as error:
-        return report(error, verb, common)
+        return report(error, name, common)
 
 
 def _call(tokens: Sequence[str], verb: str | None) -> int:

@@ -258,8 +258,9 @@ class Ensemble(Questions, Kept):
         cls, task: Task, classes: Sequence[Label], state: State, past: Sequence[dict[str, Any]], **asking: Any
     ) -> Ensemble:
         """An ensemble of one version, and the words of those before it; `asking`: other arguments as for `Ensemble`."""
+        roles = asking.pop("roles", {})
         made = cls(task=task, classes=classes, combiner=state.combiner, **asking)
-        made._versions, made._before = Versions(state), tuple(past[:-1])
+        made._versions, made._before, made.roles = Versions(state), tuple(past[:-1]), roles
         return made
 
     def rollback(self, version: int) -> None:

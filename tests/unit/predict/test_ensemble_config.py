@@ -61,6 +61,12 @@ def test_a_configuration_is_read(tmp_path: Path) -> None:
         ("combiner: {name: greedy, settings: {round: 3}}\n", "unknown-key", "did you mean `rounds`?"),
         ("combiner: {name: greedy, settings: {rounds: 0}}\n", "wrong-value", "rounds"),
         ("combiner: {name: greedy, setings: {}}\n", "unknown-key", "`combiner` has no key `setings`"),
+        ("combiner: {name: greedy, settings: {metric: acuracy}}\n", "wrong-value", "did you mean `accuracy`?"),
+        ("combiner: {name: greedy, settings: {metric: rmse}}\n", "wrong-value", "rmse"),
+        ("combiner: {name: stack, settings: {meta: logitic}}\n", "wrong-value", "did you mean `logistic`?"),
+        ("combiner: {name: cascade, settings: {costs: {a: -1}}}\n", "wrong-value", "costs"),
+        ("features: [x, y]\n", "wrong-config", "should not be compared by the right answer; found 'y'"),
+        ("fewest: -1\n", "wrong-value", "`fewest` should be at least 0"),
         ("label: y\n", "duplicate-key", "label"),
     ],
 )
@@ -97,7 +103,7 @@ def test_faults_of_the_whole(tmp_path: Path, change: str, code: str, said: str) 
             "wrong-value",
             "`kernel` should be `linear`",
         ),
-        ("{name: a, kind: sklearn, estimator: svm, settings: {C: {x: 1}}}", "wrong-type", "a number, a text"),
+        ("{name: a, kind: sklearn, estimator: svm, settings: {C: [[1]]}}", "wrong-type", "a number, a text"),
         ("{name: a, kind: sklearn, estimator: svm, reads: [y]}", "wrong-config", "should not read the right answer"),
         ("{name: a, kind: sklearn, estimator: svm, label_map: {n: y}}", "wrong-config", "nothing to rename"),
         ("{name: a, kind: sklearn, estimator: svm, missing: none}", "wrong-value", "error, zero, uniform or mask"),
@@ -199,6 +205,12 @@ def test_the_schema_takes_what_is_good_and_refuses_what_is_not(tmp_path: Path) -
     ):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({**yaml.safe_load(CONFIG), **wrong}, schema)
+
+
+def test_costs_of_members_can_be_told(tmp_path: Path) -> None:
+    text = f"combiner: {{name: cascade, settings: {{costs: {{a: 2.5}}}}}}\n{BASE}"
+    assert combiner_of(read_config(written(tmp_path, text))).costs == {"a": 2.5}
+    jsonschema.validate(yaml.safe_load(text), json_schema())
 
 
 def test_every_combiner_can_be_named(tmp_path: Path) -> None:

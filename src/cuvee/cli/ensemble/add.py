@@ -15,7 +15,7 @@ def add(
     /,
     *,
     data: Data,
-    label: Label = "label",
+    label: Label = None,
     id: Id = None,
     seed: Seed = 0,
     trust: Trust = None,
@@ -33,8 +33,8 @@ def add(
         folder: The ensemble.
         member: A YAML file with what would stand under `members`.
         data: A table with right answers: .jsonl, .csv, .tsv or .parquet.
-        label: Column of the right answers.
-        id: Column that names rows.
+        label: Column of the right answers; without it the one that `fit` had.
+        id: Column that names rows; likewise.
         seed: Seed of a member that is trained.
         trust: Types, functions or members that may run besides those that are known.
         common: How to print.

@@ -41,7 +41,7 @@ def explain(
     Args:
         folder: The ensemble.
         data: A table: .jsonl, .csv, .tsv or .parquet.
-        id: Column that names rows.
+        id: Column that names rows; without it the one that `fit` had.
         limit: Most rows, from the start.
         trust: Types, functions or members that may run besides those that are known.
         common: How to print.

@@ -24,7 +24,7 @@ def leaderboard(
     /,
     *,
     data: Annotated[Path | None, Parameter(name="--data")] = None,
-    label: Label = "label",
+    label: Label = None,
     id: Id = None,
     metrics: Annotated[list[str] | None, Parameter(name="--metrics", consume_multiple=True, negative=())] = None,
     combiners: Annotated[list[str] | None, Parameter(name="--combiners", consume_multiple=True, negative=())] = None,
@@ -44,8 +44,8 @@ def leaderboard(
     Args:
         folder: The ensemble.
         data: A table with right answers: .jsonl, .csv, .tsv or .parquet.
-        label: Column of the right answers.
-        id: Column that names rows.
+        label: Column of the right answers; without it the one that `fit` had.
+        id: Column that names rows; likewise.
         metrics: What is told; the first orders the table.
         combiners: Those that are tried; the usual ones without.
         trust: Types, functions or members that may run besides those that are known.

@@ -41,7 +41,7 @@ def predict(
         folder: The ensemble.
         data: A table: .jsonl, .csv, .tsv or .parquet.
         out: A file to write: .jsonl, .csv or .tsv.
-        id: Column that names rows.
+        id: Column that names rows; without it the one that `fit` had.
         trust: Types, functions or members that may run besides those that are known.
         overwrite: Replace a file that is there.
         common: How to print.

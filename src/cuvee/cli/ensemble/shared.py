@@ -9,5 +9,5 @@ from cyclopts import Parameter
 
 Data = Annotated[Path, Parameter(name="--data")]
 Trust = Annotated[list[str] | None, Parameter(name="--trust", consume_multiple=True, negative=())]
-Label = Annotated[str, Parameter(name="--label")]
+Label = Annotated[str | None, Parameter(name="--label")]
 Id = Annotated[str | None, Parameter(name="--id")]

@@ -23,7 +23,7 @@ def update(
     /,
     *,
     data: Data,
-    label: Label = "label",
+    label: Label = None,
     id: Id = None,
     decay: float | None = None,
     window: Whole | None = None,
@@ -41,8 +41,8 @@ def update(
     Args:
         folder: The ensemble.
         data: New rows with right answers: .jsonl, .csv, .tsv or .parquet.
-        label: Column of the right answers.
-        id: Column that names rows.
+        label: Column of the right answers; without it the one that `fit` had.
+        id: Column that names rows; likewise.
         decay: With which probability an old row stays; all stay without it.
         window: How many of the newest rows stay.
         trust: Types, functions or members that may run besides those that are known.

@@ -57,7 +57,7 @@ split: part
 members:
   - {name: words, kind: sklearn, estimator: tfidf-logistic, settings: {ngrams: 1}}
   - {name: reader, kind: transformers, folder: models/reader}
-combiner: {name: cascade, settings: {metric: accuracy}}
+combiner: cascade                    # lose nothing against the transformer where the threshold is fitted
 """,
 }
 """Name → configuration."""
@@ -191,6 +191,8 @@ def _judge(place: Path, clock: Clock) -> dict[str, dict[str, Any]]:
             points = [{**row, "cost": row[front.unit], "on_front": row["front"]} for row in front.as_rows()]
             found[name] = {"metric": board.metric, "leaderboard": board.as_rows(), "front": points, "unit": front.unit}
             found[name]["notes"] = [*board.notes, *front.notes]
+            about = getattr(ensemble.state.fitted, "about", {})
+            found[name] |= {"reached": about["reached"]} if "reached" in about else {}
             step()
     return found
 

@@ -22,9 +22,9 @@ Ensembles of models of different kinds. Everything here was made on this machine
 
 - `ensembles/`: what came of them. Ask, look at and change them:
 
-      cuvee ensemble predict ensembles/reviews --data reviews.jsonl --id id
-      cuvee ensemble leaderboard ensembles/digits
-      cuvee ensemble explain ensembles/digits --data digits.csv --id id --limit 5
+      cuvee ensemble predict ensembles/reviews --data reviews.jsonl
+      cuvee ensemble leaderboard ensembles/digits --data digits.csv
+      cuvee ensemble explain ensembles/digits --data digits.csv --limit 5
       cuvee serve ensembles/digits
 
 - `report.html`: who is best and at what cost; open it in a browser
@@ -44,7 +44,7 @@ def told_of(results: Results) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "about": ABOUT[name],
+            "about": f"{ABOUT[name]} {_sentence(found)}.",
             "metric": found["metric"],
             "better": "lower",
             "leaderboard": found["leaderboard"],
@@ -82,13 +82,31 @@ def _figure(value: float | None) -> str:
 def closing_lines(results: Results) -> Iterator[str]:
     """What it came to, a sentence for each ensemble."""
     for name, found in results["ensembles"].items():
-        rows = {row["name"]: row for row in found["leaderboard"]}
-        members = [row for row in found["leaderboard"] if row["kind"] == "member"]
-        best = min(members, key=lambda row: row["log_loss"])
-        own = rows["ensemble"]
-        share = own["log_loss"] / best["log_loss"]
-        yield (
-            f"{name}: the ensemble has a log-loss of {own['log_loss']:.3f}, {share:.2f} times that of the best member, "
-            f"{best['name']} ({best['log_loss']:.3f}); {own['accuracy']:.1%} are right, of its {best['accuracy']:.1%}"
-            f"{_cost(own['us_per_row'], best['us_per_row'])}"
-        )
+        yield f"{name}: {_sentence(found)}"
+
+
+def _sentence(found: Mapping[str, Any]) -> str:
+    """What an ensemble came to on test rows beside its best member, whether that is more than noise, and at what cost.
+
+    Nothing of it was chosen by these rows, so it may well have gained nothing: then that is what is told.
+    """
+    rows = {row["name"]: row for row in found["leaderboard"]}
+    members = [row for row in found["leaderboard"] if row["kind"] == "member"]
+    best, own = min(members, key=lambda row: row["log_loss"]), rows["ensemble"]
+    share = own["log_loss"] / best["log_loss"]
+    return (
+        f"on test rows the ensemble has a log-loss of {own['log_loss']:.3f}, {share:.2f} times that of the best member, "
+        f"{best['name']} ({best['log_loss']:.3f}): {own['verdict']}; {own['accuracy']:.1%} are right, of its "
+        f"{best['accuracy']:.1%}{_cost(own['us_per_row'], best['us_per_row'])}{_passed_on(found)}"
+    )
+
+
+def _passed_on(found: Mapping[str, Any]) -> str:
+    """How many rows a cascade asks its last member about."""
+    reached = found.get("reached")
+    if not reached:
+        return ""
+    first, last = next(iter(reached)), list(reached)[-1]
+    if first == last:
+        return f"; {first} answers alone: nothing was saved by asking another one first"
+    return f"; {last} is asked about {reached[last]:.0%} of rows, where {first} is unsure"

@@ -9,15 +9,18 @@ from typing import Any, Final
 
 from cuvee.errors import Fault, InputError, listed
 from cuvee.predict.bank import Bank
-from cuvee.predict.combiners import COMBINERS, Combiner
-from cuvee.predict.config.making import is_declared, known_classes, members_of
+from cuvee.predict.combiners import COMBINERS, Combiner, Dynamic, Stack
+from cuvee.predict.config.making import check_columns, is_declared, known_classes, members_of
 from cuvee.predict.config.schema import EnsembleConfig
 from cuvee.predict.config.table import Roles, Table
 from cuvee.predict.costs import measure
 from cuvee.predict.cross_fitting import cross_fit
 from cuvee.predict.ensemble import Ensemble
 from cuvee.predict.gathering import gather
+from cuvee.predict.kept import ROLES
 from cuvee.predict.member import Member
+from cuvee.predict.row_numbers import ColumnNumbers
+from cuvee.predict.subject import view_of
 from cuvee.predict.trained import Label
 
 _TIMED: Final = 256
@@ -72,8 +75,10 @@ def built(config: EnsembleConfig, table: Table, folder: Path, progress: Told | N
     classes = () if config.task == "regression" else known_classes(table.y, config.classes)
     say = _Steps(progress, len(config.members))
     members = members_of(config.members, table, learning, config.task, folder, config.seed, say.member)
-    bank = _bank(config, members, learning, holding, classes, say)
-    ensemble = Ensemble(task=config.task, classes=classes)
+    view, told = _view(config, table)
+    bank = _bank(config, members, learning, holding, classes, view, say)
+    ensemble = Ensemble(task=config.task, classes=classes, features=view)
+    ensemble.roles = {key: value for key in ROLES if (value := getattr(config, key)) is not None}
     for member in members:
         ensemble.add(measure(member, holding.rows.take(range(min(_TIMED, len(holding))))))
     say.step("combiner")
@@ -81,7 +86,7 @@ def built(config: EnsembleConfig, table: Table, folder: Path, progress: Told | N
     calibrate: Any = None if config.calibrate == "none" else config.calibrate
     ensemble.fit_combiner(combiner_of(config), bank, calibrate=calibrate, budget=budget)
     say.end()
-    return Built(ensemble, bank, test, (*bank.notes, *ensemble.state.notes))
+    return Built(ensemble, bank, test, (*told, *bank.notes, *ensemble.state.notes))
 
 
 def _parts(config: EnsembleConfig, table: Table) -> tuple[Table, Table, Table | None]:
@@ -101,29 +106,60 @@ def _parts(config: EnsembleConfig, table: Table) -> tuple[Table, Table, Table | 
     return table.part("train"), table.part("validation"), test
 
 
+def folds_for(cv: Any, time: str | None) -> Any:
+    """How rows are divided for cross-fitting: as was said; without it in time, where there is one, else in five."""
+    return cv or ("time" if time else _FOLDS)
+
+
+def _view(config: EnsembleConfig, table: Table) -> tuple[ColumnNumbers | None, tuple[str, ...]]:
+    """The numbers that rows are compared by, where the combiner compares rows, and what is to be said of them.
+
+    Raises:
+        InputError: `bad-data`: columns that are not there, or hold no numbers; `wrong-config`: a stack on features of
+            a table that has no numbers.
+    """
+    combiner = combiner_of(config)
+    compares, stacks = isinstance(combiner, Dynamic), isinstance(combiner, Stack) and combiner.features
+    if config.features is not None and config.features != ["none"]:
+        check_columns("`features`", config.features, table, numbers=True)
+        return ColumnNumbers.of(config.features, table.rows), ()
+    if stacks and (config.features or not table.numbers):
+        message = "the stack is to look at the rows' own numbers; there is no column of them"
+        raise InputError(Fault("wrong-config", message, subject="features", hint="name columns with `features`"))
+    if not (compares or stacks) or config.features:
+        return None, ()
+    if not table.numbers:
+        return None, ("rows are compared by what members say of them: the table has no column of numbers",)
+    return ColumnNumbers.of(table.numbers, table.rows), (f"rows are compared by {listed(table.numbers, 8)}",)
+
+
 def _bank(
     config: EnsembleConfig,
     members: list[Member],
     learning: Table,
     holding: Table,
     classes: tuple[Label, ...],
+    view: ColumnNumbers | None,
     say: _Steps,
 ) -> Bank:
     """What members say of rows that they were not trained on."""
     declared = [item.name for item in config.members if is_declared(item)]
     if not declared or config.split is not None:
         say.step("asking")
-        return gather(members, holding.rows, classes, config.task, truth=holding.y, provenance="hold-out")
-    cv = config.cv or ("time" if config.time else _FOLDS)
-    groups = learning.groups
+        numbers = view_of(holding.rows, view)
+        return gather(
+            members, holding.rows, classes, config.task, truth=holding.y, provenance="hold-out", features=numbers
+        )
     return cross_fit(
         members,
         learning.rows,
         learning.y,
-        cv=cv,
-        groups=groups,
+        cv=folds_for(config.cv, config.time),
+        groups=learning.groups,
         classes=classes or None,
         seed=config.seed,
+        fewest=config.fewest,
+        features=view_of(learning.rows, view),
         held_out=[member.name for member in members if member.name not in declared],
         progress=say.training,
     ).bank

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from cuvee.errors import CuveeError, Fault, InputError, UsageError, listed
+from cuvee.errors import CuveeError, Fault, InputError, UsageError, listed, nearest
 from cuvee.predict.config.estimators import ESTIMATORS, made
 from cuvee.predict.config.schema import AnyMember, CausalMember, EstimatorMember, FileMember, FolderMember, NestedMember
 from cuvee.predict.config.table import Table
@@ -34,7 +34,7 @@ def reads_of(item: AnyMember, table: Table) -> Reads:
         InputError: `bad-data`: columns that are not there or of the wrong kind; `wrong-config`: it must say which.
     """
     if item.reads is not None:
-        _check_columns(item, table)
+        check_columns(item.name, item.reads, table, numbers=_wants(item) == "numbers")
     wants = _wants(item)
     if wants == "rows":
         return None if item.reads is None else tuple(item.reads)
@@ -59,22 +59,22 @@ def _wants(item: AnyMember) -> str:
     return {"onnx": "numbers", "transformers": "text", "recipe": "text"}.get(item.kind, "rows")
 
 
-def _check_columns(item: AnyMember, table: Table) -> None:
-    from cuvee.errors import nearest
+def check_columns(who: str, columns: Sequence[str], table: Table, *, numbers: bool) -> None:
+    """Refuse columns that a table does not have, or that hold something else than the numbers that are wanted.
 
-    assert item.reads is not None
+    Raises:
+        InputError: `bad-data`, for every such column.
+    """
     known = table.rows.columns
     faults = [
-        Fault(
-            "bad-data", f"{item.name} reads {name!r}; {table.path} has no such column", None, name, nearest(name, known)
-        )
-        for name in item.reads
+        Fault("bad-data", f"{who} reads {name!r}; {table.path} has no such column", None, name, nearest(name, known))
+        for name in columns
         if name not in known
     ]
-    if not faults and _wants(item) == "numbers":
+    if not faults and numbers:
         faults = [
-            Fault("bad-data", f"{item.name} reads numbers; {name!r} holds something else", None, name)
-            for name in item.reads
+            Fault("bad-data", f"{who} reads numbers; {name!r} holds something else", None, name)
+            for name in columns
             if not hasattr(table.rows.data[name], "dtype")
         ]
     if faults:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from cuvee.errors import CuveeError, nearest
-from cuvee.predict.combiners import COMBINERS
+from cuvee.predict.combiners import COMBINERS, Combiner, Stack
+from cuvee.predict.combiners.grounds import metric_for
 from cuvee.predict.config.estimators import ESTIMATORS, setting_fault
 from cuvee.predict.config.schema import AnyMember, EstimatorMember
+from cuvee.predict.meta_learners import check_meta
+from cuvee.predict.trained import Task
 from cuvee.recipe.findings import Finding
 from cuvee.recipe.model import DocumentPath
 
@@ -86,7 +89,7 @@ def config_findings(data: Mapping[str, Any], members: Sequence[AnyMember]) -> It
         message = "`split` says which rows are trained on, so nothing is cross-fitted; found `cv` too"
         yield Finding("wrong-config", message, ("cv",), "leave one of them out", "cv", on_key=True)
     yield from _columns(data, members)
-    yield from _combiner(data.get("combiner", "greedy"))
+    yield from _combiner(data.get("combiner", "greedy"), task)
 
 
 def _twice(data: Mapping[str, Any]) -> Iterator[Finding]:
@@ -112,6 +115,10 @@ def _columns(data: Mapping[str, Any], members: Sequence[AnyMember]) -> Iterator[
             message = f"`{key}` should be another column than `{other}`, found {column!r} for both"
             yield Finding("wrong-config", message, (key,), subject=key)
     label = roles.get("label")
+    compared = data.get("features")
+    if label is not None and (compared == label or (isinstance(compared, list) and label in compared)):
+        message = f"rows should not be compared by the right answer; found {label!r} in `features`"
+        yield Finding("wrong-config", message, ("features",), subject="features")
     listed = data.get("members")
     entries = listed if isinstance(listed, list) else []
     for member in members:
@@ -123,7 +130,7 @@ def _columns(data: Mapping[str, Any], members: Sequence[AnyMember]) -> Iterator[
             yield Finding("wrong-config", message, ("members", number, "reads"), subject=member.name)
 
 
-def _combiner(given: Any) -> Iterator[Finding]:
+def _combiner(given: Any, task: Any) -> Iterator[Finding]:
     """A combiner that there is, with settings that it has, and that mean something."""
     name = given.get("name") if isinstance(given, Mapping) else given
     at: DocumentPath = ("combiner", "name") if isinstance(given, Mapping) else ("combiner",)
@@ -143,13 +150,15 @@ def _combiner(given: Any) -> Iterator[Finding]:
         where = ("combiner", "settings", key)
         yield Finding("unknown-key", message, where, nearest(str(key), known), str(key), on_key=True)
     if not unknown:
-        yield from _made(kind, settings)
+        yield from _made(kind, settings, task)
 
 
-def _made(kind: Any, settings: Mapping[str, Any]) -> Iterator[Finding]:
-    """What the combiner itself says of its settings."""
+def _made(kind: Any, settings: Mapping[str, Any], task: Any) -> Iterator[Finding]:
+    """What the combiner itself says of its settings, and whether they are for the task."""
     try:
-        kind(**_frozen(settings))
+        made = kind(**_frozen(settings))
+        if task in get_args(Task):
+            _check_task(made, settings, task)
     except CuveeError as error:
         for fault in error.faults:
             own = (fault.subject,) if fault.subject is not None and fault.subject in settings else ()
@@ -157,6 +166,21 @@ def _made(kind: Any, settings: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding("wrong-value", fault.message, where, fault.hint, fault.subject)
     except (TypeError, ValueError) as error:
         yield Finding("wrong-value", f"the combiner refuses its settings: {error}", ("combiner", "settings"))
+
+
+def _check_task(combiner: Combiner, settings: Mapping[str, Any], task: Task) -> None:
+    """Refuse a metric or a meta-learner that the task does not have, before anything is trained.
+
+    Raises:
+        UsageError: with the setting as its subject.
+    """
+    if isinstance(settings.get("metric"), str):
+        try:
+            metric_for(task, settings["metric"])
+        except CuveeError as error:
+            raise type(error)([replace(one, subject="metric") for one in error.faults]) from error
+    if isinstance(combiner, Stack) and combiner.meta is not None:
+        check_meta(combiner.meta, 2 if task == "classification" else 0)
 
 
 def _frozen(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,17 +24,17 @@ def _class(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    several = value if isinstance(value, list) else [value]
+    several = value if isinstance(value, list) else list(value.values()) if isinstance(value, dict) else [value]
     if not all(one is None or isinstance(one, str | int | float) for one in several):
-        raise fault(
-            "wrong-type", f"should be a number, a text, true or false, or a list of these, found {described(value)}"
-        )
+        wanted = "a number, a text, true or false, or a list or mapping of these"
+        raise fault("wrong-type", f"should be {wanted}, found {described(value)}")
     return value
 
 
 _WORD = {"type": ["string", "number", "boolean", "null"]}
 Class = Annotated[Any, AfterValidator(_class), WithJsonSchema({"type": ["string", "integer"]})]
-Setting = Annotated[Any, AfterValidator(_plain), WithJsonSchema({"anyOf": [_WORD, {"type": "array", "items": _WORD}]})]
+_WORDS = [{"type": "array", "items": _WORD}, {"type": "object", "additionalProperties": _WORD}]
+Setting = Annotated[Any, AfterValidator(_plain), WithJsonSchema({"anyOf": [_WORD, *_WORDS]})]
 
 
 def _one_or_several(value: Any) -> Any:
@@ -213,6 +213,9 @@ class EnsembleConfig(Item):
         calibrate: `temperature`, after pooling.
         budget: what the members that are asked may cost together.
         cv: folds of cross-fitting.
+        fewest: rows that each class (of a regression: all together) must have where members are cross-fitted.
+        features: columns of numbers by which combiners compare rows; those that no role is given to without it, and
+            `none` for what members say of the rows instead.
         seed: of folds and of members that are trained.
     """
 
@@ -228,6 +231,8 @@ class EnsembleConfig(Item):
     calibrate: Literal["temperature", "none"] = "none"
     budget: Annotated[BudgetItem, BeforeValidator(_budget)] | None = None
     cv: Annotated[Any, AfterValidator(_cv), WithJsonSchema(_FOLDS)] = None
+    fewest: Annotated[int, Field(ge=0)] = 30
+    features: Columns | None = None
     seed: Annotated[int, Field(ge=0)] = 0
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,6 +53,11 @@ class Roles:
     def named(self) -> tuple[str, ...]:
         """The columns."""
         return tuple(one for one in (self.label, self.id, self.split, self.group, self.time) if one is not None)
+
+
+    def without(self, columns: Collection[str]) -> Roles:
+        """The roles that none of these columns has."""
+        return Roles(**{key: None if value in columns else value for key, value in asdict(self).items()})
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +110,14 @@ class Table:
         return self.take([number for number, one in enumerate(self.parts) if one == name])
 
 
-def table_of(path: Path, roles: Roles, *, classes: Sequence[Label] | None = None, task: str | None = None) -> Table:
+def table_of(
+    path: Path,
+    roles: Roles,
+    *,
+    classes: Sequence[Label] | None = None,
+    task: str | None = None,
+    optional: Collection[str] = (),
+) -> Table:
     """Read a data file.
 
     Args:
@@ -113,6 +125,7 @@ def table_of(path: Path, roles: Roles, *, classes: Sequence[Label] | None = None
         roles: what its columns are.
         classes: the labels; right answers are read as what they are, texts or numbers.
         task: `regression`: right answers must be numbers.
+        optional: columns of `roles` that the file may lack: then nothing has that role.
 
     Raises:
         UsageError: `missing-extra`: Parquet is read by pyarrow, which is not installed.
@@ -120,6 +133,7 @@ def table_of(path: Path, roles: Roles, *, classes: Sequence[Label] | None = None
             that repeat.
     """
     entries = read_table(path)
+    roles = roles.without([name for name in optional if not any(name in entry.values for entry in entries)])
     if faults := absent_columns(path, entries, roles.named):
         raise InputError(faults)
     faults = [*_label_faults(path, entries, roles, task), *_part_faults(path, entries, roles)]

@@ -8,6 +8,6 @@ members/NAME/…       model.skops · model.onnx · a Hugging Face folder · rec
 from cuvee.predict.saving import nested  # noqa: F401 - registers its keeper, which knows how to read and to write
 from cuvee.predict.saving.keepers import KEEPERS, Keeper, Kept, Stored, Trust
 from cuvee.predict.saving.reading import load
-from cuvee.predict.saving.writing import Saved, save
+from cuvee.predict.saving.writing import Saved, check_place, save
 
-__all__ = ["KEEPERS", "Keeper", "Kept", "Saved", "Stored", "Trust", "load", "save"]
+__all__ = ["KEEPERS", "Keeper", "Kept", "Saved", "Stored", "Trust", "check_place", "load", "save"]

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, cast
 from cuvee.combine import Array
 from cuvee.errors import CuveeError, Fault, InputError, UsageError
 from cuvee.predict.combiners import COMBINERS, FITTED, Combiner, Fitted
+from cuvee.predict.kept import ROLES
 from cuvee.predict.member import Member
+from cuvee.predict.row_numbers import ColumnNumbers
 from cuvee.predict.saving.arrays import read_arrays, within
 from cuvee.predict.saving.banks import bank_of
 from cuvee.predict.saving.estimators import estimator_faults, read
@@ -182,8 +184,38 @@ def _fitted(said: dict[str, Any], arrays: dict[str, Array], folder: Path) -> Fit
 def _asking(form: Form) -> dict[str, Any]:
     """How members are asked."""
     said = unplain(form.settings)
-    features = None if said.get("features") is None else imported(said["features"])
-    return {"on_error": said["on_error"], "time_limit": said["time_limit"], "features": features}
+    asked = {"on_error": said["on_error"], "time_limit": said["time_limit"], "roles": _roles(said.get("roles", {}))}
+    features = said.get("features")
+    if isinstance(features, dict):
+        return {**asked, "features": _column_numbers(features)}
+    return {**asked, "features": None if features is None else imported(features)}
+
+
+def _column_numbers(said: dict[str, Any]) -> ColumnNumbers:
+    """Columns whose numbers are looked at; nothing of it runs.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    columns, fills = said.get("columns"), said.get("fills")
+    if not isinstance(columns, list | tuple) or not isinstance(fills, list | tuple) or len(said) != 2:
+        raise ValueError(f"`features` should be columns and a number for each; found {str(said)[:80]}")
+    texts, numbers = all(isinstance(one, str) for one in columns), all(type(one) in (int, float) for one in fills)
+    if not columns or not texts or not numbers or len(columns) != len(fills):
+        raise ValueError(f"`features` should be columns and a number for each; found {str(said)[:80]}")
+    return ColumnNumbers(tuple(columns), tuple(map(float, fills)))
+
+
+def _roles(said: Any) -> dict[str, Any]:
+    """What the columns of its table are.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    good = isinstance(said, dict) and all(key in ROLES and type(value) in (str, int) for key, value in said.items())
+    if not good:
+        raise ValueError(f"`roles` should be columns by {', '.join(ROLES)}; found {str(said)[:80]}")
+    return dict(said)
 
 
 def _manner(form: Form) -> Manner:
@@ -193,8 +225,8 @@ def _manner(form: Form) -> Manner:
 def _features_faults(form: Form, trust: Trust) -> list[Fault]:
     """A function for the rows' own numbers that nobody said to trust."""
     path = form.settings.get("features")
-    if path is None or (is_path(path) and path in trust.names):
-        return []
+    if path is None or isinstance(path, dict) or (is_path(path) and path in trust.names):
+        return []  # columns are data, which is looked at when it is made
     if not is_path(path):
         return [bad(f"`features` cannot be {str(path)[:80]!r}", "features")]
     message = f"the ensemble needs the function `{path}` for the rows' own numbers, which nobody said to trust"

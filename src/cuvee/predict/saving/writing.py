@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cuvee.checkpoint.whole_folder import whole_folder
+from cuvee.checkpoint.whole_folder import check_whole_folder, whole_folder
 from cuvee.combine import Array
 from cuvee.errors import CuveeError, Fault, OutputExists, UsageError
 from cuvee.predict.gathering import gather
 from cuvee.predict.member import Member
+from cuvee.predict.row_numbers import ColumnNumbers
 from cuvee.predict.rows import Rows, rows_of
 from cuvee.predict.saving.arrays import under, write_arrays
 from cuvee.predict.saving.banks import told_bank
@@ -74,6 +75,16 @@ def save(
     with whole_folder(folder, overwrite=overwrite, check_old=_check_old) as staging:
         notes = write_into(ensemble, state, staging, seen, allow_pickle=allow_pickle, must_answer=rows is not None)
     return Saved(folder, notes)
+
+
+def check_place(folder: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that `save` would refuse, before what is to be saved has been made.
+
+    Raises:
+        OutputExists: as `save`.
+        ResourceError: it cannot be looked at.
+    """
+    check_whole_folder(folder, overwrite=overwrite, check_old=_check_old)
 
 
 def write_into(
@@ -189,9 +200,18 @@ def _settings(ensemble: Ensemble, state: State) -> dict[str, Any]:
         UsageError: the function that gives the rows' own numbers cannot be imported.
     """
     with _said("`features`, the function that gives the rows' own numbers,"):
-        features = None if ensemble.features is None else path_of(ensemble.features)
+        features = _features(ensemble.features)
     asking = {"on_error": ensemble.on_error, "time_limit": ensemble.time_limit, "features": features}
+    if ensemble.roles:
+        asking["roles"] = dict(ensemble.roles)
     return plain({**asking, "manner": asdict(state.manner)})  # type: ignore[no-any-return]
+
+
+def _features(features: Any) -> Any:
+    """What gives the rows' own numbers: columns as data, a function by its import path."""
+    if isinstance(features, ColumnNumbers):
+        return asdict(features)
+    return None if features is None else path_of(features)
 
 
 def _golden(
