@@ -53,13 +53,13 @@ def _name(model: Any, number: int) -> str:
 class Ready:
     """A model that is loaded, and hashed, once, when it is first needed; or fails the same way each time."""
 
-    def __init__(self, load: Callable[[], Subject], digest: Callable[[Callable[[], Subject]], str | None]) -> None:
+    def __init__(self, load: Callable[[], Any], digest: Callable[[Callable[[], Any]], str | None]) -> None:
         self._load, self._digest = load, digest
-        self._subject: Subject | CuveeError | None = None
+        self._subject: Any = None
         self._known: tuple[str | None] | None = None
 
-    def subject(self) -> Subject:
-        """The model.
+    def subject(self) -> Any:
+        """The model: a `Subject`, or a saved ensemble.
 
         Raises:
             CuveeError: it cannot be loaded.
@@ -143,6 +143,8 @@ def _candidate(label: str, given: Any, dtype: str, device: str, beside: Mapping[
             raise UsageError(Fault("bad-argument", message, subject="models"))
         return Candidate(label, lambda: _in_memory(label, given, beside))
     folder = _folder(given)
+    if is_saved_ensemble(folder):
+        return Candidate(label, lambda: _of_saved(label, folder))
     return Candidate(label, lambda: _of_folder(label, folder, dtype, device))
 
 
@@ -176,6 +178,20 @@ def _folder(given: str | os.PathLike[str]) -> Path:
             message = f"{reader.label}: a model that is judged needs a folder, which holds its configuration"
             raise InputError(Fault("not-a-checkpoint", message, subject=reader.label))
         return reader.folder
+
+
+def is_saved_ensemble(given: str | os.PathLike[str]) -> bool:
+    """Whether a folder is that of a saved ensemble rather than of a model."""
+    folder = Path(given)
+    return (folder / "ensemble.json").is_file() and not (folder / "config.json").is_file()
+
+
+@contextmanager
+def _of_saved(label: str, folder: Path) -> Iterator[Ready]:
+    """A saved ensemble, which answers by itself."""
+    from cuvee.api.ensemble_eval import digest_of_ensemble, saved_ensemble
+
+    yield Ready(lambda: saved_ensemble(label, folder), lambda _: digest_of_ensemble(folder))
 
 
 @contextmanager

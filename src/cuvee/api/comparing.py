@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cuvee.api.arguments import as_path, callback_faults, refuse, switch_faults, unfit
-from cuvee.api.candidates import named
+from cuvee.api.candidates import is_saved_ensemble, named
 from cuvee.errors import CuveeError, Fault, InputError, UsageError
 from cuvee.types import PredictionAverage
 
@@ -226,6 +226,8 @@ def _parameters(model: Any) -> int | None:
         return None if None in each else sum(one for one in each if one is not None)
     if callable(getattr(model, "parameters", None)):
         return sum(int(one.numel()) for one in model.parameters())
+    if _is_name(model) and is_saved_ensemble(model):
+        return None  # what stands in its own file are predictions, and its members are of any kind
     try:
         return inspect(model).parameters if _is_name(model) else None
     except CuveeError:  # a recipe, which has no headers of its own

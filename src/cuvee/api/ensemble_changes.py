@@ -119,8 +119,8 @@ def _evidence(ensemble: Ensemble, member: Member, table: Table, seed: int) -> Ba
     from cuvee.predict.cross_fitting import cross_fit
 
     cv = folds_for(ensemble.roles.get("cv"), ensemble.roles.get("time"))
-    classes = ensemble.classes or None
-    own = cross_fit([member], table.rows, table.y, cv=cv, groups=table.groups, classes=classes, seed=seed, fewest=0).bank
+    told: dict[str, Any] = {"groups": table.groups, "classes": ensemble.classes or None, "seed": seed}
+    own = cross_fit([member], table.rows, table.y, cv=cv, fewest=0, **told).bank
     held = ensemble.state.bank
     if held is None or set(held.ids) & set(own.ids):
         return own

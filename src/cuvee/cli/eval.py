@@ -46,7 +46,7 @@ def eval(
         cuvee eval merged --tasks judges.py:politeness
 
     Args:
-        models: Model folders, hub ids, or recipe files.
+        models: Model folders, hub ids, recipe files, or saved ensembles.
         tasks: Task files (docs/eval.md), `module:function` or `file.py:function`.
         batch_size: Rows run at once, or `auto`: as many as fit.
         limit: Most rows of every task, instead of what it says.

@@ -11,7 +11,7 @@ from cuvee.judging import caching
 from cuvee.judging.answering import answers_of, prepare
 from cuvee.judging.answers import Answers
 from cuvee.judging.asking.batching import Follow
-from cuvee.judging.asking.subject import Subject
+from cuvee.judging.asking.subject import Answering, Subject
 from cuvee.judging.scoring import scores_of
 from cuvee.judging.tasks.model import Task
 from cuvee.types.scores import Score
@@ -43,7 +43,7 @@ class Judged:
 def judge(
     label: str,
     task: Task,
-    subject: Callable[[], Subject],
+    subject: Callable[[], Subject | Answering],
     *,
     entry: str | None,
     batch_size: int | None = None,
@@ -90,8 +90,10 @@ def _failed(label: str, task: Task, error: Exception) -> Fault:
 
 
 def _found(
-    asked: Subject, task: Task, batch_size: int | None, follow: Follow | None
+    asked: Subject | Answering, task: Task, batch_size: int | None, follow: Follow | None
 ) -> tuple[Answers | tuple[Score, ...], tuple[str, ...]]:
+    if isinstance(asked, Answering):
+        return asked.answers(task)
     if task.kind == "lm-eval":
         from cuvee.judging.lm_evaluation import scores_by_lm_eval
 

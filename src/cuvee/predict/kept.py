@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from cuvee.predict.rows import Rows
 from cuvee.predict.state import State
@@ -20,16 +20,12 @@ _FIRST = 8
 """Rows whose answers are saved, to be asked again when it is loaded."""
 
 
-ROLES: Final = ("label", "id", "split", "group", "time", "cv")
-"""What may be known of the table that an ensemble was made of: which columns are no features, and the folds."""
-
-
 class Kept(ABC):
     """An ensemble that can be saved and loaded.
 
     Attributes:
-        roles: what is known of the table that it was made of, by `ROLES`; it is saved, so that nobody need say again
-            which column holds the right answers.
+        roles: what is known of the table that it was made of, by `subject.ROLES`; it is saved, so that nobody need say
+            again which column holds the right answers.
         seen: the rows that it was asked first.
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from cuvee.combine import Array
 from cuvee.errors import Fault, InputError, refuse
 from cuvee.predict.rows import Rows
 from cuvee.predict.trained import Label, Task
+
+ROLES: Final = ("label", "id", "split", "group", "time", "cv")
+"""What may be known of the table that an ensemble was made of: which columns are no features, and the folds."""
 
 
 def check_subject(task: Task, classes: Sequence[Label], on_error: str) -> None:

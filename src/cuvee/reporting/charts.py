@@ -153,7 +153,8 @@ def front(rows: Rows, x_title: str, y_title: str, *, name: str = "trial:Q", scal
     """
     alt = altair_for_charts()
     kinds = ["beaten", "Pareto front"]
-    across = alt.Scale(zero=False, nice=False, padding=12, **({} if scale == "linear" else {"type": scale}))
+    kind: dict[str, Any] = {"zero": False} if scale == "linear" else {"type": scale}  # a logarithm has no zero
+    across = alt.Scale(nice=False, padding=12, **kind)
     legend = alt.Legend(orient="top", title=None)
     points = (
         _start(280)

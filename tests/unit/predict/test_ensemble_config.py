@@ -213,6 +213,14 @@ def test_costs_of_members_can_be_told(tmp_path: Path) -> None:
     jsonschema.validate(yaml.safe_load(text), json_schema())
 
 
+def test_few_rows_are_few_for_the_combiner_too(tmp_path: Path) -> None:
+    text = f"combiner: stack\nfewest: 12\n{BASE}"
+    assert combiner_of(read_config(written(tmp_path, text))).settings()["fewest"] == 12
+    own = text.replace("stack", "{name: stack, settings: {fewest: 3}}")
+    assert combiner_of(read_config(written(tmp_path, own))).settings()["fewest"] == 3
+    assert combiner_of(read_config(written(tmp_path, f"combiner: stack\n{BASE}"))).settings()["fewest"] == 30
+
+
 def test_every_combiner_can_be_named(tmp_path: Path) -> None:
     for name in COMBINERS:
         assert combiner_of(read_config(written(tmp_path, f"combiner: {name}\n{BASE}"))).name in (name, "dynamic")

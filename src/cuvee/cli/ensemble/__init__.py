@@ -16,11 +16,11 @@ def ensemble(*word: str, common: Common = COMMON) -> int:
 
         cuvee ensemble fit ensemble.yml --data train.csv -o ens
         cuvee ensemble predict ens --data new.csv -o predictions.csv
-        cuvee ensemble leaderboard ens --data test.csv --label kind
+        cuvee ensemble leaderboard ens --data test.csv
         cuvee ensemble explain ens --data new.csv
-        cuvee ensemble add ens member.yml --data train.csv --label kind
+        cuvee ensemble add ens member.yml --data train.csv
         cuvee ensemble remove ens forest
-        cuvee ensemble update ens --data later.csv --label kind
+        cuvee ensemble update ens --data later.csv
 
     Args:
         word: What to do, and with what; without it this text is printed.

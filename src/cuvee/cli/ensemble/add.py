@@ -27,7 +27,7 @@ def add(
 
     For example:
 
-        cuvee ensemble add ens svm.yml --data train.csv --label kind
+        cuvee ensemble add ens svm.yml --data train.csv
 
     Args:
         folder: The ensemble.

@@ -39,7 +39,7 @@ def leaderboard(
     For example:
 
         cuvee ensemble leaderboard ens
-        cuvee ensemble leaderboard ens --data test.csv --label kind --metrics accuracy
+        cuvee ensemble leaderboard ens --data test.csv --metrics accuracy
 
     Args:
         folder: The ensemble.

@@ -36,7 +36,7 @@ def update(
 
     For example:
 
-        cuvee ensemble update ens --data later.csv --label kind --window 2000
+        cuvee ensemble update ens --data later.csv --window 2000
 
     Args:
         folder: The ensemble.

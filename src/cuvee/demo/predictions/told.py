@@ -44,7 +44,7 @@ def told_of(results: Results) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "about": f"{ABOUT[name]} {_sentence(found)}.",
+            "about": f"{ABOUT[name]} On test rows {_sentence(found)}.",
             "metric": found["metric"],
             "better": "lower",
             "leaderboard": found["leaderboard"],
@@ -82,20 +82,20 @@ def _figure(value: float | None) -> str:
 def closing_lines(results: Results) -> Iterator[str]:
     """What it came to, a sentence for each ensemble."""
     for name, found in results["ensembles"].items():
-        yield f"{name}: {_sentence(found)}"
+        yield f"{name}: on test rows {_sentence(found)}"
 
 
 def _sentence(found: Mapping[str, Any]) -> str:
-    """What an ensemble came to on test rows beside its best member, whether that is more than noise, and at what cost.
+    """What an ensemble came to beside its best member, whether that is more than noise, and at what cost.
 
-    Nothing of it was chosen by these rows, so it may well have gained nothing: then that is what is told.
+    Nothing of it was chosen by the test rows, so it may well have gained nothing: then that is what is told.
     """
     rows = {row["name"]: row for row in found["leaderboard"]}
     members = [row for row in found["leaderboard"] if row["kind"] == "member"]
     best, own = min(members, key=lambda row: row["log_loss"]), rows["ensemble"]
     share = own["log_loss"] / best["log_loss"]
     return (
-        f"on test rows the ensemble has a log-loss of {own['log_loss']:.3f}, {share:.2f} times that of the best member, "
+        f"the ensemble has a log-loss of {own['log_loss']:.3f}, {share:.2f} times that of the best member, "
         f"{best['name']} ({best['log_loss']:.3f}): {own['verdict']}; {own['accuracy']:.1%} are right, of its "
         f"{best['accuracy']:.1%}{_cost(own['us_per_row'], best['us_per_row'])}{_passed_on(found)}"
     )

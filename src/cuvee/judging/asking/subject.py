@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 import torch
 
 from cuvee.errors import Fault, InputError
 from cuvee.families.heads import Head, heads_of, load_image_processor
 from cuvee.families.inputs import load_tokenizer
+from cuvee.judging.answers import Answers
 from cuvee.judging.asking.ensemble import PredictionMean, likeness
 from cuvee.judging.tasks.model import Task, TaskKind
 
@@ -62,6 +63,14 @@ class Subject:
     def device(self) -> torch.device:
         """Where its weights are."""
         return next((one.device for one in self.model.parameters()), torch.device("cpu"))
+
+
+@runtime_checkable
+class Answering(Protocol):
+    """Something that answers tasks by itself, such as a saved ensemble: no module that is given tensors."""
+
+    def answers(self, task: Task) -> tuple[Answers, tuple[str, ...]]:
+        """What it says of the rows of a task, and what should be known."""
 
 
 def subject_in(folder: Path, model: Any, label: str | None = None) -> Subject:

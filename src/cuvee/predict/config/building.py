@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,10 +17,9 @@ from cuvee.predict.costs import measure
 from cuvee.predict.cross_fitting import cross_fit
 from cuvee.predict.ensemble import Ensemble
 from cuvee.predict.gathering import gather
-from cuvee.predict.kept import ROLES
 from cuvee.predict.member import Member
 from cuvee.predict.row_numbers import ColumnNumbers
-from cuvee.predict.subject import view_of
+from cuvee.predict.subject import ROLES, view_of
 from cuvee.predict.trained import Label
 
 _TIMED: Final = 256
@@ -53,9 +52,12 @@ def roles_of(config: EnsembleConfig) -> Roles:
 
 
 def combiner_of(config: EnsembleConfig) -> Combiner:
-    """The combiner with its settings."""
+    """The combiner with its settings; `fewest` of the file is that of a combiner, too, which has such a setting."""
+    kind = COMBINERS.get(config.combiner.name)
     settings = {key: tuple(v) if isinstance(v, list) else v for key, v in config.combiner.settings.items()}
-    return COMBINERS.get(config.combiner.name)(**settings)
+    if "fewest" in config.model_fields_set and any(one.name == "fewest" for one in fields(kind)):
+        settings = {"fewest": max(2, config.fewest), **settings}
+    return kind(**settings)
 
 
 def built(config: EnsembleConfig, table: Table, folder: Path, progress: Told | None = None) -> Built:

@@ -38,6 +38,8 @@ def reads_of(item: AnyMember, table: Table) -> Reads:
     wants = _wants(item)
     if wants == "rows":
         return None if item.reads is None else tuple(item.reads)
+    if wants == "file":
+        return tuple(item.reads or table.numbers)  # without `reads`, those that it was trained on where it names them
     if wants == "numbers":
         found = tuple(item.reads or table.numbers)
         if not found:
@@ -55,8 +57,8 @@ def reads_of(item: AnyMember, table: Table) -> Reads:
 
 def _wants(item: AnyMember) -> str:
     if isinstance(item, EstimatorMember):
-        return "rows" if item.file is not None else ESTIMATORS[estimator_name(item)].reads
-    return {"onnx": "numbers", "transformers": "text", "recipe": "text"}.get(item.kind, "rows")
+        return "file" if item.file is not None else ESTIMATORS[estimator_name(item)].reads
+    return {"onnx": "numbers", "ensemble": "rows"}.get(item.kind, "text")
 
 
 def check_columns(who: str, columns: Sequence[str], table: Table, *, numbers: bool) -> None:
@@ -191,6 +193,12 @@ def _from_skops(item: Any, reads: Reads, folder: Path) -> Member:
     except Exception as error:  # whatever the library that it is of says
         message = f"{path} cannot be loaded: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise InputError(Fault("wrong-member", message, subject=item.name)) from error
+    trained_on = getattr(model, "feature_names_in_", None)
+    if item.reads is None and trained_on is not None:
+        reads = tuple(map(str, trained_on))
+    if not reads:
+        message = f"{item.name} reads numbers, and the table has no column of them"
+        raise InputError(Fault("wrong-config", message, subject=item.name, hint="say what it reads, with `reads`"))
     return Member.sklearn(model, name=item.name, reads=reads, missing=_missing(item))
 
 

@@ -54,7 +54,6 @@ class Roles:
         """The columns."""
         return tuple(one for one in (self.label, self.id, self.split, self.group, self.time) if one is not None)
 
-
     def without(self, columns: Collection[str]) -> Roles:
         """The roles that none of these columns has."""
         return Roles(**{key: None if value in columns else value for key, value in asdict(self).items()})

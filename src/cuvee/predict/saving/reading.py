@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, cast
 from cuvee.combine import Array
 from cuvee.errors import CuveeError, Fault, InputError, UsageError
 from cuvee.predict.combiners import COMBINERS, FITTED, Combiner, Fitted
-from cuvee.predict.kept import ROLES
 from cuvee.predict.member import Member
 from cuvee.predict.row_numbers import ColumnNumbers
 from cuvee.predict.saving.arrays import read_arrays, within
@@ -28,6 +27,7 @@ from cuvee.predict.saving.plain import frozen, label_of, unplain
 from cuvee.predict.saving.versions import differences, machine
 from cuvee.predict.saving.writing import AT_LOADING, answers_of
 from cuvee.predict.state import Manner, State
+from cuvee.predict.subject import ROLES
 from cuvee.predict.trained import Cost, Missing, Output, Task
 
 if TYPE_CHECKING:
