@@ -39,7 +39,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_csv(home / "train.csv", trees(150))
     write_csv(home / "test.csv", trees(60, seed=1, start=1000))
     write_csv(home / "new.csv", trees(9, seed=2, start=2000), ["kind"])
-    (home / "ensemble.yml").write_text(CONFIG, "utf-8")
+    (home / "ensemble.yml").write_text(f"{CONFIG}cv: 2\n", "utf-8")
     (home / "svm.yml").write_text("{name: svm, kind: sklearn, estimator: svm}\n", "utf-8")
     api.fit_ensemble(home / "ensemble.yml", home / "train.csv", home / "ens")
     return home
@@ -83,6 +83,13 @@ def test_fit_tells_what_it_made(home: Path, capsys: Capsys, tmp_path: Path) -> N
     assert all(one["us_per_row"] > 0 for one in found["members"])
     assert (found["rows"], found["combiner"]) == (150, "greedy")
     refused(call(capsys, *asked, "--json"), 7, "output-exists")
+
+
+def test_what_was_fitted_is_asked_again_when_it_is_loaded(home: Path) -> None:
+    ensemble = Ensemble.load(home / "ens")
+    assert not [note for note in ensemble.state.notes if "golden" in note]
+    assert ensemble.seen is not None
+    assert (len(ensemble.seen), "kind" in ensemble.seen.columns) == (8, False)
 
 
 def test_fit_never_combines_by_rows_that_members_know(home: Path) -> None:

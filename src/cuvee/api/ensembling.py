@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cuvee.predict.config.table import Table
     from cuvee.predict.contributions import Contributions
     from cuvee.predict.leaderboard import Leaderboard
+    from cuvee.predict.rows import Rows
 
 AnyPath = str | os.PathLike[str]
 Told = Callable[[int, int, str], None]
@@ -74,9 +75,15 @@ def fit_ensemble(
     check_place(target, overwrite=overwrite)
     rows = table_of(table, roles_of(asked), classes=asked.classes, task=asked.task)
     made = built(asked, rows, source.absolute().parent, progress)
-    saved = made.ensemble.save(target, overwrite=overwrite)
+    saved = made.ensemble.save(target, rows=_to_ask_again(rows), overwrite=overwrite)
     scores = {} if made.test is None else scores_on(made.ensemble, made.test)
     return facts_of(made.ensemble, target, scores, (*made.notes, *saved.notes))
+
+
+def _to_ask_again(table: Table) -> Rows:
+    """The first rows without their right answers: they are kept with what is said of them, and asked at loading."""
+    first = table.rows.take(range(min(8, len(table))))
+    return replace(first, data={name: column for name, column in first.data.items() if name != table.label})
 
 
 def opened_ensemble(folder: AnyPath, *, trust: Sequence[str] = ()) -> Ensemble:

@@ -203,12 +203,16 @@ def test_what_follows_is_told_in_words(found: Ladder) -> None:
     assert told[2].startswith("the cascade ")
 
 
-def test_the_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_command(
+    found: Ladder, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     page, chart = tmp_path / "l.html", tmp_path / "l.svg"
-    asked = ["ladder", "arithmetic.yml", "--tasks", "a.yml", "b.yml", "--draws", 200, "--time-rows", 4]
-    ran = call(capsys, *asked, "-o", page, "--chart", chart, "--json")
+    asked = ["ladder", "arithmetic.yml", "--tasks", "a.yml", "b.yml", "--draws", 200]
+    ran = call(capsys, *asked, "--no-times", "-o", page, "--chart", chart, "--json")
     assert ran.code == 0, ran.err
     assert [one["name"] for one in ran.json["rungs"]] == list(RUNGS)
+    assert [one["mean"] for one in ran.json["rungs"]] == [one.mean for one in found.rungs]
+    assert {one["seconds_per_row"] for one in ran.json["rungs"]} == {None}
     assert ran.json["rungs"][0]["against_best_single"] is None
     assert ran.json["files"] == [str(page), str(chart)]
     assert "merge + masks" in chart.read_text("utf-8")
@@ -217,7 +221,8 @@ def test_the_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
     assert "averaging cost" in text
     again = call(capsys, *asked, "-o", page)
     assert again.code == 7
-    plain = call(capsys, *asked, "--no-times")
+    monkeypatch.setattr("cuvee.api.ladder", lambda *_, **__: found)
+    plain = call(capsys, *asked)
     assert plain.code == 0
     assert "best single" in plain.out
     assert "task" in plain.out

@@ -70,6 +70,7 @@ class Table:
         parts: `train`, `validation` or `test` for each row; `None` without a column of them.
         groups: the group of each row; `None` likewise.
         features: columns that are neither labels nor names of something.
+        label: the column of right answers.
     """
 
     path: Path
@@ -78,6 +79,7 @@ class Table:
     parts: tuple[str, ...] | None = None
     groups: tuple[Any, ...] | None = None
     features: tuple[str, ...] = ()
+    label: str | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -150,6 +152,7 @@ def table_of(
         None if roles.split is None else tuple(PARTS[str(entry.values[roles.split])] for entry in entries),
         None if roles.group is None else tuple(entry.values.get(roles.group) for entry in entries),
         tuple(name for name in names if name not in roles.named),
+        roles.label,
     )
 
 
