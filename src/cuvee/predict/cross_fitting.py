@@ -21,6 +21,7 @@ import numpy as np
 
 from cuvee.combine import Array
 from cuvee.errors import Fault, InputError
+from cuvee.predict.alignment import left_to_others
 from cuvee.predict.answers import ask
 from cuvee.predict.bank import Bank, Provenance
 from cuvee.predict.cross_checks import check_members, check_parts, task_of
@@ -102,12 +103,13 @@ def cross_fit(
     check_parts(folds, truth, labels, fewest)
     job = _Job(rows, truth, labels, task, folds, keep, progress, len(members), len(set(held_out)))
     found = [job.held_out(member) if member.name in held_out else job.fitted(member) for member in members]
+    P, mask, known = (np.stack([getattr(one, name) for one in found]) for name in ("P", "mask", "known"))
     bank = Bank(
         task=task,
         members=tuple(member.name for member in members),
         classes=labels,
-        P=np.stack([one.P for one in found]),
-        mask=np.stack([one.mask for one in found]),
+        P=left_to_others(members, P, mask, known),
+        mask=mask,
         ids=rows.ids,
         truth=truth,
         provenance=tuple(one.provenance for one in found),
@@ -123,11 +125,12 @@ def cross_fit(
 
 @dataclass(frozen=True, eq=False)
 class _Found:
-    """What cross-fitting finds of one member."""
+    """What cross-fitting finds of one member; `known`, bool `[N, K]`: the classes that the model of a row knew."""
 
     member: Member
     P: Array
     mask: Array
+    known: Array
     provenance: Provenance
     probable: bool
     seconds: tuple[float, float]
@@ -156,12 +159,13 @@ class _Job:
         said = ask(member, self.rows, self.classes, self.task)
         spent = time.perf_counter() - start
         self._tell(1)
-        return _Found(member, said.P, said.mask, "hold-out", said.probable, (0.0, spent), said.embeddings)
+        known = np.broadcast_to(said.word(said.P.shape[1]), said.P.shape)
+        return _Found(member, said.P, said.mask, known, "hold-out", said.probable, (0.0, spent), said.embeddings)
 
     def fitted(self, member: Member) -> _Found:
         """A member trained anew and asked, fold by fold."""
         n, width = len(self.rows), len(self.classes) if self.task == "classification" else 1
-        total, count = np.zeros((n, width)), np.zeros(n, np.int64)
+        total, count, known = np.zeros((n, width)), np.zeros(n, np.int64), np.ones((n, width), bool)
         models, notes, probable, training, asking = [], [], True, 0.0, 0.0
         for number, fold in enumerate(self.folds):
             start = time.perf_counter()
@@ -173,6 +177,7 @@ class _Job:
             there = fold.test[said.mask]
             total[there] += said.P[said.mask]
             count[there] += 1
+            known[there] &= said.word(width)
             training, asking = training + middle - start, asking + time.perf_counter() - middle
             models.append(model)
             notes += note
@@ -180,8 +185,10 @@ class _Job:
             self._tell(1)
         mask = count > 0
         P = np.where(mask[:, None], total / np.maximum(count, 1)[:, None], np.nan)
+        if np.isnan(P[mask]).any():  # a class that some model of the row did not know is left to the other members
+            P /= np.nansum(P, axis=1, keepdims=True)
         kept = self._kept(member, models, probable)
-        return _Found(kept, P, mask, "out-of-fold", probable, (training, asking), None, tuple(notes))
+        return _Found(kept, P, mask, known, "out-of-fold", probable, (training, asking), None, tuple(notes))
 
     def uncovered(self) -> tuple[str, ...]:
         """What to say of rows that no fold asks about."""
