@@ -129,6 +129,8 @@ def gathered(
                 break
     if failed and all(name in failed for name in fitted.used):
         raise InputError([Fault("member-failed", why, subject=name) for name, why in failed.items()])
+    for name in wanting(fitted, (by_name[one] for one in failed)):
+        batch.embeddings.setdefault(name, np.zeros((len(rows), 0)))  # type: ignore[attr-defined]
     return batch, failed, tuple(dict.fromkeys(notes))
 
 

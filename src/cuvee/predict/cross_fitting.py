@@ -31,7 +31,7 @@ from cuvee.predict.member import Member
 from cuvee.predict.rows import Rows, rows_of
 from cuvee.predict.splitting import CV, Fold, folds_of
 from cuvee.predict.trained import Label, Task
-from cuvee.predict.truths import classes_of, truth_of
+from cuvee.predict.truths import check_order, classes_of, truth_of
 
 Keep = Literal["folds", "refit"]
 
@@ -98,6 +98,7 @@ def cross_fit(
     check_members(members, held_out)
     rows = rows_of(X, ids)
     labels = () if task == "regression" else tuple(classes_of(y) if classes is None else classes)
+    check_order(y, rows)
     truth = truth_of(y, labels, task, len(rows))
     folds = folds_of(cv, truth, task, groups=groups, seed=seed)
     check_parts(folds, truth, labels, fewest)

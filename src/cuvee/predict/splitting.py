@@ -66,8 +66,8 @@ def folds_of(cv: CV, truth: Array, task: Task, *, groups: Sequence[Any] | None =
 def _pairs(cv: CV, truth: Array, task: Task, groups: Sequence[Any] | None, seed: int) -> list[tuple[Any, Any]]:
     if hasattr(cv, "split") and not isinstance(cv, str):
         return _split(cv, truth, groups)
-    if isinstance(cv, (int, str)) and not isinstance(cv, bool):
-        kind, count = _asked(cv, groups)
+    if isinstance(cv, int | np.integer | str) and not isinstance(cv, bool):
+        kind, count = _asked(cv if isinstance(cv, str) else int(cv), groups)
         _check_count(kind, count, len(truth), groups)
         return _split(_splitter(kind, count, task, seed), truth, groups)
     pairs = list(cv) if isinstance(cv, Iterable) and not isinstance(cv, str) else []

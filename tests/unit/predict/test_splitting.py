@@ -58,6 +58,11 @@ def test_a_group_is_on_one_side(cv: Any) -> None:
         assert {groups[i] for i in fold.train}.isdisjoint(groups[i] for i in fold.test)
 
 
+def test_a_number_of_numpy_is_a_number() -> None:
+    for given, plain in zip(folds_of(np.int64(3), TRUTH, "classification"), folds_of(3, TRUTH, "classification")):
+        np.testing.assert_array_equal(given.test, plain.test)
+
+
 def test_time_learns_from_what_was_before() -> None:
     folds = folds_of("time:4", TRUTH, "classification")
     assert len(folds) == 4
