@@ -15,12 +15,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from cuvee.combine import Array
-from cuvee.errors import Fault, InputError
+from cuvee.errors import Fault, InputError, UsageError, nearest
 from cuvee.predict.alignment import left_to_others
 from cuvee.predict.answers import ask
 from cuvee.predict.bank import Bank, Provenance
@@ -94,6 +94,9 @@ def cross_fit(
         InputError: `wrong-member`: members that cannot be trained anew, with their names; `too-few-rows`;
             `member-failed`: one raised while it was trained; `rows-differ`, `bad-data`; what `answers.ask` raises.
     """
+    if keep is not None and keep not in get_args(Keep):
+        message = f"`keep` must be one of {', '.join(get_args(Keep))}, or None; found {keep!r}"
+        raise UsageError(Fault("bad-argument", message, None, "keep", nearest(str(keep), get_args(Keep))))
     task = task_of(members)
     check_members(members, held_out)
     rows = rows_of(X, ids)
