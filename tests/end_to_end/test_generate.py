@@ -60,6 +60,9 @@ def test_several_prompts_stand_above_their_texts(
         (("--chat",), 4, "chat template"),
         (("--space", "contrastive", "--weight", 1, "--weight", 1), 2, "alpha"),
         (("--max-new-tokens", 4000), 4, "max_new_tokens"),
+        (("--dtype", "float33"), 2, "`dtype` must be one of"),
+        (("--device", "cuda:99"), 2, "`device`"),
+        (("--alpha", 2), 2, "contrastive arithmetic alone"),
     ],
 )
 def test_what_cannot_be_is_told(

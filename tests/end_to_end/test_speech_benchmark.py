@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "ensembles" / "speech.py"
@@ -33,6 +34,15 @@ def test_fusion_has_at_most_half_the_errors_of_greedy_decoding(speech: ModuleTyp
     assert len(found.fusion.trials) == 25
     assert found.fusion.lm_weight > 0
     assert "fusion ÷ greedy" in speech.table([found])
+
+
+def test_no_text_of_the_test_set_was_seen(speech: ModuleType) -> None:
+    rng = np.random.default_rng(0)
+    read, held, new = speech.parted(speech.Language.drawn(rng), rng, 400, 40, 80)
+    assert not set(new) & {*read, *held}
+    assert not set(held) & set(read)
+    assert [len(read), len(set(held)), len(set(new))] == [400, 40, 80]
+    assert len(set(read)) < 400  # texts do come twice, if nobody looks
 
 
 @pytest.mark.slow

@@ -88,7 +88,7 @@ def pieces(words: tuple[str, ...] = PIECES) -> PreTrainedTokenizerFast:
     return wrapped(made, unk_token="<unk>")
 
 
-def wrapped(made: Tokenizer, **more: str) -> PreTrainedTokenizerFast:
+def wrapped(made: Tokenizer, **more: str | None) -> PreTrainedTokenizerFast:
     given = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"} | more
     return PreTrainedTokenizerFast(tokenizer_object=made, **given)
 

@@ -48,8 +48,11 @@ def generate(
     Raises:
         UsageError, InputError: as `cuvee.generate.TokenEnsemble` and its `generate`.
     """
+    from cuvee.api.loading import device_faults, dtype_faults
+    from cuvee.errors import refuse
     from cuvee.generate import TokenEnsemble
 
+    refuse([*dtype_faults(dtype), *device_faults(device)])
     made = {"weights": weights, "space": space, "alpha": alpha, "align": align, "gate": gate}
     ensemble = TokenEnsemble(models, **made, dtype=dtype, device=device)  # type: ignore[arg-type]
     return ensemble.generate(prompts, show=show, **how)

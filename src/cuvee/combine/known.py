@@ -21,7 +21,8 @@ def fill_unknown(P: Array, mask: Array, known: Array, wanting: Array) -> Array:
         P: `[M, N, K]`; rows of `wanting` members sum to one over the classes that they know, and are not looked at
             elsewhere.
         mask: `[M, N]`.
-        known: bool `[M, K]`, whose word on which class counts: False for one that got 0 or 1/K by another rule.
+        known: bool `[M, K]`, or `[M, N, K]`, whose word on which class counts: False for one that got 0 or 1/K by
+            another rule.
         wanting: bool `[M]`, whose rows are filled up.
 
     Returns:
@@ -33,16 +34,15 @@ def fill_unknown(P: Array, mask: Array, known: Array, wanting: Array) -> Array:
         >>> fill_unknown(P, np.ones((2, 1), bool), known, np.array([False, True]))[1].round(2).tolist()
         [[0.48, 0.32, 0.2]]
     """
-    counted = mask[:, :, None] & known[:, None, :]
+    each = known if known.ndim == 3 else known[:, None, :]
+    counted = mask[:, :, None] & each
     count = counted.sum(axis=0)
     said = np.divide(np.where(counted, P, 0.0).sum(axis=0), count, out=np.zeros(P.shape[1:]), where=count > 0)
     filled = P.copy()
     for m in np.flatnonzero(wanting):
-        strange = ~known[m]
-        theirs = said[:, strange]
+        theirs = np.where(each[m], 0.0, said)
         share = theirs.sum(axis=1, keepdims=True)
         theirs = np.divide(theirs, share, out=theirs, where=share > 1)
-        rows = np.flatnonzero(mask[m])
-        filled[np.ix_([m], rows, np.flatnonzero(strange))] = theirs[None, rows]
-        filled[np.ix_([m], rows, np.flatnonzero(~strange))] *= (1 - np.minimum(share, 1))[None, rows]
+        whole = np.where(each[m], P[m] * (1 - np.minimum(share, 1)), theirs)
+        filled[m] = np.where(mask[m][:, None], whole, P[m])
     return filled

@@ -40,7 +40,7 @@ def filled(P: Array, mask: Array) -> Array:
 
 def side_by_side(P: Array) -> Array:
     """The columns of all members one beside the other, `[M, N, K]` → `[N, M K]`."""
-    return np.ascontiguousarray(P.transpose(1, 0, 2)).reshape(P.shape[1], -1)
+    return np.ascontiguousarray(P.transpose(1, 0, 2)).reshape(P.shape[1], P.shape[0] * P.shape[2])
 
 
 def without_first(P: Array) -> Array:

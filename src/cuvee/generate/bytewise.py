@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 
 from cuvee.generate.fusing import logs_of
-from cuvee.generate.members import LanguageModel
+from cuvee.generate.members import LanguageModel, refuse_nonsense
 from cuvee.generate.rows import Row, Taken
 from cuvee.generate.writer import Writer
 
@@ -172,9 +172,12 @@ class Covering:
         if not sequences:
             return []
         member = self._spelling.member
-        logits = Writer(member.model, cached=False).next_logits([ids for ids, _ in sequences]).cpu()
+        logits = (
+            Writer(member.model, cached=False, manners=member.manners).next_logits([ids for ids, _ in sequences]).cpu()
+        )
         barred = ~self._spelling.allowed
         following = logs_of(logits[:, : len(member.vocabulary)].masked_fill(barred, -math.inf), self._temperature)
+        refuse_nonsense(member, following)
         return [Head(ids, log, b"", following[i]) for i, (ids, log) in enumerate(sequences)]
 
 

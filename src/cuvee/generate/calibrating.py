@@ -22,6 +22,15 @@ class Calibration(Protocol):
         ...
 
 
+def share_faults(scores: Array) -> list[Fault]:
+    """What keeps scores from being how right answers were, 0 to 1."""
+    if ((scores >= 0) & (scores <= 1)).all():
+        return []
+    found = f"{scores.min():g} to {scores.max():g}"
+    message = f"scores must be from 0 to 1 for confidences to become probabilities; found {found}"
+    return [Fault("bad-argument", message, subject="score", hint="set calibrate=None, or divide the scores")]
+
+
 @dataclass(frozen=True, eq=False)
 class Isotonic:
     """The non-decreasing function that is nearest to what was right, by least squares; linear between its knots.

@@ -20,6 +20,8 @@ from cuvee.errors import Fault, UsageError, integer_faults
 
 _BITS: Final = 53
 """Bits of a float64's fraction: as many different numbers in [0, 1)."""
+_ROUNDING: Final = 1e-12
+"""What a sum of probabilities may lack of `top_p` by rounding alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def narrowed(logs: Tensor, how: Sampling) -> Tensor:
     if how.top_p is not None:
         kept = torch.log_softmax(logs.masked_fill(~keep, -math.inf), dim=-1)
         before = kept[order].exp().cumsum(-1) - kept[order].exp()  # what the likelier ones sum to
-        keep[order[before >= how.top_p]] = False
+        keep[order[before >= how.top_p - _ROUNDING]] = False
     return torch.log_softmax(logs.masked_fill(~keep, -math.inf), dim=-1)
 
 

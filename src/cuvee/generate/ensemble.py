@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ from cuvee.generate.members import Given, language_models
 from cuvee.generate.prompts import Prompt, Rendered, rendered, unlike
 from cuvee.generate.reading import TokenReading
 from cuvee.generate.rows import Row, Told
-from cuvee.generate.settings import Fusion, Gate, Space, in_roles, setting_faults
+from cuvee.generate.settings import Fusion, Gate, Space, in_roles, setting_faults, shares_of
 from cuvee.generate.streaming import Stream
 from cuvee.generate.union import Union
 from cuvee.generate.written import Generated
@@ -94,9 +94,7 @@ class TokenEnsemble:
         if count:
             refuse(setting_faults(count, given))
         self.members = language_models(models, dtype=dtype, device=device)
-        total = sum(weights) if weights is not None else 1.0
-        shares = tuple(w / total for w in weights) if weights is not None else (1 / count,) * count
-        self.fusion = Fusion(space, shares, alpha, plausible, gate)
+        self.fusion = Fusion(space, shares_of(weights, count), alpha, plausible, gate)
         self._cache = cache
         self._temperatures = tuple(temperature) if isinstance(temperature, Sequence) else (temperature,) * count
         self.align: Align
@@ -165,11 +163,17 @@ class TokenEnsemble:
         return Generated(tuple(row.written(names) for row in rows), self.align, seconds, self._told())
 
     def _told(self) -> tuple[str, ...]:
-        """Notes, and what `byte` left out."""
+        """Notes, which models cannot read texts side by side, and what `byte` left out."""
+        alone = tuple(
+            f"{member.name} reads texts one after the other and from their beginning, which is slow: side by side, or "
+            "going on from its cache, it says other things of them"
+            for member in self.members
+            if not (member.manners.beside and member.manners.further)
+        )
         if not self._dropped:
-            return self.notes
+            return (*self.notes, *alone)
         lost = f"up to {self._dropped:.2g} of the probability of a text lay on tokenisations that were not followed"
-        return (*self.notes, lost)
+        return (*self.notes, *alone, lost)
 
     def stream(
         self,
@@ -253,6 +257,6 @@ def _call_faults(most: int, n: int, how: Sampling, stop: Any, batch_size: int) -
     if isinstance(n, int) and n > 1 and how.temperature == 0:
         message = f"`n` must be 1 at temperature 0, where all texts of a prompt are the same; found {n}"
         yield Fault("bad-argument", message, subject="n", hint="set a temperature above 0, 0.7 say")
-    if isinstance(stop, str) or not all(isinstance(one, str) and one for one in stop):
+    if isinstance(stop, str) or not isinstance(stop, Iterable) or not all(isinstance(one, str) and one for one in stop):
         message = f"`stop` must be a list of texts that are not empty; found {stop!r}"
         yield Fault("bad-argument", message, subject="stop", hint="write [text] for one")

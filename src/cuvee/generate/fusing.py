@@ -69,7 +69,7 @@ def contrastive(logs: Tensor, alpha: float, plausible: float | None = None) -> T
     """
     base, expert, anti = logs
     moved = base + alpha * (expert - anti)
-    left_out = torch.isneginf(base)
+    left_out = torch.isneginf(logs).any(0)  # what one of them cannot write is not infinitely far from the others
     if plausible is not None:
         left_out = left_out | (base < base.amax(-1, keepdim=True) + math.log(plausible))
     return torch.log_softmax(moved.masked_fill(left_out, -math.inf), dim=-1)

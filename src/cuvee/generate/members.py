@@ -9,10 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from cuvee.errors import Fault, InputError, UsageError, attempt
 from cuvee.families.heads import heads_of
 from cuvee.families.inputs import load_tokenizer, longest_input
+from cuvee.generate.manners import manners_of
 from cuvee.generate.vocabulary import Vocabulary, vocabulary_of
+from cuvee.generate.writer import Manners
 
 Given = str | os.PathLike[str] | tuple[Any, Any]
 """A model folder, or a model and its tokenizer as objects."""
@@ -49,6 +53,11 @@ class LanguageModel:
             named = self.tokenizer.eos_token_id
         found = named if isinstance(named, list | tuple) else [named]
         return tuple(int(one) for one in found if one is not None)
+
+    @cached_property
+    def manners(self) -> Manners:
+        """What it can be trusted with while it writes."""
+        return manners_of(self.model, self.width, self.limit)
 
     @property
     def width(self) -> int:
@@ -135,16 +144,35 @@ def _from_folder(name: str, folder: Path, dtype: str | None, device: str) -> Lan
     return LanguageModel(name, load_folder(folder, dtype=dtype, device=device), tokenizer)
 
 
+def refuse_nonsense(member: LanguageModel, logs: Tensor) -> None:
+    """Refuse what a model says if it is no numbers, as of weights that are none, or too large for their dtype.
+
+    Raises:
+        InputError: `bad-output`.
+    """
+    if logs.isnan().any():
+        message = (
+            f"{member.name} must give finite logits; behind {int(logs.isnan().any(-1).sum())} text(s) they are not"
+        )
+        hint = "look for NaN or infinity in its weights (`cuvee inspect`); try another `dtype`, float32 say"
+        raise InputError(Fault("bad-output", message, subject=member.name, hint=hint))
+
+
 def _no_tokenizer(name: str, hint: str) -> Fault:
     return Fault("no-tokenizer", f"{name} must have a tokenizer to write text; there is none", None, name, hint)
 
 
 def unfit(member: LanguageModel) -> Iterator[Fault]:
     """What keeps a model from writing: another kind of model, or a tokenizer with more tokens than it has logits."""
+    config = getattr(member.model, "config", None)
     found = heads_of(member.model)
-    if found and "causal-lm" not in found:
+    if config is None or config.is_encoder_decoder or (found and "causal-lm" not in found):
         message = f"{member.name} must be a causal language model; it is a {type(member.model).__name__}"
         yield Fault("wrong-model", message, subject=member.name)
+        return
+    if not hasattr(member.tokenizer, "get_vocab"):
+        message = f"{member.name} must have a tokenizer of transformers; found {type(member.tokenizer).__name__}"
+        yield Fault("no-tokenizer", message, subject=member.name)
         return
     largest = max(member.tokenizer.get_vocab().values(), default=-1)
     if largest >= member.width:

@@ -25,7 +25,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from cuvee.errors import CheckFailed, Fault, InputError, UsageError, refuse
+from cuvee.errors import CheckFailed, Fault, InputError, UsageError, integer_faults, refuse
 
 Aggregate = Literal["copeland", "mean", "bradley-terry"]
 Ties = Literal["first", "mean", "error"]
@@ -79,8 +79,10 @@ class Ranking:
             top: how many it is given.
 
         Raises:
+            UsageError: `bad-argument`: `top` is no number of candidates.
             InputError: `member-failed`: it raised; `bad-output`: it gave no text.
         """
+        refuse(integer_faults("top", top, least=1))
         try:
             found = writer(self.prompt, self.top(top))
         except Exception as error:  # whatever a function of the user's raises

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from cuvee.generate.members import LanguageModel
+from cuvee.generate.members import LanguageModel, refuse_nonsense
 from cuvee.generate.rows import Row, Taken
 from cuvee.generate.writer import Writer
 
@@ -40,7 +40,7 @@ class TokenReading:
 
     def __init__(self, way: Way, members: Sequence[LanguageModel], *, cached: bool) -> None:
         self._way, self._members = way, members
-        self._writers = [Writer(member.model, cached=cached) for member in members]
+        self._writers = [Writer(member.model, cached=cached, manners=member.manners) for member in members]
         self.dropped = 0.0
 
     def too_long(self, rows: Sequence[Row]) -> set[int]:
@@ -59,7 +59,11 @@ class TokenReading:
             for k, writer in enumerate(self._writers)
         ]
         with torch.inference_mode():
-            return self._way.candidates([plain(one) for one in logits], rows)
+            stack, table = self._way.candidates([plain(one) for one in logits], rows)
+            alive = [number for number, row in enumerate(rows) if not row.is_over]
+            for member, one in zip(self._members, stack, strict=True):
+                refuse_nonsense(member, one[alive])
+            return stack, table
 
 
 def plain(logits: Tensor) -> Tensor:

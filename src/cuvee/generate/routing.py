@@ -14,8 +14,8 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from cuvee.errors import Fault, InputError, UsageError, integer_faults, refuse
-from cuvee.generate.calibrating import Calibration, isotonic, tempered
+from cuvee.errors import CuveeError, Fault, InputError, UsageError, integer_faults, refuse
+from cuvee.generate.calibrating import Calibration, isotonic, share_faults, tempered
 from cuvee.generate.confidence import MEASURES, Measure, text_of
 from cuvee.generate.thresholds import Point, best_within, cheapest_reaching, quantile_threshold, sweep
 from cuvee.generate.written import Written
@@ -121,7 +121,14 @@ class Router:
         refuse(wrong)
 
     def at(self, threshold: float) -> Router:
-        """The same with a threshold of one's own."""
+        """The same with a threshold of one's own; −∞ sends no row to the large model, ∞ all.
+
+        Raises:
+            UsageError: `bad-argument`: it is no number.
+        """
+        if not isinstance(threshold, int | float) or math.isnan(threshold):
+            message = f"`threshold` must be a number; found {threshold!r}"
+            raise UsageError(Fault("bad-argument", message, subject="threshold"))
         return self._with(threshold=threshold, point=None, estimate=None)
 
     def for_share(self, rows: Sequence[Any], share: float) -> Router:
@@ -132,10 +139,12 @@ class Router:
             share: 0 to 1.
 
         Raises:
-            UsageError: `bad-argument`; InputError: as `answer`.
+            UsageError: `bad-argument`; InputError: `too-few-rows`, and as `answer`.
         """
         if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
             refuse([Fault("bad-argument", f"`share` must be from 0 to 1; found {share!r}", subject="share")])
+        if not len(rows):
+            raise InputError(Fault("too-few-rows", "a threshold for a share needs rows; found none", subject="rows"))
         return self.at(quantile_threshold(self._sure(self._asked("small", rows)), share))
 
     def fit(
@@ -159,7 +168,7 @@ class Router:
             seed: of how rows fall into folds.
 
         Raises:
-            UsageError: `bad-argument`: both targets or none, or an unknown calibration.
+            UsageError: `bad-argument`: both targets or none, an unknown calibration, or scores that it cannot use.
             InputError: `too-few-rows`; `over-budget`: no threshold does it; `bad-output`: scores or confidences that
                 are no numbers; `member-failed`: a model or the score raised.
         """
@@ -176,6 +185,7 @@ class Router:
                 return best_within(points, target_cost)
             return cheapest_reaching(points, target_score or 0.0)
 
+        refuse(share_faults(small) if calibrate else ())
         points = sweep(sure, small, large, self.costs)
         point = choose(points)
         estimate = self._estimated(sure, small, large, choose, seed)
@@ -213,7 +223,7 @@ class Router:
         model = getattr(self, which)
         try:
             found = list(model.generate(rows, **(self.how or {})) if hasattr(model, "generate") else model(rows))
-        except InputError:
+        except CuveeError:
             raise
         except Exception as error:  # whatever a model of the user's raises
             message = f"the {which} model failed on {len(rows):,} rows: {type(error).__name__}: {error}"

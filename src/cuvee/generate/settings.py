@@ -44,14 +44,18 @@ class Fusion:
     def __call__(self, stack: Tensor) -> tuple[Tensor, Tensor]:
         """One distribution for each row.
 
+        Where no candidate can be written by all, `log` and `contrastive` have nothing to choose from; there, too, the
+        first model's distribution stands.
+
         Args:
-            stack: log-probabilities `[K, B, C]`.
+            stack: log-probabilities `[K, B, C]`, without NaN.
 
         Returns:
             Log-probabilities `[B, C]`; and where models were fused, bool `[B]`.
         """
-        where = self._where(stack)
-        return torch.where(where[:, None], self._fused(stack), stack[0]), where
+        fused = self._fused(stack)
+        where = self._where(stack) & ~fused.isnan().any(-1)  # the softmax of nothing
+        return torch.where(where[:, None], fused, stack[0]), where
 
     def _where(self, stack: Tensor) -> Tensor:
         if self.gate is None:
@@ -69,6 +73,12 @@ class Fusion:
         return prob_mean(stack, weights) if self.space == "prob" else log_pool(stack, weights)
 
 
+def shares_of(weights: Sequence[float] | None, count: int) -> tuple[float, ...]:
+    """Weights divided by their sum; by the largest first, so that no sum is infinite."""
+    given = [1.0] * count if weights is None else [weight / max(weights) for weight in weights]
+    return tuple(one / math.fsum(given) for one in given)
+
+
 def in_roles(models: Any, space: Space) -> Any:
     """The models of contrastive arithmetic in the order base, expert, anti, if they are given by role."""
     if space != "contrastive" or not isinstance(models, Mapping):
@@ -84,6 +94,10 @@ def setting_faults(count: int, given: Mapping[str, Any]) -> Iterator[Fault]:
         yield from _contrastive_faults(count, given)
     else:
         yield from _weight_faults(count, given["weights"])
+        for name, plain in (("alpha", 1.0), ("plausible", None)):
+            if given[name] != plain:
+                message = f"`{name}` means something to contrastive arithmetic alone; `space` is {given['space']!r}"
+                yield Fault("bad-argument", message, subject=name, hint="set space='contrastive', or leave it out")
     gate = given["gate"]
     if not (gate is None or gate == "disagree" or (_is_number(gate) and gate >= 0)):
         message = f"`gate` must be 'disagree', an entropy in nats (0 or more) or None; found {gate!r}"
@@ -122,7 +136,7 @@ def _weight_faults(count: int, weights: Any) -> Iterator[Fault]:
     if len(found) != count:
         message = f"`weights` must be {count} numbers, one for each model; found {weights!r}"
         yield Fault("bad-weights", message, subject="weights", hint=hint)
-    elif not all(_is_number(one) and math.isfinite(one) and one >= 0 for one in found) or not math.fsum(found) > 0:
+    elif not all(_is_number(one) and math.isfinite(one) and one >= 0 for one in found) or not any(found):
         message = f"`weights` must be finite, 0 or more, and not all 0; found {weights!r}"
         yield Fault("bad-weights", message, subject="weights", hint=hint)
 

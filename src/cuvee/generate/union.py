@@ -13,7 +13,7 @@ After Yao et al. 2025, Determine-Then-Ensemble: Necessity of Top-k Union for Lar
        else of the longest of its tokens that c begins with: the first piece of c as it would write it;
        0 if it has none. For the end: the sum of its end tokens' probabilities.
 4. Each model's probabilities are divided by their sum over the candidates; then models are fused as with one
-   vocabulary.
+   vocabulary. A model that can write no candidate has no preference: all are as probable.
 5. The bytes of the accepted candidate go behind the text, and every model reads the whole text by its own tokenizer
    again (`Writer` keeps what the old and the new sequence have in common).
 
@@ -82,7 +82,7 @@ class Union:
         for number, named in enumerate(table):
             for k, one in enumerate(logs):
                 if named:
-                    stack[k, number, : len(named)] = torch.log_softmax(self._given(k, one[number], named), dim=-1)
+                    stack[k, number, : len(named)] = _shares(self._given(k, one[number], named))
         return stack, table
 
     def taken(self, table: Table, number: int, at: int) -> Taken:
@@ -133,6 +133,11 @@ class Union:
             *encoded(self.members[k], prompt.text + text),
             *(words.by_bytes[bytes([byte])][0] for byte in rest),
         ]
+
+
+def _shares(logs: Tensor) -> Tensor:
+    """Divided by their sum; the same for all where all are 0."""
+    return torch.log_softmax(torch.zeros_like(logs) if torch.isneginf(logs).all() else logs, dim=-1)
 
 
 def _silent(member: LanguageModel) -> Tensor:

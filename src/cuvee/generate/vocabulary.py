@@ -71,7 +71,7 @@ def vocabulary_of(tokenizer: Any, label: str, ends: Sequence[int] = ()) -> Vocab
     Args:
         tokenizer: with a decoder of the tokenizers library behind it.
         label: what its model is called in messages.
-        ends: ids that end a text, besides the tokenizer's own.
+        ends: ids that end a text, besides the tokenizer's own; those that no token has are never written.
 
     Raises:
         InputError: `no-vocabulary-map`: it does not say how it decodes, or decodes otherwise than it says.
@@ -86,7 +86,8 @@ def vocabulary_of(tokenizer: Any, label: str, ends: Sequence[int] = ()) -> Vocab
         None if token is None or number in special else reading(token) for number, token in enumerate(surface)
     )
     own = tokenizer.eos_token_id
-    all_ends = tuple(dict.fromkeys([*([] if own is None else [int(own)]), *ends]))
+    known = {number for number, token in enumerate(surface) if token is not None}
+    all_ends = tuple(end for end in dict.fromkeys([*([] if own is None else [int(own)]), *ends]) if end in known)
     made = Vocabulary(written, surface, special, all_ends)
     _hold_against(tokenizer, made, label)
     return made

@@ -11,13 +11,16 @@ import os
 import re
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from cuvee.errors import CheckFailed, Fault, InputError, UsageError, integer_faults, refuse
 from cuvee.generate.prompts import Prompt
 
 Ties = Literal["first", "log-prob", "error"]
 Extract = str | re.Pattern[str] | Callable[[str], Hashable | None] | None
+
+_APART: Final = 1_000_003
+"""Between the seeds of models that answer the same prompts: further than seeds that people choose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +73,9 @@ class Sampled:
         """The answer of most, for each prompt.
 
         Args:
-            extract: reads an answer off a text: a pattern, of whose last match the first group counts, or all of it
-                where it has no group; or a function, whose `None` says that there is none. Without it the whole text
-                counts, but for spaces around it.
+            extract: reads an answer off a text: a pattern, of whose last match (no empty one) the first group counts,
+                or all of it where it has no group; or a function, whose `None` or NaN says that there is none. Without
+                it the whole text counts, but for spaces around it.
             ties: between answers of as many votes: the `first` that was given; the one whose texts have the highest
                 mean `log-prob`; or an `error`.
 
@@ -99,7 +102,8 @@ def answers(
     Args:
         prompts: texts or conversations.
         model: a `TokenEnsemble`, a model folder, a pair (model, tokenizer), or a function of (prompts, n, seed) that
-            gives n texts for each prompt; in a list of these, each answers n times.
+            gives n texts for each prompt; in a list of these, each answers n times, by a seed of its own: the first by
+            `seed`, so that no two models draw by the same numbers.
         n: answers for each prompt.
         temperature: of the draws.
         seed: of the draws.
@@ -114,9 +118,12 @@ def answers(
         >>> found.vote(r"\d+")[0].answer, found.vote(r"\d+")[0].agreement
         ('42', 0.75)
     """
-    refuse(integer_faults("n", n, least=1))
+    refuse([*integer_faults("n", n, least=1), *integer_faults("seed", seed)])
     several = model if isinstance(model, list) else [model]
-    found = [_samples(prompts, one, n, {"temperature": temperature, "seed": seed, **how}) for one in several]
+    found = [
+        _samples(prompts, one, n, {"temperature": temperature, "seed": seed + number * _APART, **how})
+        for number, one in enumerate(several)
+    ]
     return Sampled(tuple(prompts), tuple(tuple(s for own in row for s in own) for row in zip(*found, strict=True)))
 
 
@@ -170,7 +177,7 @@ def reading(extract: Extract) -> Callable[[str], Hashable | None]:
 
 
 def _last(pattern: re.Pattern[str], text: str) -> str | None:
-    found = list(pattern.finditer(text))
+    found = [match for match in pattern.finditer(text) if match[0]]
     return found[-1][1 if pattern.groups else 0] if found else None
 
 
@@ -194,10 +201,10 @@ def _read(read: Callable[[str], Hashable | None], text: str) -> Hashable | None:
     try:
         found = read(text)
         hash(found)
+        return found if found == found else None  # NaN is no answer, and no two of them are equal
     except Exception as error:  # whatever a function of the user's raises, or gives
         message = f"`extract` failed on {text!r:.80}: {type(error).__name__}: {error}"
         raise InputError(Fault("member-failed", message, subject="extract")) from error
-    return found
 
 
 def _mean_log(samples: Sequence[Sample]) -> float:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -19,20 +20,37 @@ from torch import Tensor
 Rows = Sequence[Sequence[int] | None]
 
 
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """What a model can be trusted with (`manners` finds out).
+
+    Attributes:
+        beside: to read texts of different lengths at once.
+        further: to go on from its cache where it has done so.
+        changed: to have tokens in its cache masked out.
+    """
+
+    beside: bool = True
+    further: bool = True
+    changed: bool = True
+
+
 class Writer:
     """A model with its cache, its attention mask and its positions.
 
     Args:
         model: a causal language model of transformers.
         cached: keep what is worked out; without it every call reads every row from its beginning.
+        manners: what it can be trusted with; a model that cannot read texts side by side reads one after the other.
     """
 
-    def __init__(self, model: Any, *, cached: bool = True) -> None:
+    def __init__(self, model: Any, *, cached: bool = True, manners: Manners | None = None) -> None:
         self._model = model
+        self._manners = manners or Manners()
         self._takes = inspect.signature(model.forward).parameters
         # as newer and as older versions of transformers call it
         self._name = next((name for name in ("cache", "past_key_values") if name in self._takes), None)
-        self._cached = cached and self._name is not None
+        self._cached = cached and self._name is not None and self._manners.further
         self._forget()
         self.tokens_read = 0
 
@@ -48,15 +66,28 @@ class Writer:
         Args:
             rows: the tokens of each row, one or more; `None` for a row that is over, whose logits mean nothing.
         """
+        if not self._manners.beside:
+            return self._one_by_one(rows)
         if not self._held or not self._cached or not self._goes_on(rows):
             self._forget()
             self._held = [[] for _ in rows]
             self._places = [[] for _ in rows]
         return self._read([self._new(number, row) for number, row in enumerate(rows)])
 
+    def _one_by_one(self, rows: Rows) -> Tensor:
+        """Every row alone and from its beginning, without mask and positions: as the model itself would have it."""
+        given: dict[str, Any] = {"use_cache": False} if "use_cache" in self._takes else {}
+        found = []
+        for row in rows:
+            ids = torch.tensor([list(row) if row is not None else [0]], device=self._model.device)
+            with resting(self._model):
+                found.append(self._model(input_ids=ids, **given).logits[0, -1])
+            self.tokens_read += ids.shape[1]
+        return torch.stack(found)
+
     def _goes_on(self, rows: Rows) -> bool:
         """Whether what is kept can be used: a cache that cannot be cut or have holes is begun again instead."""
-        if _is_plain(self._cache):
+        if _is_plain(self._cache) and self._manners.changed:
             return True
         growth = {len(row) - len(held) for row, held in zip(rows, self._held, strict=True) if row is not None}
         same = all(list(row[: len(held)]) == held for row, held in zip(rows, self._held, strict=True) if row)

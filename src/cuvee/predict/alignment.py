@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cuvee.combine import Array
+from cuvee.combine import Array, fill_unknown
 from cuvee.errors import Fault
 from cuvee.predict.labels import foreign_hint, shown
 from cuvee.predict.trained import Label, Task, Trained
@@ -80,3 +80,33 @@ def placed(member: Trained, found: Array, classes: Sequence[Label]) -> tuple[Arr
         whole *= known.mean()
     whole[:, ~known] = 1 / len(classes) if member.missing == "uniform" else np.nan
     return whole, known
+
+
+def left_to_others(members: Sequence[Trained], P: Array, mask: Array, known: Array) -> Array:
+    """What members say, with the classes that `missing="mask"` leaves to the others said by them (`fill_unknown`).
+
+    Args:
+        members: whose it is.
+        P: `[M, N, K]`, NaN in the classes that are left.
+        mask: `[M, N]`.
+        known: bool `[M, K]` or `[M, N, K]`: the classes that each has a word on; none for scores and embeddings.
+    """
+    wanting = np.array([member.missing == "mask" for member in members], dtype=bool) & mask.any(axis=1)
+    wanting &= ~known.reshape(len(known), -1).all(axis=1)
+    return fill_unknown(P, mask, known, wanting) if wanting.any() else P
+
+
+def fillers(used: Sequence[Trained], others: Sequence[Trained], classes: Sequence[Label]) -> tuple[str, ...]:
+    """Of members that do not count themselves, those whose word fills the classes that others leave to them.
+
+    Args:
+        used: the members that count.
+        others: the rest.
+        classes: of the ensemble.
+
+    Returns:
+        Names; of none where nobody leaves a class to the others.
+    """
+    left = {label for member in used if member.missing == "mask" for label in classes if label not in member.known}
+    speak = [member for member in others if member.output in ("probabilities", "logits", "labels")]
+    return tuple(member.name for member in speak if left.intersection(member.known))

@@ -15,9 +15,9 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
-from cuvee.combine import Array, fill_unknown
+from cuvee.combine import Array
 from cuvee.errors import Fault, InputError
-from cuvee.predict.alignment import member_faults, placed
+from cuvee.predict.alignment import left_to_others, member_faults, placed
 from cuvee.predict.checking import checked, embedded
 from cuvee.predict.noting import note, noted
 from cuvee.predict.rows import Rows
@@ -48,6 +48,10 @@ class Answered:
     probable: bool = True
     embeddings: Array | None = None
     known: Array | None = None
+
+    def word(self, width: int) -> Array:
+        """The classes on which its word counts where others leave them to it, bool `[K]`: of scores none does."""
+        return np.zeros(width, bool) if self.known is None or not self.probable else self.known
 
 
 class Together(NamedTuple):
@@ -197,21 +201,13 @@ def ask_all(
     P = np.stack([one.P for one in found]) if found else np.zeros((0, len(rows), width))
     mask = np.stack([one.mask for one in found]) if found else np.zeros((0, len(rows)), bool)
     if any(one.missing == "mask" for one in members):
-        P = _filled(members, found, P, mask)
+        P = left_to_others(members, P, mask, np.stack([one.word(width) for one in found]))
     vectors = {m.name: one.embeddings for m, one in zip(members, found) if one.embeddings is not None}
     return Together(P, mask, tuple(one.probable for one in found), vectors, tuple(notes))
 
 
 def _silent(n: int, width: int) -> Answered:
     return Answered(np.full((n, width), np.nan), np.zeros(n, bool), known=np.zeros(width, bool))
-
-
-def _filled(members: Sequence[Trained], found: Sequence[Answered], P: Array, mask: Array) -> Array:
-    """The classes that `missing="mask"` leaves to the others."""
-    nobody = np.zeros(P.shape[2], bool)
-    known = np.stack([nobody if one.known is None or not one.probable else one.known for one in found])
-    wanting = np.array([m.missing == "mask" and one.mask.any() for m, one in zip(members, found)])
-    return fill_unknown(P, mask, known, wanting & ~known.all(axis=1))
 
 
 def raw(member: Trained, rows: Rows, limit: float | None = None, function: Callable[[Any], Any] | None = None) -> Any:

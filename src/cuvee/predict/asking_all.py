@@ -10,6 +10,7 @@ import numpy as np
 
 from cuvee.combine import Array
 from cuvee.errors import Fault, InputError, UsageError, listed
+from cuvee.predict.alignment import fillers
 from cuvee.predict.answers import OnError, Together, ask_all
 from cuvee.predict.combiners.declared import Batch, Fitted, Staged
 from cuvee.predict.rows import Rows
@@ -49,7 +50,7 @@ class Prediction:
     Attributes:
         P: `[N, K]`, what was combined and calibrated.
         version: the number of the state that said it.
-        asked: members that were asked; those of weight zero are not.
+        asked: members that were asked; those of weight zero are not, but for `consulted`.
         failed: member → why it was left out; empty unless failures are masked.
         notes: what members said besides, such as that texts were cut.
     """
@@ -80,7 +81,8 @@ def answered(state: State, rows: Rows, asking: Asking, view: Array | None = None
         pooled = fitted.apply(batch)
     except InputError as error:
         raise (_with_reasons(error, failed) if failed else error) from None
-    return Prediction(calibrated(pooled, state.temperature), state.number, fitted.used, failed, notes)
+    asked = (*fitted.used, *consulted(fitted, state.members, asking.classes))
+    return Prediction(calibrated(pooled, state.temperature), state.number, asked, failed, notes)
 
 
 def fitted_of(state: State) -> Fitted:
@@ -103,26 +105,45 @@ def gathered(
     """What the members that count say, in the order of the fitted combiner; who failed; what they note besides.
 
     Members of weight zero are not asked: they are masked throughout, as are those that failed. A combiner that asks
-    members in turn asks some of them only about the rows that are still undecided.
+    members in turn asks some of them only about the rows that are still undecided. Where a member leaves classes to
+    others, those others are asked at once with it, whatever they weigh: it was fitted with what they say.
     """
     fitted = fitted_of(state)
     by_name = {member.name: member for member in state.members}
     batch = _silent(fitted, rows, asking, view)
+    besides = consulted(fitted, state.members, asking.classes)
     used = [number for number, name in enumerate(fitted.members) if name in fitted.used]
-    in_turn = [[number] for number in fitted.order] if isinstance(fitted, Staged) else [used]
+    is_staged = isinstance(fitted, Staged) and not leaving(fitted, state.members, asking.classes)
+    in_turn = [[number] for number in fitted.order] if isinstance(fitted, Staged) and is_staged else [used]
     failed: dict[str, str] = {}
     notes: list[str] = []
     wanted = np.arange(len(rows))
     for step, numbers in enumerate(in_turn):
-        members = [by_name[fitted.members[number]] for number in numbers]
-        _ask_some(batch, rows, wanted, members, numbers, asking, wanting(fitted, members), failed, notes)
+        members = [by_name[name] for name in (*(fitted.members[number] for number in numbers), *besides)]
+        _ask_some(
+            batch, rows, wanted, members, numbers, asking, wanting(fitted, members[: len(numbers)]), failed, notes
+        )
         if isinstance(fitted, Staged) and step + 1 < len(in_turn):
             wanted = wanted[fitted.undecided(rows_of_batch(batch, wanted), step)]
             if not len(wanted):
                 break
-    if failed and len(failed) == len(used):
+    if failed and all(name in failed for name in fitted.used):
         raise InputError([Fault("member-failed", why, subject=name) for name, why in failed.items()])
+    for name in wanting(fitted, (by_name[one] for one in failed)):
+        batch.embeddings.setdefault(name, np.zeros((len(rows), 0)))  # type: ignore[attr-defined]
     return batch, failed, tuple(dict.fromkeys(notes))
+
+
+def leaving(fitted: Fitted, members: Sequence[Trained], classes: Sequence[Label]) -> tuple[str, ...]:
+    """Members that count and leave classes to others (`missing="mask"`)."""
+    some = (one for one in members if one.missing == "mask" and one.name in fitted.used)
+    return tuple(one.name for one in some if set(classes) - set(one.known))
+
+
+def consulted(fitted: Fitted, members: Sequence[Trained], classes: Sequence[Label]) -> tuple[str, ...]:
+    """Members that do not count, and are asked because others leave classes to them (`missing="mask"`)."""
+    used = [one for one in members if one.name in fitted.used]
+    return fillers(used, [one for one in members if one not in used], classes)
 
 
 def rows_of_batch(batch: Batch, at: Array) -> Batch:
@@ -150,7 +171,10 @@ def _ask_some(
     failed: dict[str, str],
     notes: list[str],
 ) -> None:
-    """Ask some members about some rows, and put down in the batch, which is still being made, what they say."""
+    """Ask some members about some rows, and put down in the batch, which is still being made, what they say.
+
+    Of members beyond `numbers` nothing is put down: what they say of classes that others leave is in those already.
+    """
     asked = rows if len(wanted) == len(rows) else rows.take(wanted)
     try:
         found = asking(members, asked, embed)
@@ -162,7 +186,7 @@ def _ask_some(
         _log.warning("left out of %d rows: %s", len(asked), "; ".join(failed.values()))
         return
     where = np.ix_(np.asarray(numbers), wanted)
-    batch.P[where], batch.mask[where] = found.P, found.mask
+    batch.P[where], batch.mask[where] = found.P[: len(numbers)], found.mask[: len(numbers)]
     for name, values in found.embeddings.items():
         whole = np.full((len(rows), values.shape[1]), np.nan)
         whole[wanted] = values

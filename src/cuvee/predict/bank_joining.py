@@ -46,6 +46,7 @@ def with_members(bank: Bank, other: Bank) -> Bank:
 
 def with_rows(bank: Bank, other: Bank) -> Bank:
     """The rows of both, of members that both have; see `Bank.with_rows`."""
+    bank, other = _widened(bank, other), _widened(other, bank)
     check_bank(bank)
     check_bank(other)
     if faults := [*_task_faults(bank, other), *_member_faults(bank, other), *_id_faults(bank, other)]:
@@ -67,6 +68,16 @@ def with_rows(bank: Bank, other: Bank) -> Bank:
         features=_after(bank.features, aligned.features),
         notes=(*_notes(bank, aligned), *_mixed(bank, aligned)),
     )
+
+
+def _widened(bank: Bank, other: Bank) -> Bank:
+    """The bank with embeddings as wide as those of another: of rows that all lack something they have no width."""
+    lacking = {
+        name: np.full((len(bank), other.embeddings[name].shape[1]), np.nan)
+        for name, found in bank.embeddings.items()
+        if found.shape[1] == 0 and name in other.embeddings
+    }
+    return replace(bank, embeddings={**bank.embeddings, **lacking})
 
 
 def in_classes(bank: Bank, classes: Sequence[Any]) -> Bank:

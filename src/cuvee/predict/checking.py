@@ -94,7 +94,8 @@ def _scores(member: Trained, found: Any, ids: Ids) -> Array:
 
 def _labels(member: Trained, found: Any, ids: Ids) -> Array:
     """1 for the class that it names, 0 for the others."""
-    given = np.asarray(found)
+    # a list of texts and numbers would become an array of texts
+    given = np.asarray(found, dtype=object if isinstance(found, list | tuple) else None)
     if given.ndim == 2 and given.shape[1] == 1:
         given = given[:, 0]
     if given.ndim == 2:

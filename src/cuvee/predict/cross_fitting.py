@@ -15,12 +15,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from cuvee.combine import Array
-from cuvee.errors import Fault, InputError
+from cuvee.errors import Fault, InputError, UsageError, nearest
+from cuvee.predict.alignment import left_to_others
 from cuvee.predict.answers import ask
 from cuvee.predict.bank import Bank, Provenance
 from cuvee.predict.cross_checks import check_members, check_parts, task_of
@@ -30,7 +31,7 @@ from cuvee.predict.member import Member
 from cuvee.predict.rows import Rows, rows_of
 from cuvee.predict.splitting import CV, Fold, folds_of
 from cuvee.predict.trained import Label, Task
-from cuvee.predict.truths import classes_of, truth_of
+from cuvee.predict.truths import check_order, classes_of, truth_of
 
 Keep = Literal["folds", "refit"]
 
@@ -93,21 +94,26 @@ def cross_fit(
         InputError: `wrong-member`: members that cannot be trained anew, with their names; `too-few-rows`;
             `member-failed`: one raised while it was trained; `rows-differ`, `bad-data`; what `answers.ask` raises.
     """
+    if keep is not None and keep not in get_args(Keep):
+        message = f"`keep` must be one of {', '.join(get_args(Keep))}, or None; found {keep!r}"
+        raise UsageError(Fault("bad-argument", message, None, "keep", nearest(str(keep), get_args(Keep))))
     task = task_of(members)
     check_members(members, held_out)
     rows = rows_of(X, ids)
     labels = () if task == "regression" else tuple(classes_of(y) if classes is None else classes)
+    check_order(y, rows)
     truth = truth_of(y, labels, task, len(rows))
     folds = folds_of(cv, truth, task, groups=groups, seed=seed)
     check_parts(folds, truth, labels, fewest)
     job = _Job(rows, truth, labels, task, folds, keep, progress, len(members), len(set(held_out)))
     found = [job.held_out(member) if member.name in held_out else job.fitted(member) for member in members]
+    P, mask, known = (np.stack([getattr(one, name) for one in found]) for name in ("P", "mask", "known"))
     bank = Bank(
         task=task,
         members=tuple(member.name for member in members),
         classes=labels,
-        P=np.stack([one.P for one in found]),
-        mask=np.stack([one.mask for one in found]),
+        P=left_to_others(members, P, mask, known),
+        mask=mask,
         ids=rows.ids,
         truth=truth,
         provenance=tuple(one.provenance for one in found),
@@ -123,11 +129,12 @@ def cross_fit(
 
 @dataclass(frozen=True, eq=False)
 class _Found:
-    """What cross-fitting finds of one member."""
+    """What cross-fitting finds of one member; `known`, bool `[N, K]`: the classes that the model of a row knew."""
 
     member: Member
     P: Array
     mask: Array
+    known: Array
     provenance: Provenance
     probable: bool
     seconds: tuple[float, float]
@@ -156,12 +163,13 @@ class _Job:
         said = ask(member, self.rows, self.classes, self.task)
         spent = time.perf_counter() - start
         self._tell(1)
-        return _Found(member, said.P, said.mask, "hold-out", said.probable, (0.0, spent), said.embeddings)
+        known = np.broadcast_to(said.word(said.P.shape[1]), said.P.shape)
+        return _Found(member, said.P, said.mask, known, "hold-out", said.probable, (0.0, spent), said.embeddings)
 
     def fitted(self, member: Member) -> _Found:
         """A member trained anew and asked, fold by fold."""
         n, width = len(self.rows), len(self.classes) if self.task == "classification" else 1
-        total, count = np.zeros((n, width)), np.zeros(n, np.int64)
+        total, count, known = np.zeros((n, width)), np.zeros(n, np.int64), np.ones((n, width), bool)
         models, notes, probable, training, asking = [], [], True, 0.0, 0.0
         for number, fold in enumerate(self.folds):
             start = time.perf_counter()
@@ -173,6 +181,7 @@ class _Job:
             there = fold.test[said.mask]
             total[there] += said.P[said.mask]
             count[there] += 1
+            known[there] &= said.word(width)
             training, asking = training + middle - start, asking + time.perf_counter() - middle
             models.append(model)
             notes += note
@@ -180,8 +189,10 @@ class _Job:
             self._tell(1)
         mask = count > 0
         P = np.where(mask[:, None], total / np.maximum(count, 1)[:, None], np.nan)
+        if np.isnan(P[mask]).any():  # a class that some model of the row did not know is left to the other members
+            P /= np.nansum(P, axis=1, keepdims=True)
         kept = self._kept(member, models, probable)
-        return _Found(kept, P, mask, "out-of-fold", probable, (training, asking), None, tuple(notes))
+        return _Found(kept, P, mask, known, "out-of-fold", probable, (training, asking), None, tuple(notes))
 
     def uncovered(self) -> tuple[str, ...]:
         """What to say of rows that no fold asks about."""

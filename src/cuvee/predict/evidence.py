@@ -2,7 +2,7 @@
 
 a bank of all members          it takes the place of the one there was
 a bank of the newcomer         joined to the one there was, on the same rows
-rows that the bank holds       the newcomer alone is asked about them
+rows that the bank holds       the newcomer alone is asked about them; everybody where one leaves classes to others
 rows that it does not hold     every member is asked about them, and they take the place of the old ones
 """
 
@@ -61,10 +61,12 @@ def evidence(
     if data is None:
         return None
     rows, y = pair_of(data)
-    if held is not None and not set(held.ids).isdisjoint(rows.ids):
+    known = held is not None and not set(held.ids).isdisjoint(rows.ids)
+    if held is not None and known and not any(one.missing == "mask" for one in members):
         return beside(held, asked_bank(asking, [newcomer], rows, y, None, wanting(state.fitted, [newcomer])), names)
     features = None if view is None else view(rows)
-    return asked_bank(asking, members, rows, y, features, wanting(state.fitted, members))
+    found = asked_bank(asking, members, rows, y, features, wanting(state.fitted, members))
+    return on_rows_of(held, found) if held is not None and known else found
 
 
 def asked_bank(
@@ -133,10 +135,16 @@ def beside(held: Bank, found: Bank, names: Sequence[str]) -> Bank:
     Raises:
         InputError: `rows-differ`: rows of `held` are lacking in `found`, or the right answers differ.
     """
-    part = found.rows(placed_rows(held, found))
-    _same_truth(held, part)
+    part = on_rows_of(held, found)
     kept = held.only([name for name in names if name in held.members and name not in part.members])
     return kept.with_members(part).only(names)
+
+
+def on_rows_of(held: Bank, found: Bank) -> Bank:
+    """A bank on the rows of another, in its order; errors as for `beside`."""
+    part = found.rows(placed_rows(held, found))
+    _same_truth(held, part)
+    return part
 
 
 def placed_rows(held: Bank, found: Bank) -> Array:

@@ -10,9 +10,10 @@ import numpy as np
 from cuvee.combine import Array
 from cuvee.errors import Fault, InputError, UsageError, listed
 from cuvee.predict.applying import applied
+from cuvee.predict.asking_all import consulted, leaving
 from cuvee.predict.bank import Bank
 from cuvee.predict.budgets import within
-from cuvee.predict.combiners.declared import COMBINERS, Combiner, Fitted, Linear
+from cuvee.predict.combiners.declared import COMBINERS, Combiner, Fitted, Linear, Staged
 from cuvee.predict.judged import covered
 from cuvee.predict.member import Member
 from cuvee.predict.nested import FEWEST, crossed
@@ -80,7 +81,12 @@ def fit_on(combiner: Combiner, bank: Bank, members: Sequence[Member], manner: Ma
         refuse_unfit(part)
     told = _told(combiner, members, manner)
     fitted = within(told, part, members, manner.budget)
+    besides = consulted(fitted, members, bank.classes)
+    if besides and manner.budget is not None:
+        raise InputError(_beyond(besides))
     found = Fit(fitted, None, (*fitted.notes, *_notes(whole, part, combiner, manner)))
+    left = leaving(fitted, members, bank.classes)
+    found = replace(found, notes=(*found.notes, *_asked_too(besides, left if isinstance(fitted, Staged) else ())))
     if manner.calibrate is None:
         return found
     return replace(found, temperature=_temperature(told, part, members, manner, found))
@@ -145,6 +151,19 @@ def _notes(whole: Bank, part: Bank, combiner: Combiner, manner: Manner) -> Itera
         there = set(part.truth.tolist())
         if lacking := [str(label) for number, label in enumerate(whole.classes) if number not in there]:
             yield f"fitted without any row of {listed(lacking, 5)}"
+
+
+def _asked_too(besides: Sequence[str], left: Sequence[str]) -> Iterator[str]:
+    if besides:
+        yield f"{listed(besides, 5)} count for nothing and are asked all the same: others leave classes to them"
+    if left:
+        yield f"all members are asked about every row, not in turn: {listed(left, 5)} leave classes to others"
+
+
+def _beyond(besides: Sequence[str]) -> Fault:
+    message = f"a budget cannot be kept to: {listed(besides, 5)} must be asked too, since others leave classes to them"
+    hint = 'say `missing="zero"` or `"uniform"` of members that lack classes, or give no budget'
+    return Fault("over-budget", message, subject=besides[0], hint=hint)
 
 
 def without_evidence(combiner: Combiner, empty: Bank) -> Fitted | None:

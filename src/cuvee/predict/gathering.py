@@ -10,7 +10,7 @@ from cuvee.predict.answers import OnError, ask_all
 from cuvee.predict.bank import Bank, Provenance
 from cuvee.predict.rows import Rows
 from cuvee.predict.trained import Label, Task, Trained
-from cuvee.predict.truths import truth_of
+from cuvee.predict.truths import check_order, truth_of
 
 __all__ = ["gather", "truth_of"]
 
@@ -47,6 +47,7 @@ def gather(
     Raises:
         InputError: as `answers.ask_all`; `rows-differ` or `bad-data`: the truth does not fit.
     """
+    check_order(truth, rows)
     right = None if truth is None else truth_of(truth, classes, task, len(rows))
     told = {"on_error": on_error, "time_limit": time_limit, "embed": embed, "progress": progress}
     found = ask_all(members, rows, classes, task, **told)  # type: ignore[arg-type]

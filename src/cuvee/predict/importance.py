@@ -26,11 +26,11 @@ from cuvee.explaining.shapley import leave_one_out_weights, pair_weights, shaple
 from cuvee.judging.answers import Answers
 from cuvee.judging.metrics import Metric, metric_named, score_of
 from cuvee.judging.resampling import resampled
-from cuvee.predict.applying import batch_of
 from cuvee.predict.asking_all import fitted_of
 from cuvee.predict.bank import Bank
 from cuvee.predict.coalition_game import CoalitionGame, players_of, said_by_nobody
 from cuvee.predict.combiners.declared import Batch
+from cuvee.predict.combiners.design import batch_of
 from cuvee.predict.honest import has_met, seen_by
 from cuvee.predict.judged import METRICS, answers_of, covered, truth_in
 from cuvee.predict.state import State

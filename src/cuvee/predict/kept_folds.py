@@ -33,9 +33,13 @@ class FoldMean:
         """What the member reads of n rows → `[n, K]`."""
         # a list stays one: texts, and not the columns that `rows_of` makes of mappings
         rows = Rows(read, "items", tuple(map(str, range(len(read))))) if isinstance(read, list) else rows_of(read)
-        found = [ask(replace(member, reads=None), rows, self.classes, self.task).P for member in self.members]
-        whole: Array = np.mean(found, axis=0)
-        return whole
+        found = np.stack([ask(replace(member, reads=None), rows, self.classes, self.task).P for member in self.members])
+        known = np.isfinite(found)
+        if known.all():
+            return np.asarray(found.mean(axis=0))
+        # of a class that some folds had no row of, the models of the others speak
+        mean = np.where(known, found, 0.0).sum(axis=0) / known.sum(axis=0)
+        return np.asarray(mean / mean.sum(axis=1, keepdims=True))
 
 
 def member_of_folds(
@@ -43,13 +47,16 @@ def member_of_folds(
 ) -> Member:
     """The models that cross-fitting trained of a member, as one of the same name."""
     output: Output = "values" if task == "regression" else "probabilities" if probable else "scores"
-    mean = FoldMean(tuple(folds), tuple(classes), task)
+    left = member.missing == "mask"
+    known = tuple(c for c in classes if not left or any(c in fold.known for fold in folds))
+    mean = FoldMean(tuple(folds), known, task)
     return Member(
         name=member.name,
         kind="folds",
         ask=mean,
         output=output,
-        classes=tuple(classes),
+        classes=known,
+        missing="mask" if left and len(known) < len(classes) else "error",
         reads=member.reads,
         thing=mean,
         settings={"of": member.kind, "folds": len(folds)},

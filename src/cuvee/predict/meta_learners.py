@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
 from cuvee.combine.parts import Array
 from cuvee.combine.stacking import Link, linear_answer
 from cuvee.errors import Fault, InputError, UsageError, listed, nearest
+from cuvee.predict.checking import SUM_TOLERANCE
 
-Name = Literal["logistic", "ridge", "nonnegative", "gradient-boosting"]
+T = TypeVar("T")
 
 CLASSIFIERS: Final = ("logistic", "nonnegative", "gradient-boosting")
 REGRESSORS: Final = ("ridge", "nonnegative", "gradient-boosting")
@@ -69,21 +70,61 @@ class Thing:
         """`[N, D]` → `[N, K]`.
 
         Raises:
-            InputError: `bad-output`: its answers have another shape, or are not finite.
+            InputError: `bad-output`: its answers have another shape, are not finite, or no probabilities;
+                `member-failed`: it raised.
         """
-        if self.classes:
-            whole = np.zeros((len(X), self.classes))
-            found = np.asarray(self.thing.predict_proba(X), np.float64)
-            numbers = np.asarray(self.thing.classes_, np.int64)
-        else:
-            whole = np.zeros((len(X), 1))
-            found = np.asarray(self.thing.predict(X), np.float64).reshape(len(X), -1)
-            numbers = np.zeros(1, np.int64)
+        width, numbers = max(1, self.classes), self._numbers()
+        if not len(X):
+            return np.zeros((0, width))
+        ask = self.thing.predict_proba if self.classes else self.thing.predict
+        found = np.asarray(_done(lambda: ask(X), self.thing, f"failed on {len(X):,} rows"), np.float64)
+        found = found if self.classes else found.reshape(len(X), -1)
         if found.shape != (len(X), len(numbers)) or not np.isfinite(found).all():
             message = f"the meta-learner should give finite answers of the shape {[len(X), len(numbers)]}; "
             raise InputError(Fault("bad-output", f"{message}found {list(found.shape)}"))
+        whole = np.zeros((len(X), width))
         whole[:, numbers] = found
-        return whole
+        return _probabilities(whole) if self.classes else whole
+
+    def _numbers(self) -> Array:
+        """The classes of its columns."""
+        if not self.classes:
+            return np.zeros(1, np.int64)
+        numbers = np.asarray(getattr(self.thing, "classes_", ()))
+        if numbers.dtype.kind not in "iu" or not np.isin(numbers, np.arange(self.classes)).all() or not numbers.size:
+            message = f"a fitted meta-learner has `classes_`, numbers of classes below {self.classes}; "
+            message += f"{type(self.thing).__qualname__} has {getattr(self.thing, 'classes_', 'none')!s:.100}"
+            raise InputError(Fault("bad-output", message, subject="meta"))
+        return numbers
+
+
+def _probabilities(found: Array) -> Array:
+    """Rows that sum to one.
+
+    Raises:
+        InputError: `bad-output`: they are no probabilities, beyond rounding.
+    """
+    off = (found.min(axis=1) < 0) | (np.abs(found.sum(axis=1) - 1) > SUM_TOLERANCE)
+    if off.any():
+        row = int(np.flatnonzero(off)[0])
+        seen = ", ".join(f"{value:.4g}" for value in found[row, :6])
+        message = f"the meta-learner should give probabilities, which sum to one; found [{seen}] in row {row}"
+        raise InputError(Fault("bad-output", message, subject="meta"))
+    return np.asarray(found / found.sum(axis=1, keepdims=True))
+
+
+def _done(work: Callable[[], T], meta: Any, what: str) -> T:
+    """What somebody else's code gives.
+
+    Raises:
+        InputError: `member-failed`: it raised.
+    """
+    try:
+        return work()
+    except Exception as error:
+        said = " ".join(str(error).split())[:500]
+        message = f"the meta-learner {type(meta).__qualname__} {what}: {type(error).__name__}: {said}"
+        raise InputError(Fault("member-failed", message, subject="meta")) from error
 
 
 def learn(meta: Any, X: Array, y: Array, classes: int, *, folds: int = 5, seed: int = 0) -> Rule | Thing:
@@ -96,6 +137,9 @@ def learn(meta: Any, X: Array, y: Array, classes: int, *, folds: int = 5, seed: 
         classes: how many classes there are; 0 for a regression.
         folds: of the choice of a penalty.
         seed: of folds and of gradient boosting.
+
+    Raises:
+        InputError: `member-failed`: the estimator raised.
     """
     if meta == "logistic":
         return logistic(X, y, classes, folds=folds, seed=seed)
@@ -103,7 +147,8 @@ def learn(meta: Any, X: Array, y: Array, classes: int, *, folds: int = 5, seed: 
         return ridge(X, y)
     fresh = boosting(classes, seed) if isinstance(meta, str) else copied(meta)
     with _quiet():
-        return Thing(fresh.fit(X, y), classes)
+        _done(lambda: fresh.fit(X, y), fresh, f"could not be fitted on {len(X):,} rows")
+    return Thing(fresh, classes)
 
 
 def logistic(X: Array, y: Array, classes: int, *, folds: int, seed: int) -> Rule:
@@ -111,11 +156,12 @@ def logistic(X: Array, y: Array, classes: int, *, folds: int, seed: int) -> Rule
 
         min_W,b  −Σ_n ln softmax(W x_n + b)_(y_n) + ‖W‖² / 2C
 
-    Two classes are one row w of W in scikit-learn; here they are two, 0 and w, which softmax makes the same.
+    Two classes are one row w of W in scikit-learn; here they are two, 0 and w, which softmax makes the same. Of rows
+    that are too few for cross-validation C = 1.
     """
-    splits = list(folds_of(y, folds, seed, classes))
+    splits = [one for one in folds_of(y, folds, seed, classes) if len(np.unique(y[one[0]])) > 1]
     losses = {C: _log_loss(partial(_fit_logistic, classes=classes, C=C), X, y, splits) for C in STRENGTHS}
-    C = min(losses, key=lambda one: round(losses[one], 6))
+    C = min(losses, key=lambda one: round(losses[one], 6)) if splits else 1.0
     return _fit_logistic(X, y, classes, C)
 
 
@@ -136,7 +182,8 @@ def ridge(X: Array, y: Array) -> Rule:
     """Ridge regression, its penalty chosen by leave-one-out: `min_w,b Σ_n (w x_n + b − y_n)² + α ‖w‖²`."""
     from sklearn.linear_model import RidgeCV
 
-    model = RidgeCV(alphas=ALPHAS).fit(X, y)
+    with np.errstate(divide="ignore", invalid="ignore"):  # of one row or two nothing is left when one is left out
+        model = RidgeCV(alphas=ALPHAS).fit(X, y)
     return Rule(model.coef_[None, :], np.array([model.intercept_]), "identity", {"alpha": float(model.alpha_)})
 
 
@@ -171,12 +218,19 @@ def boosting(classes: int, seed: int) -> Any:
 
 
 def folds_of(y: Array, folds: int, seed: int, classes: int) -> Iterator[tuple[Array, Array]]:
-    """Rows to learn from and rows to ask about, with every class in each as far as there are rows; shuffled."""
+    """Rows to learn from and rows to ask about, with every class in each as far as there are rows; shuffled.
+
+    None where no class has two rows.
+    """
     from sklearn.model_selection import KFold, StratifiedKFold
 
-    fewest = int(np.bincount(y)[np.unique(y)].min()) if classes else len(y)
-    kind = StratifiedKFold if classes else KFold
-    yield from kind(max(2, min(folds, fewest)), shuffle=True, random_state=seed).split(np.zeros((len(y), 1)), y)
+    counts = np.bincount(y)[np.unique(y)] if classes else np.array([len(y)])
+    if counts.max() < 2:
+        return
+    split = (StratifiedKFold if classes else KFold)(max(2, min(folds, counts.min())), shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        yield from list(split.split(np.zeros((len(y), 1)), y))
 
 
 def check_meta(meta: Any, classes: int) -> None:
@@ -196,6 +250,11 @@ def check_meta(meta: Any, classes: int) -> None:
     if isinstance(meta, type):
         message = f"a meta-learner must be an object; {meta.__qualname__} is a class"
         raise UsageError(Fault("bad-argument", message, None, "meta", f"give `{meta.__qualname__}()`"))
+    from sklearn.base import is_classifier
+
+    if not classes and is_classifier(meta):
+        message = f"the meta-learner of a regression must give values; {type(meta).__qualname__} is a classifier"
+        raise UsageError(Fault("bad-argument", message, subject="meta"))
     wanted = ("fit", "predict_proba") if classes else ("fit", "predict")
     if lacking := [f"`{name}`" for name in wanted if not hasattr(meta, name)]:
         message = f"the meta-learner of a {task} must have {listed(f'`{w}`' for w in wanted)}; "

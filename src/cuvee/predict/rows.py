@@ -110,12 +110,12 @@ def rows_of(X: Any, ids: Sequence[Any] | None = None) -> Rows:
     if isinstance(X, Rows):
         return X if ids is None else Rows(X.data, X.form, _ids(ids, len(X)))
     if hasattr(X, "iloc") and hasattr(X, "columns"):
-        return Rows(X, "frame", _ids(_index_of(X) if ids is None else ids, len(X)))
+        return Rows(X, "frame", _ids(index_of(X) if ids is None else ids, len(X)))
     if isinstance(X, Mapping):
         columns = {str(name): _plain(column) for name, column in X.items()}
         return Rows(columns, "columns", _ids(ids, _common_length(columns)))
     if hasattr(X, "iloc"):  # one column of a data frame
-        return Rows(X.to_numpy(), "array", _ids(_index_of(X) if ids is None else ids, len(X)))
+        return Rows(X.to_numpy(), "array", _ids(index_of(X) if ids is None else ids, len(X)))
     if hasattr(X, "shape") and len(X.shape):
         return Rows(X.tocsr() if hasattr(X, "tocsr") else X, "array", _ids(ids, int(X.shape[0])))
     if isinstance(X, str) or not isinstance(X, Sequence):
@@ -138,11 +138,12 @@ def _common_length(columns: Mapping[Any, Any]) -> int:
     return next(iter(sizes.values()), 0)
 
 
-def _index_of(frame: Any) -> Sequence[Any] | None:
-    """The index of a data frame, `None` where it is only numbers or names two rows alike."""
+def index_of(frame: Any) -> Sequence[Any] | None:
+    """The index of a data frame or a column; `None` where it only counts from 0, or names two rows alike."""
     index = frame.index
     counts = (getattr(index, "start", None), getattr(index, "step", None)) == (0, 1)
-    return list(index) if index.is_unique and not counts else None
+    names = None if counts or not index.is_unique else list(index)
+    return None if names == list(range(len(index))) else names
 
 
 def _ids(given: Sequence[Any] | None, n: int) -> tuple[str, ...]:
@@ -180,10 +181,11 @@ def _there(values: Any) -> np.ndarray[Any, Any]:
         return np.asarray(~np.isnan(values))
     if kind not in (None, "O"):
         return np.ones(len(values), dtype=bool)
-    return np.array([not _is_lacking(value) for value in values], dtype=bool)
+    return np.array([not is_lacking(value) for value in values], dtype=bool)
 
 
-def _is_lacking(value: Any) -> bool:
+def is_lacking(value: Any) -> bool:
+    """Whether a value says that there is none: `None`, NaN, those of pandas."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(value, float | np.floating) and bool(value != value)

@@ -11,7 +11,9 @@ import numpy as np
 
 from cuvee.combine import Array
 from cuvee.errors import Fault, InputError, UsageError
+from cuvee.predict.rows import is_lacking
 from cuvee.predict.trained import Task
+from cuvee.predict.truths import plain_labels
 
 
 class Splitter(Protocol):
@@ -49,13 +51,14 @@ def folds_of(cv: CV, truth: Array, task: Task, *, groups: Sequence[Any] | None =
 
     Raises:
         UsageError: there is no such way to split, or groups are lacking.
-        InputError: `too-few-rows`: fewer rows, or groups, than folds; `rows-differ`: groups, or row numbers, that do
-            not fit; `in-sample`: rows, or groups, that are in both parts of a fold.
+        InputError: `bad-data`: a row without a group; `too-few-rows`: fewer rows, or groups, than folds; `rows-differ`:
+            groups, or row numbers, that do not fit; `in-sample`: rows, or groups, that are in both parts of a fold.
     """
     n = len(truth)
     if groups is not None and len(groups) != n:
         message = f"there must be a group for each of {n:,} rows; found {len(groups):,}"
         raise InputError(Fault("rows-differ", message, subject="groups"))
+    groups = None if groups is None else _known(groups)
     pairs = _pairs(cv, truth, task, groups, seed)
     folds = [Fold(_numbers(train, n), _numbers(test, n)) for train, test in pairs]
     if faults := _faults(folds, groups):
@@ -63,11 +66,27 @@ def folds_of(cv: CV, truth: Array, task: Task, *, groups: Sequence[Any] | None =
     return folds
 
 
+def _known(groups: Sequence[Any]) -> list[Any]:
+    """Groups as Python's own values; one that is lacking might be any, on both sides of a fold.
+
+    Raises:
+        InputError: `bad-data`.
+    """
+    found = plain_labels(groups)
+    if lacking := [row for row, group in enumerate(found) if is_lacking(group)]:
+        message = (
+            f"every row must be of a group; row {lacking[0]} is of {found[lacking[0]]!r} ({len(lacking):,} such rows)"
+        )
+        hint = "leave these rows out, or give each a group of its own"
+        raise InputError(Fault("bad-data", message, subject="groups", hint=hint))
+    return found
+
+
 def _pairs(cv: CV, truth: Array, task: Task, groups: Sequence[Any] | None, seed: int) -> list[tuple[Any, Any]]:
     if hasattr(cv, "split") and not isinstance(cv, str):
         return _split(cv, truth, groups)
-    if isinstance(cv, (int, str)) and not isinstance(cv, bool):
-        kind, count = _asked(cv, groups)
+    if isinstance(cv, int | np.integer | str) and not isinstance(cv, bool):
+        kind, count = _asked(cv if isinstance(cv, str) else int(cv), groups)
         _check_count(kind, count, len(truth), groups)
         return _split(_splitter(kind, count, task, seed), truth, groups)
     pairs = list(cv) if isinstance(cv, Iterable) and not isinstance(cv, str) else []

@@ -10,6 +10,7 @@ import numpy as np
 from cuvee.combine import Array
 from cuvee.errors import Fault, InputError, nearest
 from cuvee.predict.labels import look_alike, named
+from cuvee.predict.rows import Rows, index_of
 from cuvee.predict.trained import Label, Task
 
 
@@ -52,6 +53,28 @@ def truth_of(y: Any, classes: Sequence[Label], task: Task, n: int) -> Array:
         message = f"there must be a right answer for each of {n:,} rows; found the shape {list(shape)}"
         raise InputError(Fault("rows-differ", message, subject="y"))
     return _values(y) if task == "regression" else _numbers(plain_labels(y), classes)
+
+
+def check_order(y: Any, rows: Rows) -> None:
+    """Refuse a column of right answers that is in another order than the data frame of the rows, by their indexes.
+
+    Indexes that only count name no row, and an index of other names than the frame's, which counts, says nothing.
+
+    Raises:
+        InputError: `rows-differ`.
+    """
+    frame, theirs = getattr(rows.data, "index", None), index_of(y) if hasattr(y, "iloc") else None
+    if rows.form != "frame" or theirs is None or len(theirs) != len(rows):
+        return
+    own = list(map(str, frame))  # type: ignore[arg-type]
+    given = list(map(str, theirs))
+    if own == given or (index_of(rows.data) is None and set(own) != set(given)):
+        return
+    place = next(at for at, (one, other) in enumerate(zip(own, given)) if one != other)
+    what = "in the order of the rows" if set(own) == set(given) else "of the rows"
+    message = f"right answers must be {what}; their index has {given[place]!r} where the rows' has {own[place]!r}"
+    hint = "give `y.loc[X.index]`, or `y.to_numpy()` if only the names differ"
+    raise InputError(Fault("rows-differ", message, subject="y", hint=hint))
 
 
 def _values(y: Any) -> Array:

@@ -40,7 +40,10 @@ def frames_of(logp: Any, labels: Sequence[str], blank: int) -> Array:
 
 def _array(logp: Any) -> Array:
     try:
-        return np.asarray(logp, np.float64)
+        found = np.asarray(logp)
+        if np.iscomplexobj(found):
+            raise TypeError("complex numbers")
+        return found.astype(np.float64)
     except (TypeError, ValueError, RuntimeError) as error:  # rows of different length; a tensor with gradients
         message = f"acoustic scores must be an array of numbers; found {type(logp).__name__}: {error}"
         raise InputError(Fault("bad-output", message, subject="logp")) from error

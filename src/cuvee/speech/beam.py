@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from heapq import nlargest
 from typing import Any, Final
 
-from cuvee.errors import Fault, integer_faults, refuse
+import numpy as np
+
+from cuvee.errors import Fault, integer_faults, listed, refuse
 from cuvee.speech.acoustic import frames_of
 from cuvee.speech.prefixes import ROOT, Prefixes
 from cuvee.speech.scorer import Scorer
 
 _NEVER: Final = -math.inf
+_SPACES: Final = (" ", "|", "▁", "<space>")
+"""How symbols between words are written by one or another acoustic model."""
 Alive = dict[int, tuple[float, float]]
 """A prefix → the logarithms of the probabilities of all its alignments that end with the blank, and that do not."""
 
@@ -81,7 +85,7 @@ def ctc_decode(
         Hannun et al. 2014, arXiv:1408.2873, algorithm 1; shallow fusion: Gulcehre et al. 2015, arXiv:1503.03535. There
         the language model's factor is part of the two sums; here it is kept apart, as it belongs to the prefix.
     """
-    refuse(_faults(lm_weight, word_bonus, beam, nbest, least))
+    refuse([*_faults(lm_weight, word_bonus, beam, nbest, least), *(_space_faults(labels, space) if lm else ())])
     frames = frames_of(logp, labels, blank)
     tree = Prefixes(labels, space, lm if lm_weight > 0 else None)
 
@@ -148,18 +152,31 @@ def _ordered(alive: Alive, tree: Prefixes, lm_weight: float, word_bonus: float) 
 def weight_faults(lm_weight: float, word_bonus: float) -> list[Fault]:
     """What is wrong with the weight of a language model, and with a bonus."""
     wrong = []
-    if not (math.isfinite(lm_weight) and lm_weight >= 0):
+    if not (_is_finite(lm_weight) and lm_weight >= 0):
         message = f"`lm_weight` must be a finite number of 0 or more; found {lm_weight!r}"
         wrong.append(Fault("bad-argument", message, subject="lm_weight"))
-    if not math.isfinite(word_bonus):
+    if not _is_finite(word_bonus):
         message = f"`word_bonus` must be a finite number; found {word_bonus!r}"
         wrong.append(Fault("bad-argument", message, subject="word_bonus"))
     return wrong
 
 
+def _space_faults(labels: Sequence[str], space: str) -> list[Fault]:
+    """Symbols of another space would become letters, and a text one long word that no language model knows."""
+    others = [mark for mark in _SPACES if mark in labels]
+    if space in labels or not others:
+        return []
+    message = f"`space` is {space!r}, which is none of the symbols; {listed(map(repr, others), between=' and ')} is"
+    return [Fault("bad-argument", message, subject="space", hint=f"set space={others[0]!r}")]
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float | np.floating) and math.isfinite(value)
+
+
 def _faults(lm_weight: float, word_bonus: float, beam: int, nbest: int, least: float) -> list[Fault]:
     wrong = weight_faults(lm_weight, word_bonus)
     wrong += integer_faults("beam", beam, least=1) + integer_faults("nbest", nbest, least=1)
-    if math.isnan(least):
-        wrong.append(Fault("bad-argument", "`least` must be a number or −∞; found nan", subject="least"))
+    if not isinstance(least, int | float | np.floating) or math.isnan(least):
+        wrong.append(Fault("bad-argument", f"`least` must be a number or −∞; found {least!r}", subject="least"))
     return wrong

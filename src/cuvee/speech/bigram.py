@@ -66,6 +66,9 @@ class Bigram:
         if not 0 < discount < 1:
             message = f"`discount` must be above 0 and below 1; found {discount!r}"
             raise UsageError(Fault("bad-argument", message, subject="discount"))
+        if isinstance(texts, str):
+            message = f"`texts` must be a list of texts; found {texts!r:.80}"
+            raise UsageError(Fault("bad-argument", message, subject="texts", hint="write [text] for one"))
         lines = [[EDGE, *text.split(), EDGE] for text in texts]
         pairs = Counter(pair for line in lines for pair in pairwise(line))
         if not any(len(line) > 2 for line in lines):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cuvee.errors import Fault, InputError
+from cuvee.errors import Fault, InputError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,16 @@ def word_errors(found: Sequence[str], right: Sequence[str]) -> Errors:
         right: the right text of each.
 
     Raises:
+        UsageError: `bad-argument`: a text where a list of texts should be.
         InputError: `rows-differ`: not as many; `too-few-rows`: no word in any right text.
 
     Example:
         >>> word_errors(["the cat sat", ""], ["the hat sat down", "yes"]).rate
         0.6
     """
+    if isinstance(found, str) or isinstance(right, str):
+        message = "`found` and `right` must be lists of texts; one is a text, whose letters would be compared"
+        raise UsageError(Fault("bad-argument", message, subject="found", hint="write [text] for one"))
     if len(found) != len(right):
         message = f"there must be a right text for each of {len(found):,} transcripts; found {len(right):,}"
         raise InputError(Fault("rows-differ", message))

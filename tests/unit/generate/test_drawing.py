@@ -74,3 +74,10 @@ def test_numbers_are_even_and_depend_on_everything() -> None:
 def test_settings_of_draws_are_checked(given: dict[str, float], word: str) -> None:
     with pytest.raises(UsageError, match=word):
         Sampling(**given)  # type: ignore[arg-type]
+
+
+def test_a_share_that_is_reached_but_for_rounding_is_reached() -> None:
+    """0.9 and 0.1: what the second begins at is 0.9 less the last bit."""
+    logs = torch.tensor([0.75, 0.25], dtype=torch.float64).log()
+    kept = narrowed(logs, Sampling(temperature=0.5, top_p=0.9))
+    assert torch.isfinite(kept).tolist() == [True, False]

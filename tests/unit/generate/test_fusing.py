@@ -110,3 +110,16 @@ def test_the_mean_of_copies_is_the_model() -> None:
     for space in ("prob", "log"):
         fused, _ = Fusion(space, (0.2, 0.3, 0.5))(copies)  # type: ignore[arg-type]
         assert torch.allclose(fused, copies[0], atol=1e-12)
+
+
+def test_what_one_of_three_cannot_write_is_left_out() -> None:
+    """And not infinitely preferred: base, expert and anti-expert, each without a candidate of its own."""
+    p = torch.tensor([[[0.5, 0.3, 0.2, 0.0]], [[0.6, 0.4, 0.0, 0.0]], [[0.3, 0.0, 0.7, 0.0]]], dtype=torch.float64)
+    assert contrastive(p.log(), 1.0).exp().tolist() == [[1.0, 0.0, 0.0, 0.0]]
+
+
+def test_where_nothing_is_left_the_first_model_stands() -> None:
+    p = torch.tensor([[[0.7, 0.3, 0.0]], [[0.0, 0.0, 1.0]]], dtype=torch.float64)
+    for space in ("log", "contrastive"):
+        logs, fused = Fusion(space, (0.5, 0.5))(p.log())  # type: ignore[arg-type]
+        assert (logs.exp().tolist(), fused.tolist()) == (p[0].tolist(), [False])

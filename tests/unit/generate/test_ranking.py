@@ -139,3 +139,10 @@ def test_a_language_model_prefers_what_it_finds_likelier_per_byte() -> None:
     assert score("the cat", a, b) + score("the cat", b, a) == pytest.approx(1)
     with pytest.raises(InputError, match="must not be empty"):
         PairRanker(score).rank("the cat", ["", "x"])
+
+
+@pytest.mark.parametrize("top", [0, -1, 1.5])
+def test_a_writer_is_given_one_candidate_or_more(top: object) -> None:
+    ranking = PairRanker(lambda prompt, a, b: 0.5).rank("", ["a", "b"])
+    with pytest.raises(UsageError, match="`top`"):
+        ranking.fuse(lambda prompt, best: "", top=top)  # type: ignore[arg-type]

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import BertConfig, BertForMaskedLM
+from transformers import BertConfig, BertForMaskedLM, T5Config, T5ForConditionalGeneration
 
 from cuvee.errors import CuveeError, InputError, UsageError
 from cuvee.generate import TokenEnsemble
@@ -48,6 +49,8 @@ def test_weights_are_one_sound_number_for_each_model(weights: Any) -> None:
         ({"temperature": [1.0]}, "all 2 models"),
         ({"space": "contrastive", "alpha": float("nan")}, "`alpha`"),
         ({"space": "contrastive", "plausible": 2}, "`plausible`"),
+        ({"plausible": 0.1}, "contrastive arithmetic alone"),
+        ({"space": "log", "alpha": 2.0}, "contrastive arithmetic alone"),
     ],
 )
 def test_settings_are_checked(given: dict[str, Any], word: str) -> None:
@@ -174,3 +177,30 @@ def test_a_conversation_needs_a_chat_template() -> None:
 def test_a_stream_refuses_at_the_call() -> None:
     with pytest.raises(InputError):
         TokenEnsemble([pair()]).stream("")
+
+
+def test_the_largest_weights_are_divided_by_their_sum() -> None:
+    assert TokenEnsemble([pair(), pair()], weights=[1e308, 1e308]).fusion.weights == (0.5, 0.5)
+
+
+@pytest.mark.parametrize("stop", [5, None])
+def test_stops_are_a_list(stop: Any) -> None:
+    with pytest.raises(UsageError, match="`stop` must be a list of texts"):
+        TokenEnsemble([pair()]).generate(["the cat"], stop=stop)
+
+
+def test_what_writes_nothing_behind_a_text_is_refused() -> None:
+    t5 = T5ForConditionalGeneration(T5Config(vocab_size=320, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2))
+    refused(InputError, "wrong-model", "T5ForConditionalGeneration", models=[(t5, byte_level())])
+    refused(InputError, "wrong-model", "Linear", models=[(torch.nn.Linear(2, 2), byte_level())])
+    refused(InputError, "no-tokenizer", "found str", models=[(pair()[0], "words")])
+
+
+@pytest.mark.parametrize("align", ["auto", "topk_union", "byte"])
+def test_an_end_that_the_tokenizer_does_not_have_is_none(align: Any) -> None:
+    """As configurations have that were made for another vocabulary."""
+    model = causal("gpt2", len(byte_level()))
+    model.generation_config.eos_token_id = 50256
+    both = TokenEnsemble([(model, byte_level()), pair()], align=align)
+    assert both.members[0].vocabulary.ends == (1,)
+    assert len(both.generate(["the cat"], max_new_tokens=2)[0]) == 2

@@ -230,3 +230,25 @@ def test_routers_are_checked() -> None:
         Router(small, large).at(0.5).answer([1])
     with pytest.raises(UsageError, match="`share`"):
         router().for_share([1], 2)
+
+
+def test_a_threshold_is_a_number() -> None:
+    """No confidence is below NaN: nothing would be routed, without a word."""
+    with pytest.raises(UsageError, match="`threshold`"):
+        router().at(math.nan)
+    with pytest.raises(InputError, match="needs rows") as caught:
+        router().for_share([], 0.5)
+    assert caught.value.code == "too-few-rows"
+
+
+def test_scores_that_are_no_shares_are_not_made_into_probabilities() -> None:
+    rows = list(range(100))
+    with pytest.raises(UsageError, match=r"from 0 to 1 .* found 0 to 100"):
+        router().fit(rows, lambda row, text: 100 * right(row, text), target_cost=5)
+    assert router().fit(rows, lambda row, text: 100 * right(row, text), target_cost=5, calibrate=None).points
+
+
+def test_what_an_ensemble_refuses_is_said_by_it() -> None:
+    it = TokenEnsemble([(causal("llama", len(byte_level())), byte_level())])
+    with pytest.raises(UsageError, match="`prompts` must be a list"):
+        Router(it, it).at(0.5).answer([])

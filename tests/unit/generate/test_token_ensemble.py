@@ -18,7 +18,7 @@ from cuvee.generate.reading import plain
 from cuvee.generate.rows import Row
 from tests.support.writing import PROMPTS, byte_level, causal, own_greedy, permuted, pieces, reordered
 
-KINDS = ("llama", "gpt2", "mamba", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("qwen2", "mistral")))
+KINDS = ("llama", "gpt2", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("mamba", "qwen2", "mistral")))
 MOST = 9
 
 
@@ -56,16 +56,16 @@ def test_a_model_with_itself_writes_what_it_writes_alone(kind: str, space: Any) 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_without_cache_the_tokens_are_the_same(kind: str) -> None:
-    two = [model(kind), model(kind, 1)]
-    assert ids(TokenEnsemble(two)) == ids(TokenEnsemble(two, cache=False))
+    two, some = [model(kind), model(kind, 1)], PROMPTS[2:]
+    assert ids(TokenEnsemble(two), some) == ids(TokenEnsemble(two, cache=False), some)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_batch_writes_what_its_prompts_write_one_by_one(kind: str) -> None:
     both = TokenEnsemble([model(kind), model(kind, 1)])
-    alone = [ids(both, [prompt])[0] for prompt in PROMPTS]
-    assert ids(both) == alone
-    assert ids(both, batch_size=3) == alone
+    some = PROMPTS[2:]  # the shortest and the longest
+    alone = [ids(both, [prompt])[0] for prompt in some]
+    assert ids(both, some) == alone
 
 
 def test_padding_is_masked_as_transformers_masks_it() -> None:
@@ -191,7 +191,7 @@ def slow_next(
 @pytest.mark.parametrize("space", ["prob", "log"])
 def test_every_token_is_the_likeliest_of_the_slow_mean(space: Any) -> None:
     pairs, weights = [model("llama", 1), model("gpt2", 2), model("qwen2", 3)], [0.5, 0.2, 0.3]
-    found = TokenEnsemble(pairs, space=space, weights=[5, 2, 3]).generate(PROMPTS[:2], max_new_tokens=6)
+    found = TokenEnsemble(pairs, space=space, weights=[5, 2, 3]).generate(PROMPTS[:2], max_new_tokens=4)
     for prompt, one in zip(PROMPTS[:2], found, strict=True):
         tokens = byte_level()(prompt)["input_ids"]
         for token, log in zip(one.ids, one.logs, strict=True):
@@ -222,15 +222,15 @@ def test_an_expert_and_its_amateur_are_contrastive_decoding() -> None:
 
 
 def test_a_gate_leaves_what_all_agree_on_to_the_first_model() -> None:
-    both = TokenEnsemble([model(), model()], gate="disagree").generate(PROMPTS, max_new_tokens=MOST)
-    assert (both.fused_share, [list(one.ids) for one in both]) == (0.0, own())
-    mixed = TokenEnsemble([model(), model("llama", 1)], gate="disagree").generate(PROMPTS, max_new_tokens=MOST)
-    always = TokenEnsemble([model(), model("llama", 1)]).generate(PROMPTS, max_new_tokens=MOST)
+    how: dict[str, Any] = {"max_new_tokens": MOST}
+    some, two = PROMPTS[:2], [model(), model("llama", 1)]
+    both = TokenEnsemble([model(), model()], gate="disagree").generate(some, **how)
+    assert (both.fused_share, [list(one.ids) for one in both]) == (0.0, own()[:2])
+    mixed = TokenEnsemble(two, gate="disagree").generate(some, **how)
     assert mixed.fused_share > 0
-    assert [one.ids for one in mixed] == [one.ids for one in always]  # the likeliest are the same where they agree
-    assert TokenEnsemble([model(), model("llama", 1)], gate=1e9).generate(PROMPTS, max_new_tokens=MOST).texts == (
-        TokenEnsemble([model()]).generate(PROMPTS, max_new_tokens=MOST).texts
-    )
+    # the likeliest are the same where they agree
+    assert [one.ids for one in mixed] == [one.ids for one in TokenEnsemble(two).generate(some, **how)]
+    assert [list(one.ids) for one in TokenEnsemble(two, gate=1e9).generate(some, **how)] == own()[:2]
 
 
 # --- draws, streams, results
@@ -239,10 +239,11 @@ def test_a_gate_leaves_what_all_agree_on_to_the_first_model() -> None:
 def test_draws_depend_on_prompt_and_seed_and_not_on_companions() -> None:
     both = TokenEnsemble([model(), model("llama", 1)])
     how: dict[str, Any] = {"temperature": 1.0, "seed": 3}
-    together = ids(both, **how)
-    assert [ids(both, [prompt], **how)[0] for prompt in reversed(PROMPTS)] == together[::-1]
-    assert ids(both, batch_size=2, **how) == together
-    assert ids(both, temperature=1.0, seed=4) != together
+    three = PROMPTS[1:]
+    together = ids(both, three, **how)
+    assert ids(both, three[:1], **how) == together[:1]
+    assert ids(both, three[::-1], batch_size=2, **how) == together[::-1]
+    assert ids(both, three, temperature=1.0, seed=4) != together
 
 
 def test_samples_of_a_prompt_differ_and_more_of_them_change_none() -> None:
@@ -253,11 +254,10 @@ def test_samples_of_a_prompt_differ_and_more_of_them_change_none() -> None:
     assert ids(both, [PROMPTS[0]] * 2, temperature=1.0) == three[:2]  # a prompt given twice is two samples of it
 
 
-@pytest.mark.parametrize("stop", [[], ["e", "r"]])
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(("seed", "stop"), [(0, []), (1, ["e", "r"])])
 def test_a_stream_is_the_text(seed: int, stop: list[str]) -> None:
     both = TokenEnsemble([model(), model("gpt2", 1)])
-    how: dict[str, Any] = {"max_new_tokens": 16, "temperature": 1.0, "seed": seed, "stop": stop}
+    how: dict[str, Any] = {"max_new_tokens": 12, "temperature": 1.0, "seed": seed, "stop": stop}
     streamed = list(both.stream(PROMPTS[3], **how))
     assert "".join(streamed) == both.generate(PROMPTS[3:], **how).texts[0]
     assert all(streamed)

@@ -110,3 +110,21 @@ def test_log_probabilities_of_functions_are_not_made_up() -> None:
         sampled("1", "2").vote(ties="log-prob")
     with pytest.raises(UsageError, match="`n`"):
         answers(["p"], lambda *_: [[]], n=0)
+
+
+def test_an_empty_match_is_no_answer() -> None:
+    """`\\d*` matches nothing at every end."""
+    (vote,) = sampled("so 42", "none").vote(r"\d*")
+    assert (vote.answer, vote.unread) == ("42", 1)
+
+
+def test_no_number_is_no_answer() -> None:
+    (vote,) = sampled("nan", "nan", "1").vote(float)
+    assert (vote.answer, vote.agreement, vote.unread) == (1.0, pytest.approx(1 / 3), 2)
+
+
+def test_models_that_answer_the_same_prompts_draw_by_numbers_of_their_own() -> None:
+    pair = (causal("llama", len(byte_level())), byte_level())
+    (row,) = answers(["the cat"], [pair, pair], n=2, max_new_tokens=4, temperature=1.0).samples
+    assert len({one.text for one in row}) > 2
+    assert row[:2] == answers(["the cat"], pair, n=2, max_new_tokens=4, temperature=1.0).samples[0]

@@ -6,12 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from cuvee.errors import InputError
 from cuvee.judging.metrics import score_of
-from cuvee.predict import Bank
+from cuvee.predict import Bank, Member, cross_fit, rows_of
 from cuvee.predict.bank import bank_faults, class_names
+from cuvee.predict.gathering import gather
 from tests.support.banks import bank_of, regression_bank, unmasked
 
 
@@ -277,3 +279,44 @@ def test_the_row_hash_knows_order_and_borders() -> None:
     hashes = {bank_of(ids=ids).row_hash for ids in ("rs", "sr", "r")}
     hashes |= {replace(bank_of(ids="rs"), ids=ids).row_hash for ids in (("rs", ""), ("", "rs"), ("\udc80", "s"))}
     assert len(hashes) == 6
+
+
+NAMED = pd.DataFrame({"x": [0.0, 1.0, 2.0]}, index=["r", "s", "t"])
+COUNTED = NAMED.reset_index(drop=True)
+SAYS = Member.callable(lambda X: np.full((len(X), 2), 0.5), name="m", classes=["n", "y"])
+
+
+@pytest.mark.parametrize(
+    ("X", "index", "words"),
+    [
+        (NAMED, ["t", "s", "r"], "in the order of the rows; their index has 't' where the rows' has 'r'"),
+        (NAMED, ["r", "s", "u"], "of the rows; their index has 'u'"),
+        (COUNTED, [2, 1, 0], "in the order of the rows"),
+    ],
+)
+def test_right_answers_in_another_order_than_the_data_frame_are_refused(X, index, words) -> None:
+    """scikit-learn takes them by place, without a word: every row would have the answer of another."""
+    right = pd.Series(["n", "y", "y"], index=index)
+    for work in (
+        lambda: gather([SAYS], rows_of(X), ["n", "y"], "classification", truth=right),
+        lambda: cross_fit([SAYS], X, right, held_out=["m"], cv=2, fewest=0),
+    ):
+        with pytest.raises(InputError, match=words) as caught:
+            work()
+        assert caught.value.code == "rows-differ"
+
+
+@pytest.mark.parametrize(
+    ("X", "index"),
+    [
+        (NAMED, ["r", "s", "t"]),
+        (NAMED, [0, 1, 2]),
+        (COUNTED, [0, 1, 2]),
+        (COUNTED, ["r", "s", "t"]),
+        (COUNTED, [7, 7, 8]),
+        (NAMED.to_numpy(), [2, 1, 0]),
+    ],
+)
+def test_an_index_that_says_nothing_against_it_is_taken_by_place(X, index) -> None:
+    right = pd.Series(["n", "y", "y"], index=index)
+    assert gather([SAYS], rows_of(X), ["n", "y"], "classification", truth=right).truth.tolist() == [0, 1, 1]

@@ -74,15 +74,16 @@ LABELS = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(LABELS, min_size=1, max_size=4, unique=True),
     st.lists(st.text(st.characters()), min_size=1, max_size=5, unique=True),
 )
 def test_any_label_and_any_id_come_back(tmp_path: Path, classes: list[Any], ids: list[str]) -> None:
     bank = replace(bank_of("ab", "x" * len(ids), tuple(classes)), ids=tuple(ids))
-    save_bank(tmp_path / "bank", bank, overwrite=True)
-    same(read_bank(tmp_path / "bank"), bank)
+    part = tmp_path / "part.safetensors"  # a piece alone: a folder is made durable each time, which is slow
+    part.write_bytes(b"".join(bank_part.packed(bank)))
+    same(bank_part.unpacked(part), bank)
 
 
 def test_labels_of_numpy_become_plain_ones(tmp_path: Path) -> None:
@@ -175,6 +176,7 @@ def test_a_broken_bank_is_not_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_reading_needs_no_torch(tmp_path: Path) -> None:
     save_bank(tmp_path / "bank", full_bank())
     code = "import sys; from cuvee.predict.bank_file import read_bank; read_bank(sys.argv[1]); print(*sys.modules)"

@@ -126,6 +126,12 @@ def test_labels_are_certain(labels) -> None:
     assert found.tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 1], [1, 0, 0]]
 
 
+@pytest.mark.parametrize("form", [list, tuple])
+def test_texts_and_numbers_in_one_list_of_labels_stay_what_they_are(form) -> None:
+    member = doing(lambda X: form(["a", 1, -2, 1]), ["a", 1, -2], output="labels")
+    assert ask(member, ROWS, ["a", 1, -2], "classification").P.argmax(axis=1).tolist() == [0, 1, 2, 1]
+
+
 @pytest.mark.parametrize(
     ("labels", "classes", "words"),
     [

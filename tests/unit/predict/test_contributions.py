@@ -12,9 +12,9 @@ import pytest
 
 from cuvee.errors import UsageError
 from cuvee.predict import Ensemble, Member
-from cuvee.predict.applying import batch_of
 from cuvee.predict.coalition_game import CoalitionGame, said_by_nobody
 from cuvee.predict.combiners.declared import Batch, Fitted
+from cuvee.predict.combiners.design import batch_of
 from cuvee.predict.importance import importance
 from cuvee.predict.judged import gain_of
 from cuvee.predict.state import State

@@ -286,3 +286,9 @@ def test_members_that_say_the_same_are_noted() -> None:
 def test_seconds_are_told() -> None:
     found = cross_fit([fresh("nb", GaussianNB())], X, Y)
     assert all(0 < part < 10 for part in found.seconds["nb"])
+
+
+def test_what_is_to_be_kept_is_one_of_two_words() -> None:
+    """Before, any other word kept the members that were given, as if nothing had been asked for."""
+    with pytest.raises(CuveeError, match="`keep` must be one of folds, refit, or None; found 'fold'"):
+        cross_fit([fresh("nb", GaussianNB())], X, Y, keep="fold")  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cuvee.errors import CuveeError, InputError, UsageError
-from cuvee.predict import Cascade, Ensemble, Member, rows_of
+from cuvee.predict import Cascade, Ensemble, Member, Stack, rows_of
 from cuvee.predict.applying import applied
 from tests.support.live_ensembles import CLASSES, Array, banked, failing, saying, task, three
 
@@ -511,3 +511,27 @@ def test_members_without_probabilities_wait_for_a_combiner_that_takes_them() -> 
     board = ensemble.leaderboard(banked(ensemble, 60), combiners=["soft"])
     assert list(board["ranked"].scores) == ["accuracy"]
     assert "ranked" in board.left_out["soft"]
+
+
+def test_a_stack_of_embeddings_goes_on_without_a_member_that_fails() -> None:
+    broken: list[int] = []
+
+    def vectors(rows: Any) -> Any:
+        if broken:
+            raise OSError("the model is gone")
+        return np.asarray(rows)[:, :2]
+
+    def even(rows: Any) -> Any:
+        return vectors(rows).shape and np.full((len(rows), 2), 0.5)
+
+    draw = np.random.default_rng(0)
+    rows, right = draw.normal(size=(40, 3)), np.arange(40) % 2
+    ens = Ensemble(classes=[0, 1], on_error="mask")
+    ens.add(Member.callable(even, name="a", classes=[0, 1], embed=vectors))
+    ens.add(Member.callable(lambda X: np.full((len(X), 2), 0.5), name="b", classes=[0, 1], embed=lambda X: X[:, 1:]))
+    bank = ens.predictions(rows, right, embed=["a", "b"])
+    ens.fit_combiner(Stack(on="embeddings", folds=2, fewest=2), bank)
+    broken.append(1)
+    found = ens.answer(rows)
+    assert set(found.failed) == {"a"}
+    np.testing.assert_allclose(found.P.sum(axis=1), 1.0)

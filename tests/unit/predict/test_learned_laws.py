@@ -87,6 +87,11 @@ def test_a_row_does_not_depend_on_the_rows_beside_it(combiner, bank):
     np.testing.assert_allclose(found.apply(batch_of(bank.rows([9, 4]))), whole[[9, 4]], rtol=1e-12)
 
 
+@each
+def test_of_no_rows_there_are_no_answers(combiner, bank):
+    assert combiner.fit(bank).apply(batch_of(bank.rows([]))).shape == (0, len(bank.classes))
+
+
 @unstacked
 def test_members_that_say_the_same_are_that_member(name, bank):
     one = np.broadcast_to(noisy_bank(1, 72, 3, 6).P, (4, 72, 3))

@@ -58,6 +58,11 @@ def test_a_group_is_on_one_side(cv: Any) -> None:
         assert {groups[i] for i in fold.train}.isdisjoint(groups[i] for i in fold.test)
 
 
+def test_a_number_of_numpy_is_a_number() -> None:
+    for given, plain in zip(folds_of(np.int64(3), TRUTH, "classification"), folds_of(3, TRUTH, "classification")):
+        np.testing.assert_array_equal(given.test, plain.test)
+
+
 def test_time_learns_from_what_was_before() -> None:
     folds = folds_of("time:4", TRUTH, "classification")
     assert len(folds) == 4
@@ -117,3 +122,17 @@ def test_groups_on_both_sides_are_refused() -> None:
 @pytest.mark.parametrize("rows", [[30], [-1], [0.5], [[1]], "ab"])
 def test_numbers_that_are_no_rows_are_refused(rows: Any) -> None:
     assert refused([([0, 1], rows)]).startswith("rows-differ: folds must be numbers of rows, from 0 to 29")
+
+
+@pytest.mark.parametrize("lacking", [None, float("nan"), np.float64("nan")])
+@pytest.mark.parametrize("cv", [3, "group", [(range(10), range(10, 30))]])
+def test_a_row_without_a_group_is_refused(cv: Any, lacking: Any) -> None:
+    """NaN is not NaN: no two such rows would be of one group, and rows of one group on both sides of a fold."""
+    told = refused(cv, groups=[lacking, lacking, *range(28)])
+    assert told.startswith("bad-data: every row must be of a group; row 0 is of")
+    assert "(2 such rows)" in told
+
+
+def test_a_group_of_numpy_is_told_as_it_is_written() -> None:
+    assert "7 is" in refused([(range(10), range(10, 30))], groups=np.full(30, 7))
+    assert "np.int64" not in refused([(range(10), range(10, 30))], groups=np.full(30, 7))

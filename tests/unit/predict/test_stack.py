@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,6 +98,21 @@ def test_a_row_without_embeddings_counts_as_the_mean_and_one_without_anything_is
     one["m2"][0] = np.nan
     with pytest.raises(InputError, match="row 0 has none"):
         found.apply(Batch(only.P, only.mask, None, one))
+
+
+def test_rows_that_all_lack_what_a_member_reads_are_like_each_of_them_among_others(bank):
+    """Of no rows a member cannot say how wide its embeddings are: they come without any width."""
+    found = Stack(on=("probabilities", "embeddings"), **QUICK).fit(bank)
+    lacking = {**bank.embeddings, "m2": np.where(np.arange(120)[:, None] < 4, np.nan, bank.embeddings["m2"])}
+    whole = found.apply(batch_of(replace(bank, embeddings=lacking)))
+    some = bank.rows(range(4))
+    without = replace(some, embeddings={**some.embeddings, "m2": np.zeros((4, 0))})
+    np.testing.assert_allclose(found.apply(batch_of(without)), whole[:4], rtol=1e-12)
+    alone = Stack(on="embeddings", **QUICK).fit(bank.only(["m2"]))
+    with pytest.raises(InputError, match="row 0 has none"):
+        alone.apply(batch_of(without.only(["m2"])))
+    joined = bank.rows(range(4, 120)).with_rows(without)
+    np.testing.assert_array_equal(np.isnan(joined.embeddings["m2"]).all(axis=1), np.arange(120) >= 116)
 
 
 def test_members_that_give_embeddings_only(bank):
@@ -223,6 +239,66 @@ def test_meta_learners_that_do_not_fit_the_task_are_refused(bank):
 def test_without_scikit_learn_it_says_what_to_install(bank, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
     refused(bank, UsageError, "missing-extra", r"pip install cuvee\[ensemble\]")
+
+
+class Own:
+    """A meta-learner without scikit-learn's habits: `fit` gives nothing back."""
+
+    def __init__(self, said: Any = (0.2, 0.3, 0.5), fails: bool = False, classes: Any = (0, 1, 2)) -> None:
+        self.said, self.fails, self.named = said, fails, classes
+
+    def fit(self, X: Any, y: Any) -> None:
+        if self.fails:
+            raise RuntimeError("no more room")
+        if self.named is not None:
+            self.classes_ = np.array(self.named)
+
+    def predict_proba(self, X: Any) -> Any:
+        return np.tile(self.said, (len(X), 1))
+
+
+@pytest.mark.parametrize(
+    ("meta", "code", "words"),
+    [
+        (Own((0.9, 0.9, 0.9)), "bad-output", r"sum to one; found \[0.9, 0.9, 0.9\] in row 0"),
+        (Own((-0.5, 0.5, 1.0)), "bad-output", "give probabilities"),
+        (Own(classes=None), "bad-output", "Own has none"),
+        (Own(classes=("a", "b", "c")), "bad-output", "numbers of classes below 3"),
+        (Own(fails=True), "member-failed", "could not be fitted on 120 rows: RuntimeError: no more room"),
+    ],
+)
+def test_what_a_meta_learner_of_ones_own_does_wrong_is_told(bank, meta, code, words):
+    with pytest.raises(InputError, match=words) as caught:
+        Stack(meta=meta, **QUICK).fit(bank)
+    assert caught.value.code == code
+
+
+def test_a_fit_that_gives_nothing_back_will_do(bank):
+    found = Stack(meta=Own(), **QUICK).fit(bank)
+    np.testing.assert_allclose(found.apply(batch_of(bank)), np.tile([0.2, 0.3, 0.5], (120, 1)))
+    assert found.apply(batch_of(bank.rows([]))).shape == (0, 3)
+
+
+@pytest.mark.parametrize("rows", [[2, 2, 2], [2, 9, 9], [2, 2, 9]])
+@pytest.mark.parametrize("meta", [None, "gradient-boosting", LogisticRegression()])
+def test_as_few_rows_as_are_taken_are_enough(rows, meta):
+    bank = noisy_bank(2, sum(rows), 3, 5)
+    few = replace(bank, truth=np.repeat([0, 1, 2], rows))
+    made = Stack(meta=meta, fewest=2).fit(few).apply(batch_of(few))
+    np.testing.assert_allclose(made.sum(axis=1), 1.0)
+
+
+def test_two_rows_of_a_regression_are_enough():
+    bank = noisy_values(2, 2, 0)
+    assert np.isfinite(Stack(fewest=2).fit(bank).apply(batch_of(bank))).all()
+
+
+@pytest.mark.parametrize("name", ["greedy", "stack", "weighted", "product", "knora-e"])
+def test_classes_that_are_written_alike_are_two(name):
+    bank = replace(noisy_bank(3, 80, 2, 1), classes=(1, "1"))
+    kind = COMBINERS.get(name)
+    made = kind(fewest=2) if name == "stack" else kind()
+    assert made.fit(bank).apply(batch_of(bank)).shape == (80, 2)
 
 
 def test_settings_that_mean_nothing_are_all_told():

@@ -297,3 +297,23 @@ def test_a_language_model_that_gives_no_number_is_refused() -> None:
     refused(InputError, "bad-output", lambda: ctc_decode(sure[[3, 2]], LABELS, lm=Broken()), "the word 'b' is nan")
     refused(InputError, "bad-output", lambda: ctc_decode(sure[[3]], LABELS, lm=Broken()), "the word 'b' is nan")
     refused(InputError, "bad-output", lambda: ctc_decode(sure[[1]], LABELS, lm=Broken()), "of the end is inf")
+
+
+def test_a_language_model_needs_to_know_where_words_end() -> None:
+    sure = np.log(np.full((2, 3), 1 / 3))
+    lm = Bigram.trained(["a"])
+    with pytest.raises(UsageError, match="none of the symbols"):
+        ctc_decode(sure, ["-", "|", "a"], lm=lm)
+    assert ctc_decode(sure, ["-", "|", "a"], lm=lm, space="|")[0].text == "a"
+    assert ctc_decode(sure, ["-", "b", "a"], lm=lm)  # words of their own
+
+
+@pytest.mark.parametrize("name", ["lm_weight", "word_bonus", "least"])
+def test_numbers_are_numbers(name: str) -> None:
+    with pytest.raises(UsageError, match=f"`{name}`"):
+        ctc_decode(np.log(np.full((2, 2), 0.5)), ["-", "a"], **{name: "much"})  # type: ignore[arg-type]
+
+
+def test_complex_numbers_are_no_scores() -> None:
+    with pytest.raises(InputError, match="complex"):
+        ctc_decode(np.log(np.full((2, 2), 0.5)).astype(complex), ["-", "a"])

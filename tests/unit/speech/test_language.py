@@ -176,3 +176,10 @@ def test_tuning_takes_the_point_with_the_fewest_errors() -> None:
 def test_tuning_needs_something_to_try() -> None:
     with pytest.raises(UsageError, match="one is empty"):
         tune(lambda weight, bonus: ["a"], ["a"], lm_weights=[])
+
+
+def test_a_text_is_not_a_list_of_texts() -> None:
+    with pytest.raises(UsageError, match="lists of texts"):
+        word_errors("ab", "ab")
+    with pytest.raises(UsageError, match="must be a list of texts"):
+        Bigram.trained("the cat")

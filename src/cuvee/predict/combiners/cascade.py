@@ -17,12 +17,12 @@ from cuvee.predict.bank import Bank
 from cuvee.predict.combiners.declared import COMBINERS, FITTED, Batch, Combiner, Staged
 from cuvee.predict.combiners.grounds import (
     answers_of,
-    check_probable,
     costs_of,
     grounds_of,
     mapping_faults,
     metric_for,
 )
+from cuvee.predict.combiners.suited import check_probable
 
 HOW: Final = ("top", "margin", "entropy")
 
@@ -92,7 +92,7 @@ class Cascade(Combiner):
             raise UsageError(Fault("bad-argument", message, subject="cascade"))
         metric = _mean_metric(bank, self.metric)
         used, facts = grounds_of(bank, allow_in_sample=self.allow_in_sample)
-        check_probable(used)
+        check_probable(used, self.name)
         costs = np.array(costs_of(used, self.costs, "a cascade"))
         order = tuple(int(m) for m in np.argsort(costs, kind="stable"))
         stakes = self._stakes(used, metric, costs[list(order)], order)

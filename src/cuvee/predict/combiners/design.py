@@ -39,6 +39,8 @@ class Design:
         task: of the ensemble.
         probable: for each member, whether it says probabilities.
         embedded: members whose embeddings are read.
+        widths: how many numbers the embeddings of each of them have. Of rows that all lack what it reads a member gives
+            embeddings of no width.
         features: whether the rows' own numbers are read.
         centre: `[D]`.
         scale: `[D]`.
@@ -48,6 +50,7 @@ class Design:
     task: Task
     probable: tuple[bool, ...]
     embedded: tuple[str, ...]
+    widths: tuple[int, ...]
     features: bool
     centre: Array
     scale: Array
@@ -66,7 +69,8 @@ class Design:
             InputError: `no-member`: a row of which nothing is known; `bad-data`: another number of columns than at the
                 fit.
         """
-        raw = _columns(batch, self.on, self.task, self.probable, self.embedded, self.features)[0]
+        widths = dict(zip(self.embedded, self.widths))
+        raw = _columns(batch, self.on, self.task, self.probable, widths, self.features)[0]
         if raw.shape[1] != len(self.centre):
             message = f"the stack was fitted on {len(self.centre)} columns; these rows give {raw.shape[1]}"
             raise InputError(Fault("bad-data", message, hint="give features and embeddings as at the fit"))
@@ -78,7 +82,7 @@ class Design:
     def told(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """Itself as JSON and arrays."""
         said: dict[str, Any] = {"on": list(self.on), "task": self.task, "probable": list(self.probable)}
-        said |= {"embedded": list(self.embedded), "features": self.features}
+        said |= {"embedded": list(self.embedded), "widths": list(self.widths), "features": self.features}
         return said, {"centre": self.centre, "scale": self.scale}
 
     @classmethod
@@ -86,7 +90,8 @@ class Design:
         """What `told` told."""
         centre, scale = (np.asarray(arrays[name], np.float64) for name in ("centre", "scale"))
         probable, embedded = tuple(map(bool, said["probable"])), tuple(said["embedded"])
-        return cls(tuple(said["on"]), said["task"], probable, embedded, bool(said["features"]), centre, scale)
+        widths, features = tuple(map(int, said["widths"])), bool(said["features"])
+        return cls(tuple(said["on"]), said["task"], probable, embedded, widths, features, centre, scale)
 
 
 def design_of(bank: Bank, on: tuple[On, ...], features: bool) -> Design:
@@ -100,13 +105,14 @@ def design_of(bank: Bank, on: tuple[On, ...], features: bool) -> Design:
     if wrong := _embedding_faults(bank, on, embedded):
         raise InputError(wrong)
     probable = probable_of(bank)
-    raw, even = _columns(batch_of(bank), on, bank.task, probable, embedded, features)
+    widths = {name: bank.embeddings[name].shape[1] for name in embedded}
+    raw, even = _columns(batch_of(bank), on, bank.task, probable, widths, features)
     known = np.isfinite(raw)
     count = np.maximum(known.sum(axis=0), 1)
     centre = np.where(known, raw, 0.0).sum(axis=0) / count
     spread = np.sqrt((np.where(known, raw - centre, 0.0) ** 2).sum(axis=0) / count)
     scale = np.where(even | ~(spread > 1e-12 * np.abs(centre)), 1.0, spread)
-    return Design(on, bank.task, probable, embedded, features, centre, scale)
+    return Design(on, bank.task, probable, embedded, tuple(widths.values()), features, centre, scale)
 
 
 def batch_of(bank: Bank) -> Batch:
@@ -120,7 +126,8 @@ def spoken(batch: Batch, on: tuple[On, ...], embedded: tuple[str, ...]) -> Array
         batch.mask.any(axis=0) if set(on) - {"embeddings"} else np.zeros(batch.mask.shape[1], bool)
     )
     for name in embedded:
-        seen = seen | np.isfinite(batch.embeddings[name]).all(axis=1)
+        vectors = batch.embeddings[name]
+        seen = seen | (np.isfinite(vectors).all(axis=1) & (vectors.shape[1] > 0))
     return seen
 
 
@@ -137,21 +144,23 @@ def needed_features(batch: Batch) -> Array:
 
 
 def _columns(
-    batch: Batch, on: tuple[On, ...], task: Task, probable: tuple[bool, ...], embedded: tuple[str, ...], features: bool
+    batch: Batch, on: tuple[On, ...], task: Task, probable: tuple[bool, ...], widths: Mapping[str, int], features: bool
 ) -> tuple[Array, Array]:
     """The columns before they are shifted, `[N, D]`, and which of them keep their scale, `[D]`."""
     blocks: list[tuple[Array, bool]] = []
     if set(on) & {"probabilities", "logits"}:
         blocks += _said(batch, "logits" in on, task, np.array(probable, bool))
-    for name in embedded:
+    for name, width in widths.items():
         if name not in batch.embeddings:
             message = f"the stack looks at the embeddings of {name!r}, and none were given"
             raise UsageError(Fault("bad-argument", message, subject=name))
-        blocks.append((np.asarray(batch.embeddings[name], np.float64), False))
+        vectors = np.asarray(batch.embeddings[name], np.float64)
+        is_lacking = 0 in (width, vectors.shape[1])
+        blocks.append((np.full((len(vectors), width), np.nan) if is_lacking else vectors, False))
     if features:
         blocks.append((needed_features(batch), False))
-    widths = [np.full(block.shape[1], even) for block, even in blocks]
-    return np.concatenate([block for block, _ in blocks], axis=1), np.concatenate(widths)
+    keeps = [np.full(block.shape[1], even) for block, even in blocks]
+    return np.concatenate([block for block, _ in blocks], axis=1), np.concatenate(keeps)
 
 
 def _said(batch: Batch, logits: bool, task: Task, probable: Array) -> list[tuple[Array, bool]]:

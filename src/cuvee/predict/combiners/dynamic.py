@@ -19,7 +19,8 @@ from cuvee.errors import Fault, InputError, UsageError, integer_faults, nearest,
 from cuvee.predict.bank import Bank
 from cuvee.predict.combiners.declared import COMBINERS, FITTED, Batch, Combiner, Fitted, Need
 from cuvee.predict.combiners.design import batch_of, needed_features
-from cuvee.predict.combiners.grounds import check_probable, grounds_of
+from cuvee.predict.combiners.grounds import grounds_of
+from cuvee.predict.combiners.suited import check_probable
 
 Rule = Literal["knora-e", "knora-u", "ola", "des-p"]
 
@@ -82,7 +83,7 @@ class Dynamic(Combiner):
             message = "dynamic selection asks who was right on rows; values of a regression are never quite right"
             raise UsageError(Fault("bad-argument", message, subject=self.name, hint="use `stack` with features"))
         used, facts = grounds_of(bank, allow_in_sample=self.allow_in_sample)
-        check_probable(used)
+        check_probable(used, self.name)
         if len(used) < self.k:
             message = f"there must be at least k = {self.k} rows to be near to; the bank has {len(used)}"
             raise InputError(Fault("too-few-rows", message, subject="k"))

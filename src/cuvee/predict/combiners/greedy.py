@@ -17,7 +17,6 @@ from cuvee.predict.bank import Bank
 from cuvee.predict.combiners.declared import COMBINERS, Combiner, Linear
 from cuvee.predict.combiners.grounds import (
     best_alone,
-    check_probable,
     costs_of,
     grounds_of,
     joined,
@@ -25,6 +24,7 @@ from cuvee.predict.combiners.grounds import (
     mapping_faults,
     metric_for,
 )
+from cuvee.predict.combiners.suited import check_probable
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Greedy(Combiner):
             UsageError: a budget without the cost of every member.
         """
         used, facts = grounds_of(bank, allow_in_sample=self.allow_in_sample)
-        check_probable(used)
+        check_probable(used, self.name)
         metric = metric_for(used.task, self.metric)
         prices = _known(used, self.costs) if self.budget is None else costs_of(used, self.costs, "a budget")
         if self.budget is not None and prices is not None:

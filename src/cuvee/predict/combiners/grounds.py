@@ -13,7 +13,7 @@ from cuvee.judging.answers import Answers
 from cuvee.judging.metrics import Metric, Undefined, metric_named
 from cuvee.judging.metrics.declared import value_of
 from cuvee.judging.metrics.scoring import no_value
-from cuvee.predict.bank import Bank
+from cuvee.predict.bank import Bank, class_names
 from cuvee.predict.combiners.declared import check_honest
 from cuvee.predict.trained import Task
 
@@ -74,7 +74,7 @@ def rows_of_classes(bank: Bank) -> dict[str, int]:
     if bank.truth is None or bank.task == "regression":
         return {}
     counts = np.bincount(bank.truth, minlength=len(bank.classes))
-    return {str(label): int(n) for label, n in zip(bank.classes, counts)}
+    return {name: int(n) for name, n in zip(class_names(bank.classes), counts)}
 
 
 def row_faults(bank: Bank, fewest: int, left_out: int = 0) -> list[Fault]:
@@ -107,25 +107,6 @@ def probable_of(bank: Bank) -> tuple[bool, ...]:
     return tuple(bank.probable) or (True,) * len(bank.members)
 
 
-def check_probable(bank: Bank) -> None:
-    """Refuse members whose entries are no probabilities, where they would be averaged as such.
-
-    Raises:
-        InputError: `wrong-member`, all of them.
-    """
-    if bank.task == "regression":
-        return
-    scores = [name for name, good in zip(bank.members, probable_of(bank)) if not good]
-    if scores:
-        hint = "stack them, or give members that say probabilities"
-        raise InputError(
-            [
-                Fault("wrong-member", f"the member {n!r} gives scores, where probabilities are needed", None, n, hint)
-                for n in scores
-            ]
-        )
-
-
 def metric_for(task: Task, name: str | None) -> Metric:
     """The metric of that name for that task; log loss, or the root of the mean square, without one.
 
@@ -140,7 +121,7 @@ def answers_of(bank: Bank, combined: Array) -> Answers:
     assert bank.truth is not None
     if bank.task == "regression":
         return Answers("regression", {"truth": bank.truth, "predicted": combined[:, 0]}, bank.ids)
-    labels = tuple(map(str, bank.classes))
+    labels = class_names(bank.classes)
     return Answers("classification", {"truth": bank.truth, "probabilities": combined}, bank.ids, labels)
 
 

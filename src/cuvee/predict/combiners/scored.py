@@ -12,7 +12,7 @@ from cuvee.judging.answers import Answers
 from cuvee.judging.metrics import Metric, Undefined, metric_named
 from cuvee.judging.metrics.declared import value_of
 from cuvee.judging.metrics.scoring import no_value
-from cuvee.predict.bank import Bank
+from cuvee.predict.bank import Bank, class_names
 
 
 def member_scores(bank: Bank, metric: str) -> tuple[Array, Metric]:
@@ -52,4 +52,4 @@ def member_answers(bank: Bank, number: int) -> Answers:
     ids = tuple(bank.ids[row] for row in there)
     if bank.task == "regression":
         return Answers("regression", {"truth": truth, "predicted": said[:, 0]}, ids)
-    return Answers("classification", {"truth": truth, "probabilities": said}, ids, tuple(map(str, bank.classes)))
+    return Answers("classification", {"truth": truth, "probabilities": said}, ids, class_names(bank.classes))

@@ -17,7 +17,6 @@ from cuvee.predict.combiners.grounds import (
     FEWEST,
     alone,
     best_alone,
-    check_probable,
     figure_of,
     grounds_of,
     joined,
@@ -25,6 +24,7 @@ from cuvee.predict.combiners.grounds import (
     probable_of,
 )
 from cuvee.predict.combiners.stacked import Stacked, StackedThing
+from cuvee.predict.combiners.suited import check_probable
 from cuvee.predict.meta_learners import Rule
 
 AnyStack = Stacked | StackedThing | Linear
@@ -137,7 +137,7 @@ class Stack(Combiner):
 
     def _weigh(self, bank: Bank) -> Linear:
         """Non-negative weights, from the rows in which every member takes part."""
-        check_probable(bank)
+        check_probable(bank, self.name)
         full = np.flatnonzero(bank.mask.all(axis=0))
         rows = bank.rows(full)
         if not len(rows) or rows.truth is None:
