@@ -157,6 +157,7 @@ def ensemble_leaderboard(
     metrics: Sequence[str] | None = None,
     combiners: Sequence[str] | None = None,
     trust: Sequence[str] = (),
+    progress: Callable[[int, int, str], None] | None = None,
 ) -> Leaderboard:
     """Members, combiners and the ensemble side by side.
 
@@ -169,6 +170,7 @@ def ensemble_leaderboard(
         metrics: the first orders the table.
         combiners: those that are tried; the usual ones without.
         trust: as for `opened_ensemble`.
+        progress: told how many steps are done, how many there are, and what is being judged.
 
     Raises:
         UsageError, InputError: as the arguments, the ensemble and the data do.
@@ -183,7 +185,7 @@ def ensemble_leaderboard(
         table = table_for(ensemble, data, label=label, id=id)
         bank = ensemble.predictions(table.rows, table.y)
     assert bank is not None
-    return ensemble.leaderboard(bank, combiners=combiners, metrics=metrics)
+    return ensemble.leaderboard(bank, combiners=combiners, metrics=metrics, progress=progress)
 
 
 def explain_ensemble(

@@ -28,12 +28,17 @@ def read_capped(path: Path, limit: int) -> bytes:
     return raw
 
 
-def parse_json(raw: bytes, parse_int: Callable[[str], Any] | None = None) -> tuple[Any, tuple[str, ...]]:
+def parse_json(
+    raw: bytes,
+    parse_int: Callable[[str], Any] | None = None,
+    parse_constant: Callable[[str], Any] | None = None,
+) -> tuple[Any, tuple[str, ...]]:
     """A JSON text's value and the keys that stand twice in one of its objects.
 
     Args:
         raw: the text.
         parse_int: what makes a number of whole digits; `int`, if not given.
+        parse_constant: what is made of `NaN`, `Infinity` and `-Infinity`, which are no JSON; floats, if not given.
 
     Raises:
         ValueError: not UTF-8, not JSON, nested more than `MAX_DEPTH` deep, little but brackets, or holding a number of
@@ -51,7 +56,9 @@ def parse_json(raw: bytes, parse_int: Callable[[str], Any] | None = None) -> tup
         return made
 
     try:
-        value = json.loads(raw.decode("utf-8"), object_pairs_hook=keep, parse_int=parse_int)
+        value = json.loads(
+            raw.decode("utf-8"), object_pairs_hook=keep, parse_int=parse_int, parse_constant=parse_constant
+        )
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if _is_deep(value):

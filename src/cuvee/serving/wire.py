@@ -23,6 +23,7 @@ _STATUS: Final = {
     "bad-output": 500,
 }
 _OTHERWISE: Final = 422
+_NUMBERS: Final = (int, float, bool, type(None))
 
 
 def status_of(error: CuveeError) -> int:
@@ -51,7 +52,7 @@ def body_of(raw: bytes, keys: Sequence[str], needed: Sequence[str] = ()) -> dict
         InputError: `bad-data`: it is no such object; all faults.
     """
     try:
-        said, twice = parse_json(raw)
+        said, twice = parse_json(raw, parse_constant=_no_number)
     except ValueError as error:
         raise InputError(Fault("bad-data", f"the body should be JSON; {error}")) from None
     if not isinstance(said, dict):
@@ -120,9 +121,15 @@ def _columns(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _matrix(rows: list[Any]) -> Any:
     try:
-        found = np.array(rows, dtype=np.float64)
+        found = np.array(rows)
+        if found.dtype.kind not in "iufb" and not all(type(one) in _NUMBERS for one in found.flat):
+            raise TypeError("texts would be read as numbers")
+        return found.astype(np.float64)
     except (ValueError, TypeError, OverflowError):
         lengths = sorted({len(row) for row in rows})
         message = f"rows that are arrays should hold numbers, and be of one shape; their lengths are {lengths[:10]}"
         raise InputError(Fault("bad-data", message, subject="rows")) from None
-    return found
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is no number of JSON; a number that is lacking is null")
