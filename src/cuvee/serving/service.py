@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cuvee.errors import Fault, InputError
+from cuvee.errors import Fault, InputError, refuse
 from cuvee.predict import Ensemble, Member, Rows, read_bank
 from cuvee.predict.answers import labels_of
 from cuvee.predict.asking_all import Asking, answered, looks_at_rows
@@ -16,7 +16,7 @@ from cuvee.predict.saving.plain import plain
 from cuvee.predict.state import State
 from cuvee.predict.subject import view_of
 from cuvee.serving.limits import Limits
-from cuvee.serving.wire import body_of, labels_as_json, not_allowed, rows_from
+from cuvee.serving.wire import body_of, labels_as_json, not_allowed, rows_from, token_faults
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,11 @@ class Service:
     token: str | None = None
     members_from: Path | None = None
     trust: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a token that is none: an empty one would let everybody in."""
+        if self.token is not None:
+            refuse(token_faults(self.token))
 
     def predict(self, raw: bytes) -> dict[str, Any]:
         """Labels, or values, and probabilities of the rows of a request, all from the version that it names.

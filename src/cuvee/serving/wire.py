@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import json
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ _STATUS: Final = {
     "bad-output": 500,
 }
 _OTHERWISE: Final = 422
+_SHORTEST: Final = 16
 _NUMBERS: Final = (int, float, bool, type(None))
 
 
@@ -38,6 +40,33 @@ def said_of(error: CuveeError) -> dict[str, Any]:
             {"code": one.code, "message": one.message, "hint": one.hint, "subject": one.subject} for one in error.faults
         ]
     }
+
+
+def as_json(said: Any) -> bytes:
+    """JSON in UTF-8 without blanks.
+
+    Raises:
+        ValueError: it holds a number that JSON has no word for.
+    """
+    return json.dumps(said, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def token_faults(token: str, where: str = "the token") -> list[Fault]:
+    """Why a text is no token: it could be guessed, or a header cannot hold it.
+
+    Args:
+        token: the text.
+        where: what it is called in messages.
+    """
+    if len(token) < _SHORTEST:
+        message = f"a token has at least {_SHORTEST} characters, so that it cannot be guessed; {where} has {len(token)}"
+    elif not (token.isascii() and token.isprintable()) or token != token.strip():
+        message = (
+            f"a token is of printable characters of ASCII, as headers are; {where} has others, or outer blanks"
+        )
+    else:
+        return []
+    return [Fault("bad-data", message, None, "token", "python -c 'import secrets; print(secrets.token_urlsafe())'")]
 
 
 def body_of(raw: bytes, keys: Sequence[str], needed: Sequence[str] = ()) -> dict[str, Any]:
