@@ -45,7 +45,8 @@ def parse_json(
             thousands of digits.
     """
     # An entry of a header has three brackets in fifty bytes; a text of nothing else takes 25 times its size in memory.
-    if raw.count(b"[") + raw.count(b"{") > _BRACKETS + len(raw) // 10:
+    brackets = raw.count(b"[") + raw.count(b"{")
+    if brackets > _BRACKETS + len(raw) // 10:
         raise ValueError("it is little but brackets")
     repeated: list[str] = []
 
@@ -61,7 +62,7 @@ def parse_json(
         )
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    if _is_deep(value):
+    if brackets > MAX_DEPTH and _is_deep(value):
         raise ValueError("nested too deeply")
     return value, tuple(repeated)
 

@@ -127,7 +127,21 @@ def test_too_much(client: TestClient) -> None:
     pieces = (b" " * 4_000 for _ in range(3))  # no length is said
     assert codes(client.post("/predict", content=pieces), 413) == ["too-large"]
     assert codes(client.post("/predict", content=b"{"), 422) == ["bad-data"]
-    assert codes(client.post("/predict", json={"rows": [[1.0]]}), 500) == ["member-failed"]
+    assert codes(client.post("/predict", json={"rows": [[None] * 4]}), 500) == ["member-failed"]
+
+
+def test_rows_unlike_those_that_are_known_are_the_fault_of_who_asks(folder: Path) -> None:
+    with TestClient(make_application(Service(Ensemble.load(folder / "one")))) as client:
+        for rows, words in (
+            ([[1.0]], "should have the shape [4]; found [1]"),
+            (["a text"], "should be arrays of numbers; found texts"),
+            ([{"a": 1}], "should be arrays of numbers; found objects"),
+        ):
+            for path in ("/predict", "/explain"):
+                answer = client.post(path, json={"rows": rows})
+                assert codes(answer, 422) == ["bad-data", "member-failed"]
+                assert words in answer.json()["faults"][0]["message"]
+        assert codes(client.post("/predict", json={"rows": [[None] * 4]}), 500) == ["member-failed"]
 
 
 def test_more_at_a_time_than_the_limit() -> None:
