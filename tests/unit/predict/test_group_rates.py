@@ -65,9 +65,9 @@ def test_gaps_of_groups_that_are_large_enough() -> None:
 
 
 def test_the_interval_of_a_gap_holds_the_true_one() -> None:
-    """Two groups of 80 rows whose accuracies are 0.9 and 0.7: of 30 intervals for 95 % nearly all hold 0.2."""
+    """Two groups of 80 rows whose accuracies are 0.9 and 0.7: of 16 intervals for 95 % nearly all hold 0.2."""
     held = 0
-    for seed in range(30):
+    for seed in range(16):
         generator = np.random.default_rng(seed)
         right = np.concatenate([generator.random(80) < 0.9, generator.random(80) < 0.7])
         truth = generator.integers(2, size=160)
@@ -75,7 +75,7 @@ def test_the_interval_of_a_gap_holds_the_true_one() -> None:
         gap = ensemble.fairness(bank, ["x"] * 80 + ["y"] * 80).gaps["accuracy"]
         assert gap is not None
         held += gap.low <= 0.2 <= gap.high
-    assert held >= 25
+    assert held >= 13
 
 
 def test_groups_by_the_names_of_rows() -> None:
