@@ -180,10 +180,11 @@ def _there(values: Any) -> np.ndarray[Any, Any]:
         return np.asarray(~np.isnan(values))
     if kind not in (None, "O"):
         return np.ones(len(values), dtype=bool)
-    return np.array([not _is_lacking(value) for value in values], dtype=bool)
+    return np.array([not is_lacking(value) for value in values], dtype=bool)
 
 
-def _is_lacking(value: Any) -> bool:
+def is_lacking(value: Any) -> bool:
+    """Whether a value stands for none: `None`, NaN, and what pandas has for it."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(value, float | np.floating) and bool(value != value)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cuvee.errors import CuveeError
+from cuvee.errors import CuveeError, InputError
 from cuvee.predict import Bank, Ensemble, Member
 from cuvee.predict.fairness import MEASURES, wilson
 
@@ -122,3 +122,11 @@ def test_shares_at_the_ends_have_intervals_of_some_width() -> None:
     assert wilson(0, 10).low == 0.0
     assert 0.2 < wilson(0, 10).high < 0.4
     assert wilson(10, 10).high == 1.0
+
+
+def test_rows_without_a_group_are_refused_whatever_stands_for_none() -> None:
+    pandas = pytest.importorskip("pandas")
+    ensemble, bank = told([1, 1, 0, 0], [1, 0, 0, 0])
+    for nothing in (None, float("nan"), "", pandas.NA, pandas.NaT, np.float32("nan")):
+        with pytest.raises(InputError, match="every row must have a group; 1 have none"):
+            ensemble.fairness(bank, ["p", "p", nothing, "n"])
