@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from cuvee.errors import Fault, InputError
-from cuvee.families.pretrained import library, quiet
+from cuvee.families.heads import load_preprocessor
+from cuvee.families.pretrained import library
 
 Modality = Literal["text", "words", "image", "audio"]
 
@@ -32,20 +32,5 @@ def modality_of(model: Any) -> Modality | None:
 
 
 def load_feature_extractor(folder: Path) -> Any:
-    """What turns sounds into the inputs of a folder's model; `None` where the folder says nothing of it.
-
-    Raises:
-        UsageError: transformers is not installed.
-        InputError: `bad-config`: it cannot be used.
-    """
-    if not (folder / "preprocessor_config.json").is_file():
-        return None
-    transformers = library()
-    try:
-        with quiet(transformers):
-            return transformers.AutoFeatureExtractor.from_pretrained(
-                str(folder), local_files_only=True, trust_remote_code=False
-            )
-    except Exception as error:  # whatever an extractor's class makes of settings it was not written for
-        message = f"{folder}: its preprocessor_config.json cannot be used: {' '.join(str(error).split())[:500]}"
-        raise InputError(Fault("bad-config", message, subject=str(folder))) from error
+    """What turns sounds into the inputs of a folder's model; see `heads.load_preprocessor`."""
+    return load_preprocessor(folder, "AutoFeatureExtractor")

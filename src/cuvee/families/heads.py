@@ -35,7 +35,16 @@ def heads_named(name: str) -> tuple[Head, ...]:
 
 
 def load_image_processor(folder: Path) -> Any:
-    """What turns pictures into the inputs of a folder's model; `None` where the folder says nothing of it.
+    """What turns pictures into the inputs of a folder's model; see `load_preprocessor`."""
+    return load_preprocessor(folder, "AutoImageProcessor")
+
+
+def load_preprocessor(folder: Path, kind: str) -> Any:
+    """What turns pictures or sounds into the inputs of a folder's model; `None` where the folder says nothing of it.
+
+    Args:
+        folder: the model's folder.
+        kind: transformers' name of the class that finds it, such as `AutoImageProcessor`.
 
     Raises:
         UsageError: transformers is not installed.
@@ -46,7 +55,7 @@ def load_image_processor(folder: Path) -> Any:
     transformers = library()
     try:
         with quiet(transformers):
-            return transformers.AutoImageProcessor.from_pretrained(
+            return getattr(transformers, kind).from_pretrained(
                 str(folder), local_files_only=True, trust_remote_code=False
             )
     except Exception as error:  # whatever a processor's class makes of settings it was not written for
