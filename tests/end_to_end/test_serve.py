@@ -17,17 +17,20 @@ import numpy as np
 import pytest
 
 from tests.support.command_line import call, environment
-from tests.support.ensembles import SOME, function, of, slowly, small
+from tests.support.ensembles import SOME, function, of
+from tests.support.rules import by_sum, by_sum_slowly, evenly
 from tests.support.served import TOKEN, served
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_a_service_answers_and_ends_when_answers_under_way_are_finished(tmp_path: Path) -> None:
-    of(function(slowly), *small().members).save(tmp_path / "e", rows=SOME)
-    of(small().members[0]).save(tmp_path / "members/one", rows=SOME)
+    slow, even = function(by_sum_slowly, "slow"), function(evenly, "even")
+    of(slow, even).save(tmp_path / "e", rows=())  # golden rows would be asked slowly
+    of(even).save(tmp_path / "members/one", rows=SOME)
     (tmp_path / "token").write_text(TOKEN + "\n")
-    options = ("--token-file", tmp_path / "token", "--members-from", tmp_path / "members", "--trust", "rule")
+    options = ("--token-file", tmp_path / "token", "--members-from", tmp_path / "members", "--trust", "slow")
+    options += ("--trust", "even")
     answers: list[httpx.Response] = []
 
     def ask(address: str) -> None:
@@ -35,17 +38,17 @@ def test_a_service_answers_and_ends_when_answers_under_way_are_finished(tmp_path
 
     with served(tmp_path / "e", *map(str, options)) as running, httpx.Client(base_url=running.address) as client:
         assert running.address.startswith("http://127.0.0.1:")
-        assert (running.said["command"], running.said["members"]) == ("serve", ["rule", "logistic", "bayes"])
+        assert (running.said["command"], running.said["members"]) == ("serve", ["slow", "even"])
         may = {"Authorization": f"Bearer {TOKEN}"}
         assert client.post("/members", json={"path": "one", "name": "x"}, headers=may).json()["version"] == 2
         assert client.get("/ready").status_code == 200
         asking = threading.Thread(target=ask, args=(running.address,))
         asking.start()
-        time.sleep(0.5)  # `slowly` takes a second
+        time.sleep(0.5)  # `by_sum_slowly` takes a second
         os.kill(running.process.pid, signal.SIGTERM)
         asking.join(60)
         said = answers[0].json()
-        expected = of(function(slowly), *small().members, *small().members[:1]).predict_proba(SOME)
+        expected = (by_sum(SOME) + 2 * evenly(SOME)) / 3
         assert np.allclose(said["probabilities"], expected, atol=1e-12)
         assert said["version"] == 2
 
@@ -71,11 +74,12 @@ def test_what_cannot_be_served(
 
 
 def test_a_port_that_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    small().save(tmp_path / "e")
+    of(function(evenly, "even")).save(tmp_path / "e", rows=SOME)
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        found = call(capsys, "serve", tmp_path / "e", "--port", other.getsockname()[1])
+        port = other.getsockname()[1]
+        found = call(capsys, "serve", tmp_path / "e", "--port", port, "--trust", "even")
     assert (found.code, "could not listen at 127.0.0.1" in found.err) == (5, True)
 
 

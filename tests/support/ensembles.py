@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -92,9 +91,3 @@ class Doubler(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 def own_types(*steps: Any, name: str = "own") -> Member:
     """A pipeline with transformers of our own."""
     return Member.sklearn(make_pipeline(*steps, LogisticRegression(max_iter=500)).fit(X, Y), name=name)
-
-
-def slowly(rows: Any) -> Any:
-    """A member that takes its time."""
-    time.sleep(1)
-    return by_length(rows)

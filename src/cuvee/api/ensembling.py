@@ -211,6 +211,7 @@ def ensemble_leaderboard(
     metrics: Sequence[str] | None = None,
     combiners: Sequence[str] | None = None,
     trust: Sequence[str] = (),
+    progress: Callable[[int, int, str], None] | None = None,
 ) -> Leaderboard:
     """Members, combiners and the ensemble side by side.
 
@@ -223,6 +224,7 @@ def ensemble_leaderboard(
         metrics: the first orders the table.
         combiners: those that are tried; the usual ones without.
         trust: as for `opened_ensemble`.
+        progress: told how many steps are done, how many there are, and what is being judged.
 
     Raises:
         UsageError, InputError: as the arguments, the ensemble and the data do.
@@ -238,7 +240,7 @@ def ensemble_leaderboard(
         table, told = untrained(labelled_table(ensemble, data, label=label, id=id), "test", "validation")
         bank = ensemble.predictions(table.rows, table.y)
     assert bank is not None
-    found = ensemble.leaderboard(bank, combiners=combiners, metrics=metrics)
+    found = ensemble.leaderboard(bank, combiners=combiners, metrics=metrics, progress=progress)
     return replace(found, notes=(*told, *found.notes))
 
 

@@ -28,19 +28,25 @@ def read_capped(path: Path, limit: int) -> bytes:
     return raw
 
 
-def parse_json(raw: bytes, parse_int: Callable[[str], Any] | None = None) -> tuple[Any, tuple[str, ...]]:
+def parse_json(
+    raw: bytes,
+    parse_int: Callable[[str], Any] | None = None,
+    parse_constant: Callable[[str], Any] | None = None,
+) -> tuple[Any, tuple[str, ...]]:
     """A JSON text's value and the keys that stand twice in one of its objects.
 
     Args:
         raw: the text.
         parse_int: what makes a number of whole digits; `int`, if not given.
+        parse_constant: what is made of `NaN`, `Infinity` and `-Infinity`, which are no JSON; floats, if not given.
 
     Raises:
         ValueError: not UTF-8, not JSON, nested more than `MAX_DEPTH` deep, little but brackets, or holding a number of
             thousands of digits.
     """
     # An entry of a header has three brackets in fifty bytes; a text of nothing else takes 25 times its size in memory.
-    if raw.count(b"[") + raw.count(b"{") > _BRACKETS + len(raw) // 10:
+    brackets = raw.count(b"[") + raw.count(b"{")
+    if brackets > _BRACKETS + len(raw) // 10:
         raise ValueError("it is little but brackets")
     repeated: list[str] = []
 
@@ -51,10 +57,12 @@ def parse_json(raw: bytes, parse_int: Callable[[str], Any] | None = None) -> tup
         return made
 
     try:
-        value = json.loads(raw.decode("utf-8"), object_pairs_hook=keep, parse_int=parse_int)
+        value = json.loads(
+            raw.decode("utf-8"), object_pairs_hook=keep, parse_int=parse_int, parse_constant=parse_constant
+        )
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    if _is_deep(value):
+    if brackets > MAX_DEPTH and _is_deep(value):
         raise ValueError("nested too deeply")
     return value, tuple(repeated)
 

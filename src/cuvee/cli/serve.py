@@ -84,13 +84,14 @@ def _token(path: Path) -> str:
     """The token of a file: its text without the blanks around it.
 
     Raises:
-        InputError: it cannot be read, or is too short to be one.
+        InputError: it cannot be read, or is none.
     """
+    from cuvee.serving.wire import token_faults
+
     try:
         token = path.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(Fault("data-missing", f"the token cannot be read from {path}: {error}")) from error
-    if len(token) < 16:
-        message = f"a token has at least 16 characters, so that it cannot be guessed; {path} has {len(token)}"
-        raise InputError(Fault("bad-data", message, hint="python -c 'import secrets; print(secrets.token_urlsafe())'"))
+    if wrong := token_faults(token, str(path)):
+        raise InputError(wrong)
     return token

@@ -67,12 +67,13 @@ def placed(member: Trained, found: Array, classes: Sequence[Label]) -> tuple[Arr
         `[n, K]`, and bool `[K]`: the classes that it has a word on. What it does not know is 0 or 1/K by its policy,
         or NaN where `fill_unknown` is to say it.
     """
-    known = np.array([label in member.known for label in classes], dtype=bool)
-    if member.known == tuple(classes):
-        return found, known
+    own = member.known
+    if own == tuple(classes):
+        return found, np.ones(len(classes), dtype=bool)
+    known = np.array([label in own for label in classes], dtype=bool)
     whole = np.zeros((len(found), len(classes)))
     places = {label: place for place, label in enumerate(classes)}
-    for column, label in enumerate(member.known):
+    for column, label in enumerate(own):
         whole[:, places[label]] += found[:, column]
     if known.all() or member.missing in ("zero", "error"):
         return whole, known

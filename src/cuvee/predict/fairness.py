@@ -27,6 +27,7 @@ from cuvee.judging.resampling import resampled
 from cuvee.predict.bank import Bank
 from cuvee.predict.honest import estimated
 from cuvee.predict.judged import Estimate, answers_of, covered, estimate, truth_in
+from cuvee.predict.rows import is_lacking
 from cuvee.predict.state import State
 from cuvee.predict.trained import Label
 
@@ -156,7 +157,7 @@ def _names(bank: Bank, groups: Sequence[Any] | Mapping[str, Any]) -> Array:
     if len(given) != len(bank):
         message = f"there must be a group for each of {len(bank):,} rows; found {len(given):,}"
         raise InputError(Fault("rows-differ", message, subject="groups"))
-    lacking = [row for row, one in zip(bank.ids, given) if one is None or one != one or str(one) == ""]
+    lacking = [row for row, one in zip(bank.ids, given) if is_lacking(one) or str(one) == ""]
     if lacking:
         message = f"every row must have a group; {len(lacking):,} have none, first row {lacking[0]!r}"
         hint = "give them a group of their own, such as 'unknown', or leave the rows out"

@@ -93,7 +93,8 @@ def fit_on(combiner: Combiner, bank: Bank, members: Sequence[Member], manner: Ma
 
 
 def fit_inside(combiner: Combiner, bank: Bank, members: Sequence[Member], manner: Manner) -> Fit:
-    """`fit_on` for all rows but a fold: of a class that had just enough rows, a fold less is enough too."""
+    """`fit_on` for all rows but a fold, which judges it: of a class that had just enough rows, a fold less will do."""
+    combiner = combiner.bare()
     fewest = getattr(combiner, "fewest", 0)
     if fewest and any(field.name == "fewest" for field in fields(combiner)):
         combiner = replace(combiner, fewest=fewest // 2)  # type: ignore[call-arg]

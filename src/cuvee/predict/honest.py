@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -48,7 +50,13 @@ class Estimated:
         return (*seen, *fit)
 
 
-def estimated(state: State, bank: Bank, folds: int = FOLDS, seed: int = 0) -> Estimated:
+def estimated(
+    state: State,
+    bank: Bank,
+    folds: int = FOLDS,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Estimated:
     """What the ensemble says of the rows of a bank.
 
     Args:
@@ -56,25 +64,27 @@ def estimated(state: State, bank: Bank, folds: int = FOLDS, seed: int = 0) -> Es
         bank: predictions of its members; rows that the combiner was fitted on are known by their ids.
         folds: of the nested estimate.
         seed: of the folds.
+        progress: told how many of the folds are done, and how many there are.
     """
     fitted = fitted_of(state)
     seen = seen_by(bank, fitted.used)
     there = bank.only(state.names).mask.any(axis=0)
     part = bank if there.all() else bank.rows(np.flatnonzero(there))
     P = np.full(bank.P.shape[1:], np.nan)
-    P[there], how = _estimated(state, part, folds, seed)
+    P[there], how = _estimated(state, part, folds, seed, progress)
     return Estimated(P, how, seen)
 
 
-def _estimated(state: State, bank: Bank, folds: int, seed: int) -> tuple[Array, How]:
+def _estimated(
+    state: State, bank: Bank, folds: int, seed: int, progress: Callable[[int, int], None] | None
+) -> tuple[Array, How]:
     knows = state.combiner.learns or state.temperature is not None
     met = has_met(state, bank)
     if not knows or not met or len(bank) < FEWEST:
         how: How = "fit" if knows and met else "direct"
         return applied(fitted_of(state), bank, state.temperature), how
-    return crossed(
-        lambda rows: fit_inside(state.combiner, rows, state.members, state.manner), bank, folds, seed
-    ), "nested"
+    fit = partial(fit_inside, state.combiner, members=state.members, manner=state.manner)
+    return crossed(fit, bank, folds, seed, progress), "nested"
 
 
 def has_met(state: State, bank: Bank) -> bool:

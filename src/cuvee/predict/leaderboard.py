@@ -8,8 +8,9 @@ temperature all pay for what they looked at. The score of the fit is not in the 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, Literal
 
 from cuvee.errors import CuveeError, InputError, listed
@@ -26,6 +27,7 @@ from cuvee.predict.nested import FOLDS, crossed
 from cuvee.predict.state import State
 
 Kind = Literal["member", "combiner", "ensemble"]
+Step = Callable[[int, int], None]
 USUAL: Final = ("soft", "weighted", "median", "product", "greedy", "stack", "cascade")
 """Combiners that are tried without being asked for, those that there are."""
 _DRAWS: Final = Draws(draws=1000)
@@ -116,6 +118,7 @@ def leaderboard(
     metrics: Sequence[str] | None = None,
     folds: int = FOLDS,
     seed: int = 0,
+    progress: Callable[[int, int, str], None] | None = None,
 ) -> Leaderboard:
     """The members of an ensemble, combiners of them, and the ensemble itself, judged on a bank.
 
@@ -126,6 +129,8 @@ def leaderboard(
         metrics: the first orders the table; log-loss, accuracy and calibration error without, or RMSE and MAE.
         folds: of the nested estimate.
         seed: of the folds.
+        progress: told how many steps are done, how many there are, and what is being judged. A step is a fold of a
+            combiner.
 
     Raises:
         UsageError: a metric or combiner that there is not.
@@ -136,15 +141,18 @@ def leaderboard(
     told = {name: said_by(part, name) for name in state.names}
     rows = [(_member(state, part, name, names, said), said) for name, said in told.items() if said is not None]
     left_out = {name: "it predicted no row of the bank" for name, said in told.items() if said is None}
-    for combiner in _tried(combiners):
+    tried = _tried(combiners)
+    steps = _steps(progress, [one.name for one in tried], folds)
+    for combiner in tried:
         try:
-            rows.append(_combiner(state, part, combiner, names, folds, seed))
+            rows.append(_combiner(state, part, combiner, names, folds, seed, next(steps)))
         except CuveeError as error:
             left_out[combiner.name] = error.faults[0].message
     try:
-        rows.append(_ensemble(state, part, names, folds, seed))
+        rows.append(_ensemble(state, part, names, folds, seed, next(steps)))
     except CuveeError as error:
         left_out["ensemble"] = error.faults[0].message
+    next(steps)
     notes = (*_dropped(bank, part), *_in_sample(state, part))
     return Leaderboard(names[0], _ordered(_compared(rows, names[0]), names[0], bank), left_out, notes)
 
@@ -153,6 +161,21 @@ def _tried(given: Sequence[Combiner | str] | None) -> list[Combiner]:
     if given is not None:
         return [combiner_of(one) for one in given]
     return [COMBINERS.get(name)() for name in USUAL if name in COMBINERS]
+
+
+def _steps(progress: Callable[[int, int, str], None] | None, combiners: Sequence[str], folds: int) -> Iterator[Step]:
+    """For every combiner and the ensemble who is told of its folds; asking for the next ends the one before."""
+    names = [*combiners, "ensemble"]
+
+    def tell(number: int, done: int, name: str) -> None:
+        if progress:
+            progress(number * folds + done, len(names) * folds, name)
+
+    for number, name in enumerate(names):
+        tell(number, 0, name)
+        yield lambda done, _, number=number, name=name: tell(number, min(done, folds), name)  # type: ignore[misc]
+    tell(len(names), 0, names[-1])
+    yield lambda *_: None
 
 
 def _member(state: State, bank: Bank, name: str, metrics: Sequence[str], said: Answers) -> Standing:
@@ -167,17 +190,14 @@ def _member(state: State, bank: Bank, name: str, metrics: Sequence[str], said: A
 
 
 def _combiner(
-    state: State, bank: Bank, combiner: Combiner, metrics: Sequence[str], folds: int, seed: int
+    state: State, bank: Bank, combiner: Combiner, metrics: Sequence[str], folds: int, seed: int, step: Step
 ) -> tuple[Standing, Answers]:
     manner = state.manner
-    whole = fit_on(combiner, bank, state.members, manner)
+    whole = fit_on(combiner.bare(), bank, state.members, manner)
     seen = seen_by(bank, whole.fitted.used)
     fits = combiner.learns or manner.calibrate is not None
-    P = (
-        crossed(lambda rows: fit_inside(combiner, rows, state.members, manner), bank, folds, seed)
-        if fits
-        else whole(bank)
-    )
+    fit = partial(fit_inside, combiner, members=state.members, manner=manner)
+    P = crossed(fit, bank, folds, seed, step) if fits else whole(bank)
     how = "in-sample" if seen else "nested" if fits else "direct"
     notes = (f"{listed(seen, 5)} had been trained on these rows",) if seen else ()
     said = answers_of(P, bank)
@@ -185,8 +205,10 @@ def _combiner(
     return Standing(combiner.name, "combiner", how, _scores(said, metrics), len(bank), cost, None, notes), said
 
 
-def _ensemble(state: State, bank: Bank, metrics: Sequence[str], folds: int, seed: int) -> tuple[Standing, Answers]:
-    found = estimated(state, bank, folds, seed)
+def _ensemble(
+    state: State, bank: Bank, metrics: Sequence[str], folds: int, seed: int, step: Step
+) -> tuple[Standing, Answers]:
+    found = estimated(state, bank, folds, seed, step)
     said = answers_of(found.P, bank)
     how = "in-sample" if found.seen else found.how
     fitted = fitted_of(state)

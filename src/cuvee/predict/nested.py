@@ -25,7 +25,13 @@ Apply = Callable[[Bank], Array]
 """Rows of a bank → what is predicted of them, `[N, K]`."""
 
 
-def crossed(fit: Callable[[Bank], Apply], bank: Bank, folds: int = FOLDS, seed: int = 0) -> Array:
+def crossed(
+    fit: Callable[[Bank], Apply],
+    bank: Bank,
+    folds: int = FOLDS,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Array:
     """Every row predicted by what was fitted without its fold, `[N, K]`.
 
     Args:
@@ -33,6 +39,7 @@ def crossed(fit: Callable[[Bank], Apply], bank: Bank, folds: int = FOLDS, seed: 
         bank: the rows.
         folds: how many parts the rows are put in, 2 or more.
         seed: of the random numbers that put them there.
+        progress: told how many of the folds are done, and how many there are.
 
     Raises:
         InputError: `too-few-rows`: fewer than 10; and what `fit` raises.
@@ -45,6 +52,8 @@ def crossed(fit: Callable[[Bank], Apply], bank: Bank, folds: int = FOLDS, seed: 
     for number in range(fold.max() + 1):
         inside = fold == number
         whole[inside] = fit(bank.rows(np.flatnonzero(~inside)))(bank.rows(np.flatnonzero(inside)))
+        if progress:
+            progress(number + 1, int(fold.max()) + 1)
     return whole
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cuvee.combine import Array
@@ -79,10 +79,12 @@ class Questions(ABC):
         metrics: Sequence[str] | None = None,
         folds: int = 5,
         seed: int = 0,
+        progress: Callable[[int, int, str], None] | None = None,
     ) -> Leaderboard:
         """Members, combiners and itself side by side; see `leaderboard.leaderboard`."""
         fitted_of(self.state)
-        return leaderboard(self.state, bank, combiners=combiners, metrics=metrics, folds=folds, seed=seed)
+        told = {"combiners": combiners, "metrics": metrics, "folds": folds, "seed": seed, "progress": progress}
+        return leaderboard(self.state, bank, **told)  # type: ignore[arg-type]
 
     def pareto(
         self, bank: Bank, *, metric: str | None = None, budget: Mapping[str, float] | None = None, seed: int = 0

@@ -1,6 +1,7 @@
 """The service over HTTP. Annotations are looked at while it runs, so that they are no texts in this file."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,11 +11,14 @@ from typing import Any, Final
 from cuvee.errors import CuveeError, Fault, InputError, ResourceError, UsageError
 from cuvee.serving.metrics import Metrics
 from cuvee.serving.service import Service
-from cuvee.serving.wire import is_token, not_allowed, said_of, status_of
+from cuvee.serving.wire import as_json, is_token, not_allowed, said_of, status_of
 
 Step = Callable[[bytes], dict[str, Any]]
 
 _BUSY: Final = "try again in a second"
+_GONE: Final = 499
+"""What is counted, and told to nobody, where a client went before its request was there."""
+_log = logging.getLogger("cuvee.serving")
 
 
 class _Desk:
@@ -31,29 +35,33 @@ class _Desk:
     async def take(self, request: Any, path: str, step: Step, *, changes: bool = False, body: bool = True) -> Any:
         """Answer one request, or say what is wrong with it."""
         began = time.perf_counter()
-        status, said, headers = 500, {}, {}
+        status, rows, said, headers = 500, 0, b"", {}
         self._under_way += 1
         self.metrics.began(self._under_way)
         try:
-            said = await self._answer(request, step, changes=changes, body=body)
+            said, rows = await self._answer(request, step, changes=changes, body=body)
             status = 200
         except CuveeError as error:
-            status, said = status_of(error), said_of(error)
+            status, said = status_of(error), as_json(said_of(error))
             if status == 429:
                 headers["Retry-After"] = "1"
             if status == 403 and changes and self.service.token is not None and not self._may(request):
                 status, headers["WWW-Authenticate"] = 401, "Bearer"
-        except Exception as error:  # a fault of ours: told without its inner parts
+        except Exception as error:  # a fault of ours: told without its inner parts, which the log has
+            if _is_gone(error):
+                status = _GONE
+            else:
+                _log.exception("a request to %s failed", path)
             fault = Fault("member-failed", f"the service failed: {type(error).__name__}")
-            said = said_of(InputError(fault))
+            said = as_json(said_of(InputError(fault)))
         finally:
             self._under_way -= 1
             self.metrics.began(self._under_way)
-            rows = said.get("rows", 0) if status == 200 else 0
             self.metrics.answered(path, status, time.perf_counter() - began, rows)
-        return _json(said, status, headers)
+        return _response(said, status, headers)
 
-    async def _answer(self, request: Any, step: Step, *, changes: bool, body: bool) -> dict[str, Any]:
+    async def _answer(self, request: Any, step: Step, *, changes: bool, body: bool) -> tuple[bytes, int]:
+        """The answer as JSON, made by the thread that made the answer, and its rows."""
         if self._under_way > self._limits.at_once:
             message = f"the service answers {self._limits.at_once:,} requests at a time"
             raise ResourceError(Fault("busy", message, hint=_BUSY))
@@ -61,7 +69,7 @@ class _Desk:
             self._check_may(request)
         raw = await self._body(request) if body else b""
         pool = self._writer if changes else self._readers
-        return await asyncio.get_running_loop().run_in_executor(pool, partial(step, raw))
+        return await asyncio.get_running_loop().run_in_executor(pool, _said, step, raw)
 
     async def _body(self, request: Any) -> bytes:
         """The body, no more of it than is allowed.
@@ -101,6 +109,11 @@ class _Desk:
         self._writer.shutdown()
 
 
+def _said(step: Step, raw: bytes) -> tuple[bytes, int]:
+    said = step(raw)
+    return as_json(said), said.get("rows", 0)
+
+
 def make_application(service: Service) -> Any:
     """The application of a service, for uvicorn or any other server of ASGI.
 
@@ -124,10 +137,25 @@ def make_application(service: Service) -> Any:
 
     app = FastAPI(title="Cuvee", lifespan=life, docs_url=None, redoc_url=None)
 
+    _add_faults(app)
     _add_questions(app, desk)
     _add_changes(app, desk)
     _add_states(app, service, metrics)
     return app
+
+
+def _add_faults(app: Any) -> None:
+    """Paths and methods that there are not are told as every other fault is."""
+    from starlette.exceptions import HTTPException
+
+    async def told(request: Any, error: HTTPException) -> Any:
+        what = f"{request.method} {request.url.path}"
+        message = f"there is no {what:.200}: {error.detail}"
+        hint = "POST /predict and /explain; GET, POST and DELETE /members; GET /health, /ready and /metrics"
+        said = said_of(UsageError(Fault("bad-argument", message, hint=hint)))
+        return _response(as_json(said), error.status_code, dict(error.headers or {}))
+
+    app.add_exception_handler(HTTPException, told)
 
 
 def _add_questions(app: Any, desk: _Desk) -> None:
@@ -167,10 +195,11 @@ def _add_states(app: Any, service: Service, metrics: Metrics) -> None:
     from fastapi import Response
 
     async def health() -> Any:
-        return _json({"status": "ok"}, 200, {})
+        return _response(as_json({"status": "ok"}), 200, {})
 
     async def ready() -> Any:
-        return _json({"ready": service.is_ready}, 200 if service.is_ready else 503, {})
+        is_ready = service.is_ready
+        return _response(as_json({"ready": is_ready}), 200 if is_ready else 503, {})
 
     async def measured() -> Any:
         return Response(metrics.text(), media_type=metrics.content_type)
@@ -178,6 +207,12 @@ def _add_states(app: Any, service: Service, metrics: Metrics) -> None:
     app.add_api_route("/health", health, methods=["GET"])
     app.add_api_route("/ready", ready, methods=["GET"])
     app.add_api_route("/metrics", measured, methods=["GET"])
+
+
+def _is_gone(error: Exception) -> bool:
+    from starlette.requests import ClientDisconnect
+
+    return isinstance(error, ClientDisconnect)
 
 
 def _removed(service: Service, name: str, _: bytes) -> dict[str, Any]:
@@ -189,7 +224,7 @@ def _too_large(most: int) -> InputError:
     return InputError(Fault("too-large", message, hint="send the rows in several requests"))
 
 
-def _json(said: Any, status: int, headers: dict[str, str]) -> Any:
-    from fastapi.responses import JSONResponse
+def _response(said: bytes, status: int, headers: dict[str, str]) -> Any:
+    from fastapi import Response
 
-    return JSONResponse(said, status, headers)
+    return Response(said, status, headers, "application/json")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cuvee.errors import Fault, InputError
+from cuvee.errors import Fault, InputError, refuse
 from cuvee.predict import Ensemble, Member, Rows, read_bank
 from cuvee.predict.answers import labels_of
 from cuvee.predict.asking_all import Asking, answered, looks_at_rows
@@ -16,7 +17,7 @@ from cuvee.predict.saving.plain import plain
 from cuvee.predict.state import State
 from cuvee.predict.subject import view_of
 from cuvee.serving.limits import Limits
-from cuvee.serving.wire import body_of, labels_as_json, not_allowed, rows_from
+from cuvee.serving.wire import body_of, labels_as_json, not_allowed, rows_from, token_faults, unlike
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class Service:
     members_from: Path | None = None
     trust: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse a token that is none: an empty one would let everybody in."""
+        if self.token is not None:
+            refuse(token_faults(self.token))
+
     def predict(self, raw: bytes) -> dict[str, Any]:
         """Labels, or values, and probabilities of the rows of a request, all from the version that it names.
 
@@ -45,7 +51,8 @@ class Service:
         """
         rows = rows_from(body_of(raw, ["rows"], ["rows"])["rows"], self.limits)
         state = self.ensemble.state
-        found = answered(state, rows, self._asking(), self._view(state, rows))
+        with self._known(rows):
+            found = answered(state, rows, self._asking(), self._view(state, rows))
         said: dict[str, Any] = {"version": found.version, "rows": len(rows)}
         if self.ensemble.task == "regression":
             said["values"] = found.P[:, 0].tolist()
@@ -64,7 +71,8 @@ class Service:
         """
         rows = rows_from(body_of(raw, ["rows"], ["rows"])["rows"], self.limits)
         state = self.ensemble.state
-        found = explain(state, rows, self._asking(), self._view(state, rows))
+        with self._known(rows):
+            found = explain(state, rows, self._asking(), self._view(state, rows))
         arrays = ("contributions", "base", "calibration", "output")
         facts = {"members": list(found.members), "classes": list(found.classes), "way": found.way, "exact": found.exact}
         return {"version": state.number, **facts, **{name: getattr(found, name).tolist() for name in arrays}}
@@ -111,6 +119,17 @@ class Service:
     def is_ready(self) -> bool:
         """Whether there is something that can answer."""
         return self.ensemble.state.fitted is not None
+
+    @contextmanager
+    def _known(self, rows: Rows) -> Iterator[None]:
+        """A member that fails on rows unlike those that the ensemble knows is not at fault: the request is."""
+        try:
+            yield
+        except InputError as error:
+            fault = unlike(rows, self.ensemble.seen) if error.code in ("member-failed", "bad-output") else None
+            if fault is None:
+                raise
+            raise InputError([fault, *error.faults]) from error
 
     def _asking(self) -> Asking:
         return Asking(self.ensemble.classes, self.ensemble.task, self.ensemble.on_error, self.ensemble.time_limit)

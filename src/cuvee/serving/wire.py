@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hmac
+import json
 from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from cuvee.checkpoint.strict_json import parse_json
-from cuvee.errors import CuveeError, Fault, InputError, UsageError
+from cuvee.errors import CuveeError, Fault, InputError, UsageError, listed
 from cuvee.predict import Rows, rows_of
 from cuvee.serving.limits import Limits
 
@@ -23,6 +24,9 @@ _STATUS: Final = {
     "bad-output": 500,
 }
 _OTHERWISE: Final = 422
+_SHORTEST: Final = 16
+_KINDS: Final = {"array": "arrays of numbers", "columns": "objects", "frame": "objects", "items": "texts"}
+_NUMBERS: Final = (int, float, bool, type(None))
 
 
 def status_of(error: CuveeError) -> int:
@@ -39,6 +43,31 @@ def said_of(error: CuveeError) -> dict[str, Any]:
     }
 
 
+def as_json(said: Any) -> bytes:
+    """JSON in UTF-8 without blanks.
+
+    Raises:
+        ValueError: it holds a number that JSON has no word for.
+    """
+    return json.dumps(said, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def token_faults(token: str, where: str = "the token") -> list[Fault]:
+    """Why a text is no token: it could be guessed, or a header cannot hold it.
+
+    Args:
+        token: the text.
+        where: what it is called in messages.
+    """
+    if len(token) < _SHORTEST:
+        message = f"a token has at least {_SHORTEST} characters, so that it cannot be guessed; {where} has {len(token)}"
+    elif not (token.isascii() and token.isprintable()) or token != token.strip():
+        message = f"a token is of printable characters of ASCII, as headers are; {where} has others, or outer blanks"
+    else:
+        return []
+    return [Fault("bad-data", message, None, "token", "python -c 'import secrets; print(secrets.token_urlsafe())'")]
+
+
 def body_of(raw: bytes, keys: Sequence[str], needed: Sequence[str] = ()) -> dict[str, Any]:
     """The object of a request.
 
@@ -51,7 +80,7 @@ def body_of(raw: bytes, keys: Sequence[str], needed: Sequence[str] = ()) -> dict
         InputError: `bad-data`: it is no such object; all faults.
     """
     try:
-        said, twice = parse_json(raw)
+        said, twice = parse_json(raw, parse_constant=_no_number)
     except ValueError as error:
         raise InputError(Fault("bad-data", f"the body should be JSON; {error}")) from None
     if not isinstance(said, dict):
@@ -91,6 +120,26 @@ def rows_from(said: Any, limits: Limits) -> Rows:
     raise InputError(Fault("bad-data", message, subject="rows"))
 
 
+def unlike(rows: Rows, known: Rows | None) -> Fault | None:
+    """In what rows differ from rows that the members are known to read; `None` where nothing is known to.
+
+    Args:
+        rows: of a request.
+        known: rows that were answered, such as those that the ensemble was saved with.
+    """
+    if known is None:
+        return None
+    if (wanted := _KINDS[known.form]) != (kind := _KINDS[rows.form]):
+        message = f"rows should be {wanted}; found {kind}"
+    elif known.form == "array" and (wide := list(known.data.shape[1:])) != list(rows.data.shape[1:]):
+        message = f"rows should have the shape {wide}; found {list(rows.data.shape[1:])}"
+    elif lacking := [name for name in known.columns if name not in rows.columns]:
+        message = f"rows should have the keys {', '.join(known.columns)}; there is no {listed(lacking, 5)}"
+    else:
+        return None
+    return Fault("bad-data", message, subject="rows")
+
+
 def labels_as_json(labels: Any) -> list[Any]:
     """Labels, or values, as JSON can say them."""
     return np.asarray(labels, dtype=object).tolist() if isinstance(labels, np.ndarray) else list(labels)
@@ -114,15 +163,27 @@ def _columns(rows: list[dict[str, Any]]) -> dict[str, Any]:
     for name in names:
         values = [row.get(name) for row in rows]
         is_number = all(type(one) in (int, float) for one in values)
-        columns[name] = np.array(values, dtype=np.float64) if is_number else values
+        columns[name] = _finite(np.array(values, dtype=np.float64)) if is_number else values
     return columns
 
 
 def _matrix(rows: list[Any]) -> Any:
     try:
-        found = np.array(rows, dtype=np.float64)
+        found = np.array(rows)
+        if found.dtype.kind not in "iufb" and not all(type(one) in _NUMBERS for one in found.flat):
+            raise TypeError("texts would be read as numbers")
+        return _finite(found.astype(np.float64))
     except (ValueError, TypeError, OverflowError):
         lengths = sorted({len(row) for row in rows})
         message = f"rows that are arrays should hold numbers, and be of one shape; their lengths are {lengths[:10]}"
         raise InputError(Fault("bad-data", message, subject="rows")) from None
+
+
+def _finite(found: Any) -> Any:
+    if np.isinf(found).any():
+        raise InputError(Fault("bad-data", "rows should hold numbers below 1.8e308; one is larger", subject="rows"))
     return found
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is no number of JSON; a number that is lacking is null")

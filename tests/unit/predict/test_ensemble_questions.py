@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cuvee.errors import CuveeError, InputError, UsageError
-from cuvee.predict import Bank, Cost, Ensemble, Member
+from cuvee.predict import Bank, Cost, Ensemble, Member, Stack, meta_learners
 from cuvee.predict.applying import applied
 from cuvee.predict.budgets import UNITS, checked_limits, within
 from cuvee.predict.combiners import COMBINERS, Soft
@@ -404,3 +404,25 @@ def test_values_are_asked_about_likewise() -> None:
     assert report.drift[0].metric == "rmse"
     assert report.drift[0].is_alarming
     assert report.drift[0].psi > 0.25
+
+
+def test_folds_of_a_leaderboard_do_not_ask_stacks_what_they_are_worth(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(Stack, "_worth", lambda self, bank, fit: asked.append(len(bank)) or {})
+    monkeypatch.setattr(meta_learners, "STRENGTHS", (1.0,))
+    ensemble = three()
+    bank = banked(ensemble, 150)
+    ensemble.fit_combiner("stack", bank)
+    assert asked == [150]
+    row = ensemble.leaderboard(bank, combiners=["stack"])
+    assert asked == [150]
+    assert row["stack"].scores == row["ensemble"].scores
+
+
+def test_a_leaderboard_tells_how_far_it_is_fold_by_fold() -> None:
+    ensemble, told = three(), []
+    bank = banked(ensemble, 60)
+    ensemble.leaderboard(bank, combiners=["soft", "weighted"], folds=3, progress=lambda *step: told.append(step))
+    assert told[:2] == [(0, 9, "soft"), (3, 9, "weighted")]
+    assert told[2:5] == [(4, 9, "weighted"), (5, 9, "weighted"), (6, 9, "weighted")]
+    assert told[-2:] == [(6, 9, "ensemble"), (9, 9, "ensemble")]

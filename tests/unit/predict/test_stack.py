@@ -326,3 +326,18 @@ def test_an_optimiser_that_was_stopped_is_told(bank, monkeypatch):
     found = Stack(**QUICK).fit(bank)
     assert found.about["converged"] is False
     assert found.notes == ("the logistic regression did not come to its end: scale the features",)
+
+
+def test_a_bare_stack_finds_the_same_and_is_not_judged(bank, stacked):
+    bare = Stack(**QUICK).bare().fit(bank)
+    np.testing.assert_array_equal(bare.apply(batch_of(bank)), stacked.apply(batch_of(bank)))
+    assert "nested_log_loss" in stacked.about
+    assert "nested_log_loss" not in bare.about
+
+
+def test_strengths_tried_in_turn_come_to_what_each_comes_to_alone(bank):
+    X = design_of(bank, ("probabilities",), False).matrix(batch_of(bank))
+    for C, rule in zip(meta_learners.STRENGTHS, meta_learners._path(X, bank.truth, 3)):
+        alone = LogisticRegression(C=C, max_iter=1000, tol=1e-8).fit(X, bank.truth)
+        np.testing.assert_allclose(rule.answer(X), alone.predict_proba(X), atol=2e-3)
+        assert rule.facts["C"] == C

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
+from cuvee.errors import UsageError
 from cuvee.predict import Ensemble
 from cuvee.serving import Limits, Service, make_application
 from tests.support.ensembles import CLASSES, SOME, X, by_length, function, of, small
@@ -124,7 +127,21 @@ def test_too_much(client: TestClient) -> None:
     pieces = (b" " * 4_000 for _ in range(3))  # no length is said
     assert codes(client.post("/predict", content=pieces), 413) == ["too-large"]
     assert codes(client.post("/predict", content=b"{"), 422) == ["bad-data"]
-    assert codes(client.post("/predict", json={"rows": [[1.0]]}), 500) == ["member-failed"]
+    assert codes(client.post("/predict", json={"rows": [[None] * 4]}), 500) == ["member-failed"]
+
+
+def test_rows_unlike_those_that_are_known_are_the_fault_of_who_asks(folder: Path) -> None:
+    with TestClient(make_application(Service(Ensemble.load(folder / "one")))) as client:
+        for rows, words in (
+            ([[1.0]], "should have the shape [4]; found [1]"),
+            (["a text"], "should be arrays of numbers; found texts"),
+            ([{"a": 1}], "should be arrays of numbers; found objects"),
+        ):
+            for path in ("/predict", "/explain"):
+                answer = client.post(path, json={"rows": rows})
+                assert codes(answer, 422) == ["bad-data", "member-failed"]
+                assert words in answer.json()["faults"][0]["message"]
+        assert codes(client.post("/predict", json={"rows": [[None] * 4]}), 500) == ["member-failed"]
 
 
 def test_more_at_a_time_than_the_limit() -> None:
@@ -196,3 +213,50 @@ def test_a_fault_of_ours_tells_nothing_of_its_inner_parts(client: TestClient, mo
     answer = client.post("/predict", json={"rows": SOME.tolist()})
     assert answer.status_code == 500
     assert "secret" not in answer.text
+
+
+def test_who_comes_first_is_answered_first() -> None:
+    order: list[int] = []
+    service = Service(of(function(by_length)), Limits(threads=1))
+    application = make_application(service)
+
+    async def ask(session: httpx.AsyncClient, number: int) -> None:
+        answer = await session.post("/predict", json={"rows": SOME.tolist()})
+        assert answer.status_code == 200
+        order.append(number)
+
+    async def all_at_once() -> None:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(application), base_url="http://x") as session:
+            await asyncio.gather(*(ask(session, number) for number in range(100)))
+
+    asyncio.run(all_at_once())
+    assert order == list(range(100))
+
+
+def test_paths_and_methods_that_there_are_not(client: TestClient) -> None:
+    assert codes(client.get("/nothing"), 404) == ["bad-argument"]
+    assert codes(client.get("/predict"), 405) == ["bad-argument"]
+
+
+def test_what_json_cannot_say_is_a_fault_of_ours(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Service, "members", lambda _: {"weight": float("nan")})
+    assert codes(client.get("/members"), 500) == ["member-failed"]
+
+
+@pytest.mark.parametrize(
+    "token", ["", "short", "a token of letters é", "a token\nof two lines.", " a token with blank"]
+)
+def test_tokens_that_are_none(token: str) -> None:
+    with pytest.raises(UsageError, match="a token"):
+        Service(small(), token=token)
+
+
+def test_metrics_are_what_prometheus_reads(client: TestClient) -> None:
+    from prometheus_client.parser import text_string_to_metric_families
+
+    client.post("/predict", json={"rows": SOME.tolist()})
+    answer = client.get("/metrics")
+    found = {one.name: one for one in text_string_to_metric_families(answer.text)}
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert found["cuvee_rows"].samples[0].value == len(SOME)
+    assert {"cuvee_requests", "cuvee_request_seconds", "cuvee_version", "cuvee_members"} <= found.keys()

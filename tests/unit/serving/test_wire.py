@@ -10,7 +10,7 @@ import pytest
 
 from cuvee.errors import Fault, InputError, UsageError
 from cuvee.serving import Limits
-from cuvee.serving.wire import body_of, is_token, rows_from, said_of, status_of
+from cuvee.serving.wire import body_of, is_token, rows_from, said_of, status_of, unlike
 
 FEW = Limits(max_rows=3)
 
@@ -100,3 +100,31 @@ def test_limits_that_are_none() -> None:
     with pytest.raises(UsageError) as caught:
         Limits(max_rows=0, at_once=-1, read_seconds=0)
     assert [fault.subject for fault in caught.value.faults] == ["max_rows", "at_once", "read_seconds"]
+
+
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
+def test_what_is_no_number_of_json(word: str) -> None:
+    with pytest.raises(InputError, match=f"{word} is no number of JSON; a number that is lacking is null"):
+        body_of(b'{"rows": [[1, %s]]}' % word.encode(), ["rows"], ["rows"])
+
+
+def test_a_number_that_is_lacking_is_null_and_no_text_becomes_a_number() -> None:
+    np.testing.assert_array_equal(rows_from([[1, None], [True, 2.5]], FEW).data, [[1, np.nan], [1, 2.5]])
+    for row in (["1"], [1, "2"], [None, "2"], [{"a": 1}], [[1], 2]):
+        with pytest.raises(InputError, match="should hold numbers"):
+            rows_from([row], FEW)
+
+
+@pytest.mark.parametrize("raw", [b'{"rows": [[1e999]]}', b'{"rows": [{"a": -1e999}]}'])
+def test_numbers_too_large_for_floats(raw: bytes) -> None:
+    with pytest.raises(InputError, match=r"below 1\.8e308"):
+        rows_from(body_of(raw, ["rows"], ["rows"])["rows"], FEW)
+
+
+def test_how_rows_are_unlike() -> None:
+    known = rows_from([{"a": 1, "b": "x"}], FEW)
+    assert unlike(known, None) is None
+    assert unlike(rows_from([{"b": "y", "a": 2, "c": 3}], FEW), known) is None
+    fault = unlike(rows_from([{"a": 1}], FEW), known)
+    assert fault is not None
+    assert fault.message == "rows should have the keys a, b; there is no b"

@@ -54,11 +54,9 @@ def leaderboard(
     from cuvee import api
 
     with metered("judging", "step") as meter:
-        meter(0, 1, "combiners")
         found = api.ensemble_leaderboard(
-            folder, data, label=label, id=id, metrics=metrics, combiners=combiners, trust=trust or ()
+            folder, data, label=label, id=id, metrics=metrics, combiners=combiners, trust=trust or (), progress=meter
         )
-        meter(1, 1)
     told: dict[str, Any] = {"metric": found.metric, "rows": found.as_rows(), "left_out": dict(found.left_out)}
     told["notes"] = list(found.notes)
     return deliver(Answer("ensemble leaderboard", told, _text(found), notes=found.notes), common)

@@ -147,6 +147,10 @@ class Combiner(ABC):
         """Itself, told what members cost that it was not told of: member → µs per row; most look at no cost."""
         return self
 
+    def bare(self) -> Combiner:
+        """Itself without what its fit tells besides: what it finds, and so what it predicts, is the same."""
+        return self
+
     def settings(self) -> dict[str, Any]:
         """The settings as JSON can say them."""
         return asdict(self)

@@ -50,6 +50,7 @@ class Stack(Combiner):
         fewest: rows that each class must have, ≥ 2.
         seed: of folds, and of gradient boosting.
         allow_in_sample: take predictions on rows that members were trained on: the stack trusts who overfits most.
+        judged: ask besides what the stack is worth; that takes `folds` more fits and changes no prediction.
 
     Source: Wolpert 1992, Stacked Generalization; Ting and Witten 1999, Issues in Stacked Generalization (probabilities
     rather than labels); Breiman 1996, Stacked Regressions.
@@ -64,6 +65,7 @@ class Stack(Combiner):
     fewest: int = FEWEST
     seed: int = 0
     allow_in_sample: bool = False
+    judged: bool = True
 
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing.
@@ -87,6 +89,10 @@ class Stack(Combiner):
     def blocks(self) -> tuple[On, ...]:
         """What is looked at, as a tuple."""
         return (self.on,) if isinstance(self.on, str) else tuple(self.on)
+
+    def bare(self) -> Stack:
+        """Itself without asking what it is worth: who fits it in folds finds that out anyway."""
+        return replace(self, judged=False)
 
     def settings(self) -> dict[str, Any]:
         """The settings as JSON can say them; an estimator by the name of its class, which does not make it again."""
@@ -117,7 +123,8 @@ class Stack(Combiner):
         about = {**facts, "meta": chosen if isinstance(chosen, str) else type(chosen).__qualname__}
         if not found.about.get("converged", True):
             about = joined(about, {"notes": ["the logistic regression did not come to its end: scale the features"]})
-        return replace(found, about=joined(about, found.about, self._worth(used, fit)))
+        worth = self._worth(used, fit) if self.judged else {}
+        return replace(found, about=joined(about, found.about, worth))
 
     def _chosen(self, bank: Bank) -> Any:
         chosen = ("logistic" if bank.task == "classification" else "ridge") if self.meta is None else self.meta

@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from cuvee.predict import Bank, Cost, Ensemble, Member, Stack
+from cuvee.predict import Bank, Cost, Ensemble, Member, Stack, meta_learners
 from cuvee.predict.combiners import COMBINERS
 from cuvee.predict.saving.form import read_form
 from cuvee.predict.state import State
@@ -216,7 +216,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", list(COMBINERS))
-def test_every_combiner_comes_back(tmp_path: Path, name: str) -> None:
+def test_every_combiner_comes_back(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meta_learners, "STRENGTHS", (1.0,))
     ensemble = small()
     ensemble.fit_combiner(COMBINERS.get(name)(**SETTINGS.get(name, {})), bank(), calibrate="temperature")
     found = came_back(ensemble, tmp_path / "e", SOME)
