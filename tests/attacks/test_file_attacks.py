@@ -215,6 +215,7 @@ def test_a_header_of_millions_of_faults_is_refused_in_time(tmp_path: Path) -> No
     assert time.monotonic() - begin < 4
 
 
+@pytest.mark.slow
 def test_a_tokenizer_of_a_gigabyte_is_copied_in_pieces(tmp_path: Path) -> None:
     with (tmp_path / "tokenizer_config.json").open("wb") as file:
         file.truncate(200_000_000)

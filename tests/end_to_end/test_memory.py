@@ -104,6 +104,7 @@ def test_limits_that_are_none_are_refused(tiny, tmp_path, capsys, given) -> None
         assert "1GiB" in refused.err
 
 
+@pytest.mark.slow
 def test_a_file_that_must_be_held_in_memory_is_in_the_estimate(tmp_path, capsys) -> None:
     tensors = {"model.embed_tokens.weight": torch.randn(4096, 4096).bfloat16()}
     files = {name: tmp_path / name for name in ("zip.bin", "old.bin")}

@@ -388,6 +388,7 @@ def test_headers_alone_are_fetched_for_a_plan(ask, files):
     assert again == whole  # what lies in the cache by now is read from there
 
 
+@pytest.mark.slow
 def test_a_header_longer_than_the_first_request_is_fetched_whole(ask):
     tensors = {f"model.layers.{i}.mlp.weight": torch.zeros(1) for i in range(2000)}
     content = safetensors.torch.save(tensors)

@@ -86,7 +86,7 @@ def test_an_interrupted_demo_does_not_claim_that_nothing_was_written(
 
 def board(log_loss: float, name: str = "ensemble", kind: str = "ensemble") -> dict[str, object]:
     scores = {"log_loss": log_loss, "accuracy": 0.9}
-    return {"name": name, "kind": kind, **scores, "us_per_row": 20.0, "estimate": "direct"}
+    return {"name": name, "kind": kind, **scores, "us_per_row": 20.0, "estimate": "direct", "verdict": "better"}
 
 
 ENSEMBLES = {"digits": {"leaderboard": [board(0.1), board(0.2, "svm", "member"), board(0.4, "mlp", "member")]}}

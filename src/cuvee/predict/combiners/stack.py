@@ -25,7 +25,7 @@ from cuvee.predict.combiners.grounds import (
 )
 from cuvee.predict.combiners.stacked import Stacked, StackedThing
 from cuvee.predict.combiners.suited import check_probable
-from cuvee.predict.meta_learners import Rule
+from cuvee.predict.learned_rules import Rule
 
 AnyStack = Stacked | StackedThing | Linear
 

@@ -12,7 +12,7 @@ from cuvee.combine.parts import Array
 from cuvee.errors import Fault, UsageError
 from cuvee.predict.combiners.declared import FITTED, Batch, Fitted, Need
 from cuvee.predict.combiners.design import Design
-from cuvee.predict.meta_learners import Rule, Thing
+from cuvee.predict.learned_rules import Rule, Thing
 
 
 @dataclass(frozen=True, eq=False)
