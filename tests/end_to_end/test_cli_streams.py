@@ -33,6 +33,7 @@ def closed_pipe() -> Iterator[int]:
         os.close(write)
 
 
+@pytest.mark.slow
 def test_a_pipe_gets_no_colour_and_no_bar(folder: Path) -> None:
     ran = spawn("plan", "recipe.yml", cwd=folder)
     assert ran.code == 0
@@ -95,6 +96,7 @@ def shell(words: list[str], end: str, cwd: Path) -> subprocess.CompletedProcess[
 @pytest.mark.parametrize(
     "case", ["messages", *(pytest.param(c, marks=pytest.mark.slow) for c in ("all", "output", "both"))]
 )
+@pytest.mark.slow
 def test_a_merge_is_done_though_nobody_can_be_told(folder: Path, tmp_path: Path, case: str) -> None:
     done = shell(command("merge", "recipe.yml", "-o", tmp_path / "m"), CLOSED[case], folder)
     assert done.returncode == 0

@@ -162,6 +162,7 @@ def test_members_join_and_leave(home: Path, copy: Path, capsys: Capsys) -> None:
     assert [one.name for one in Ensemble.load(copy).members] == ["lr", "knn", "svm"]
 
 
+@pytest.mark.slow
 def test_an_estimator_of_a_file_reads_what_it_was_trained_on(home: Path, tmp_path: Path) -> None:
     rows = [{**row, "girth": float(row["girth"] or 2.0), "plot": 1} for row in trees(60, seed=4)]
     columns = {"girth": [row["girth"] for row in rows], "height": [row["height"] for row in rows]}
@@ -273,6 +274,7 @@ def by_what(ensemble: Ensemble) -> str:
     return str(fitted.about["by"])
 
 
+@pytest.mark.slow
 def test_columns_that_rows_are_compared_by_can_be_named_or_left_out(home: Path, capsys: Capsys, tmp_path: Path) -> None:
     asked = ["ensemble", "fit", tmp_path / "e.yml", "--data", "train.csv", "--json", "-o", tmp_path / "e"]
     (tmp_path / "e.yml").write_text(f"{CHEAP}combiner: ola\nfeatures: [note]\n", "utf-8")
@@ -282,6 +284,7 @@ def test_columns_that_rows_are_compared_by_can_be_named_or_left_out(home: Path, 
     assert by_what(Ensemble.load(tmp_path / "e")) == "profiles"
 
 
+@pytest.mark.slow
 def test_few_rows_are_taken_where_the_file_says_so(home: Path, capsys: Capsys, tmp_path: Path) -> None:
     data = write_csv(tmp_path / "few.csv", trees(45))
     (tmp_path / "e.yml").write_text(CHEAP, "utf-8")
@@ -387,6 +390,7 @@ def test_every_word_has_help_with_an_example(word: str, capsys: Capsys, monkeypa
     assert max(map(len, ran.out.splitlines())) == 80
 
 
+@pytest.mark.slow
 def test_an_ensemble_is_replaced_and_the_last_member_stays(home: Path, capsys: Capsys, tmp_path: Path) -> None:
     (tmp_path / "e.yml").write_text(f"{CHEAP}combiner: soft\n", "utf-8")
     asked = ["ensemble", "fit", tmp_path / "e.yml", "--data", "train.csv", "-o", tmp_path / "e", "--overwrite"]

@@ -173,6 +173,7 @@ def test_a_worker_is_killed(cluster: str, room: Yard, built: Path) -> None:
     assert_made(room, built)
 
 
+@pytest.mark.slow
 def test_what_a_worker_finds_in_an_input(cluster: str, room: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: object) -> None:
         raise AssertionError("it is told before this process would find it itself")

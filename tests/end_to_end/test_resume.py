@@ -80,7 +80,7 @@ def stopped(room: Yard, writes: int, method: str = "ties") -> None:
 # --- going on
 
 
-@pytest.mark.parametrize("method", ["ties", "dare_ties"])
+@pytest.mark.parametrize("method", ["dare_ties", *rarely("ties")])
 def test_killed_at_random_moments(room: Yard, built: Path, forked: Forks, method: str) -> None:
     draw = random.Random(method)
     asked = room.root / f"{method}.yml"
@@ -447,6 +447,7 @@ def test_an_output_of_models_that_were_copied_is_left_alone(room: Yard) -> None:
 @pytest.mark.parametrize(
     "name", ["SIGTERM", pytest.param("SIGINT", marks=pytest.mark.slow), pytest.param("SIGHUP", marks=pytest.mark.slow)]
 )
+@pytest.mark.slow
 def test_a_request_to_end_says_how_to_go_on(tmp_path: Path, name: str) -> None:
     for seed, model in enumerate(("base", "a", "b")):
         write(tmp_path / model, decoder(seed, width=512, vocabulary=3000))

@@ -88,6 +88,7 @@ def die_at(number: int, path: str, out: str, overwrite: bool, counted: str) -> i
 
 
 @pytest.mark.parametrize("overwrite", [False, *rarely(True)], ids=["new", "overwrite"])
+@pytest.mark.slow
 def test_a_run_killed_at_any_step_leaves_the_old_or_the_new(
     yard: Yard, forked: Forks, reference: dict[str, Tensors], overwrite: bool
 ) -> None:

@@ -247,6 +247,7 @@ cuvee.search("recipe.yml", Slow([0.8, 0.1, 0.4]), **how)
 
 
 @pytest.mark.parametrize("strategy", ["coordinate", *rarely("cma-es", "tpe")])
+@pytest.mark.slow
 def test_a_search_that_is_killed_goes_on_with_the_same_suggestions(strategy: str, models: Path, tmp_path: Path) -> None:
     file = recipe_file(models, sums())
 

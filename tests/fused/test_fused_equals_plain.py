@@ -105,6 +105,7 @@ def test_slerp_with_the_norm_interpolated():
     rescale=st.booleans(),
     tile=st.sampled_from([1024, 4096, 1 << 16, 1 << 18]),
 )
+@pytest.mark.slow
 def test_gives_the_same_bytes_whatever_the_settings(
     name, kind, numel, count, weight, density, scale, normalize, rescale, tile
 ):

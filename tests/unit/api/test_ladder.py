@@ -117,6 +117,7 @@ def test_prices(found: Ladder) -> None:
     assert cascade.price.seconds_per_row == pytest.approx(times[0] + share * times[1], rel=0.02)
 
 
+@pytest.mark.slow
 def test_the_same_again_is_the_same_but_for_times(found: Ladder) -> None:
     again = cuvee.ladder("arithmetic.yml", ["a.yml", "b.yml"], draws=200, timed=False)
     assert [one.scores for one in again.rungs] == [one.scores for one in found.rungs]

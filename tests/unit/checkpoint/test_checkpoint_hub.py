@@ -156,6 +156,7 @@ def test_a_sharded_cached_model_is_read(tmp_path, ask):
 
 
 @pytest.mark.parametrize("revision", ["v2", *rarely("2" * 40)])
+@pytest.mark.slow
 def test_a_revision_finds_its_own_commit(tmp_path, ask, revision):
     cached(tmp_path / "home", {"model.safetensors": weights(old=1)})
     cached(tmp_path / "home", {"model.safetensors": weights(new=1)}, commit="2" * 40, ref="v2")

@@ -287,6 +287,7 @@ print(won)
 """
 
 
+@pytest.mark.slow
 def test_rivals_that_start_and_end_all_the_time_never_spoil_each_other(tmp_path):
     rivals = [run(RACE, tmp_path / "out", name) for name in "xyz"]
     won = [int(rival.communicate()[0]) for rival in rivals]

@@ -16,6 +16,7 @@ TAKEN = "from cuvee.execute.heap import {0}; raise SystemExit(not {0}())"
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
 @pytest.mark.parametrize("setting", ["keep_freed_memory", *rarely("give_back_freed_memory")])
+@pytest.mark.slow
 def test_the_library_takes_the_settings(setting: str) -> None:
     assert subprocess.run([sys.executable, "-c", TAKEN.format(setting)], check=False).returncode == 0
 
