@@ -190,8 +190,6 @@ class Bank:
             InputError: `unknown-member`; `missing-label`; `no-member`: it predicted no row; `wrong-member`: its
                 entries are scores, of which metrics of probabilities make no sense.
         """
-        from cuvee.judging.answers import Answers
-
         found = self.only([member])
         if self.task == "classification" and found.probable == (False,):
             message = f"metrics are of probabilities; {member!r} gives scores"
@@ -199,11 +197,24 @@ class Bank:
         there = np.flatnonzero(found.mask[0])
         if not len(there):
             raise InputError(Fault("no-member", f"{member!r} predicted none of the rows", subject=member))
-        truth, said = self._known_truth()[there], found.P[0, there]
-        ids = tuple(self.ids[i] for i in there)
+        return found.rows(there).answers_of(found.P[0, there])
+
+    def answers_of(self, said: Array) -> Answers:
+        """Predictions of its rows, one member's or combined ones, in the form that metrics take.
+
+        Args:
+            said: `[N, K]`, probabilities that sum to one, or values.
+
+        Raises:
+            InputError: `missing-label`.
+        """
+        from cuvee.judging.answers import Answers
+
+        truth = self._known_truth()
         if self.task == "regression":
-            return Answers("regression", {"truth": truth, "predicted": said[:, 0]}, ids)
-        return Answers("classification", {"truth": truth, "probabilities": said}, ids, class_names(self.classes))
+            return Answers("regression", {"truth": truth, "predicted": said[:, 0]}, self.ids)
+        names = class_names(self.classes)
+        return Answers("classification", {"truth": truth, "probabilities": said}, self.ids, names)
 
     def _known_truth(self) -> Array:
         if self.truth is None:

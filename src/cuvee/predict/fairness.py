@@ -26,7 +26,7 @@ from cuvee.judging.metrics import metric_named
 from cuvee.judging.resampling import resampled
 from cuvee.predict.bank import Bank
 from cuvee.predict.honest import estimated
-from cuvee.predict.judged import Estimate, answers_of, covered, estimate, truth_in
+from cuvee.predict.judged import Estimate, answers_of, estimate, truth_in
 from cuvee.predict.rows import is_lacking
 from cuvee.predict.state import State
 from cuvee.predict.trained import Label
@@ -119,7 +119,7 @@ def fairness(
     """
     chosen = _positive(bank, positive)
     names = _names(bank, groups)
-    part = covered(bank)
+    part = bank.covered()
     if len(part) < len(bank):
         names = names[bank.mask.any(axis=0)]
     truth_in(part)

@@ -14,7 +14,6 @@ from cuvee.predict.asking_all import consulted, leaving
 from cuvee.predict.bank import Bank
 from cuvee.predict.budgets import within
 from cuvee.predict.combiners.declared import COMBINERS, Combiner, Fitted, Linear, Staged
-from cuvee.predict.judged import covered
 from cuvee.predict.member import Member
 from cuvee.predict.nested import FEWEST, crossed
 from cuvee.predict.state import Manner
@@ -76,7 +75,7 @@ def fit_on(combiner: Combiner, bank: Bank, members: Sequence[Member], manner: Ma
         message = f"`calibrate` must be 'temperature' for a classification, or None; found {manner.calibrate!r}"
         raise UsageError(Fault("bad-argument", message, subject="calibrate"))
     whole = bank.only([member.name for member in members])
-    part = covered(whole)
+    part = whole.covered()
     if combiner.learns or manner.calibrate:
         refuse_unfit(part)
     told = _told(combiner, members, manner)

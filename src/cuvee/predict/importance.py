@@ -32,7 +32,7 @@ from cuvee.predict.coalition_game import CoalitionGame, players_of, said_by_nobo
 from cuvee.predict.combiners.declared import Batch
 from cuvee.predict.combiners.design import batch_of
 from cuvee.predict.honest import has_met, seen_by
-from cuvee.predict.judged import METRICS, answers_of, covered, truth_in
+from cuvee.predict.judged import METRICS, answers_of, truth_in
 from cuvee.predict.state import State
 from cuvee.types import Direction
 
@@ -99,7 +99,7 @@ def importance(
     if how not in ("loo", "shapley", "permutation"):
         message = f"`how` must be loo, shapley or permutation; found {how!r}"
         raise UsageError(Fault("bad-argument", message, subject="how"))
-    fitted, part = fitted_of(state), covered(bank.only(state.names))
+    fitted, part = fitted_of(state), bank.only(state.names).covered()
     truth_in(part)
     chosen = metric_named(metric or METRICS[bank.task][0], bank.task)
     nothing = said_by_nobody(part, part.P.shape[2], part.task)

@@ -51,11 +51,8 @@ def answers_of(P: Array, bank: Bank) -> Answers:
     Raises:
         InputError: `missing-label`: the bank has no right answers.
     """
-    truth = truth_in(bank)
-    if bank.task == "regression":
-        return Answers("regression", {"truth": truth, "predicted": P[:, 0]}, bank.ids)
-    classes = tuple(str(label) for label in bank.classes)
-    return Answers("classification", {"truth": truth, "probabilities": P}, bank.ids, classes)
+    truth_in(bank)
+    return bank.answers_of(P)
 
 
 def truth_in(bank: Bank) -> Array:
@@ -117,12 +114,6 @@ def higher_is_better(metric: str, task: Task) -> bool:
         UsageError: there is no such metric for the task.
     """
     return metric_named(metric, task).direction == "higher"
-
-
-def covered(bank: Bank) -> Bank:
-    """The rows that at least one member predicted: a time-series split leaves out the first ones."""
-    there = np.asarray(bank.mask.any(axis=0))
-    return bank if there.all() else bank.rows(np.flatnonzero(there))
 
 
 def metrics_of(task: Task, asked: Sequence[str] | None) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from cuvee.predict.combiners.declared import COMBINERS, Combiner
 from cuvee.predict.costing import cost_of
 from cuvee.predict.fitting import combiner_of, fit_inside, fit_on
 from cuvee.predict.honest import estimated, seen_by
-from cuvee.predict.judged import Estimate, answers_of, covered, estimate, higher_is_better, metrics_of, said_by
+from cuvee.predict.judged import Estimate, answers_of, estimate, higher_is_better, metrics_of, said_by
 from cuvee.predict.nested import FOLDS, crossed
 from cuvee.predict.state import State
 
@@ -137,7 +137,7 @@ def leaderboard(
         InputError: `missing-label`, `unknown-member`, `too-few-rows`.
     """
     names = metrics_of(bank.task, metrics)
-    part = covered(bank.only(state.names))
+    part = bank.only(state.names).covered()
     told = {name: said_by(part, name) for name in state.names}
     rows = [(_member(state, part, name, names, said), said) for name, said in told.items() if said is not None]
     left_out = {name: "it predicted no row of the bank" for name, said in told.items() if said is None}

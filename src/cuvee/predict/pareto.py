@@ -20,7 +20,7 @@ from cuvee.predict.budgets import UNITS, checked_limits
 from cuvee.predict.costing import cost_of
 from cuvee.predict.fitting import fit_inside
 from cuvee.predict.honest import estimated, seen_by
-from cuvee.predict.judged import Estimate, answers_of, covered, estimate, higher_is_better, metrics_of
+from cuvee.predict.judged import Estimate, answers_of, estimate, higher_is_better, metrics_of
 from cuvee.predict.nested import FEWEST, crossed
 from cuvee.predict.state import State
 
@@ -160,7 +160,7 @@ def pareto(
     """
     unit, limit = _limit(budget)
     chosen = metrics_of(bank.task, None if metric is None else [metric])[0]
-    part = covered(bank.only(state.names))
+    part = bank.only(state.names).covered()
     seen = seen_by(part, state.names)
     honest = [name for name in state.names if name not in seen and part.mask[part.members.index(name)].all()]
     _refuse_unmeasured(state, honest, unit)

@@ -18,7 +18,7 @@ from cuvee.predict.drift import Drift, drift_of
 from cuvee.predict.editing import refitted
 from cuvee.predict.evidence import asked_bank, below
 from cuvee.predict.honest import estimated
-from cuvee.predict.judged import METRICS, answers_of, covered
+from cuvee.predict.judged import METRICS, answers_of
 from cuvee.predict.rows import Rows
 from cuvee.predict.state import State
 
@@ -106,7 +106,8 @@ def update(
     refuse(_faults(decay, window))
     fitted = fitted_of(state)
     held = state.bank if state.bank is not None and set(state.names) <= set(state.bank.members) else None
-    fresh = covered(asked_bank(asking, state.members, _renamed(rows, state), y, view, wanting(fitted, state.members)))
+    asked = asked_bank(asking, state.members, _renamed(rows, state), y, view, wanting(fitted, state.members))
+    fresh = asked.covered()
     bank, kept = _joined(None if held is None else held.only(state.names), fresh, decay, window, state.number)
     made = refitted(state, f"update with {len(fresh):,} rows", state.members, bank)
     return made, _told(state, made, held, fresh, kept)

@@ -12,7 +12,6 @@ from cuvee.errors import InputError, UsageError
 from cuvee.judging.metrics import score_of
 from cuvee.predict.combiners import COMBINERS, FITTED, Cascade, in_turn
 from cuvee.predict.combiners.design import batch_of
-from cuvee.predict.combiners.grounds import answers_of
 from tests.support.noisy_banks import noisy_bank, noisy_values
 
 COSTS = {"m0": 50.0, "m1": 5.0, "m2": 500.0}
@@ -37,7 +36,7 @@ def test_a_target_cost_is_kept_and_told(how, masked):
     bank = graded(masked=masked)
     found = Cascade(target_cost=260, costs=COSTS, confidence=how).fit(bank)
     assert found.about["us_per_row"] <= 260
-    score = score_of(answers_of(bank, found.apply(batch_of(bank))), "log_loss").value
+    score = score_of(bank.answers_of(found.apply(batch_of(bank))), "log_loss").value
     assert found.about["fit_score"] == pytest.approx(score)
     free = Cascade(target_cost=1000, costs=COSTS, confidence=how).fit(bank)
     assert free.about["fit_score"] <= found.about["fit_score"]
@@ -54,7 +53,7 @@ def test_a_target_loss_is_reached_for_less_than_asking_everybody():
 def test_without_a_target_it_is_as_good_as_the_dearest_member():
     bank = graded()
     found = Cascade(costs=COSTS).fit(bank)
-    dearest = score_of(answers_of(bank, bank.P[2]), "log_loss").value
+    dearest = score_of(bank.answers_of(bank.P[2]), "log_loss").value
     assert found.about["fit_score"] <= dearest + 1e-9
     assert found.about["us_per_row"] <= 500
 

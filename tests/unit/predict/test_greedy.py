@@ -12,7 +12,7 @@ from cuvee.errors import InputError, UsageError
 from cuvee.judging.metrics import score_of
 from cuvee.predict.combiners import COMBINERS, FITTED, Batch, Greedy
 from cuvee.predict.combiners.greedy import narrowed
-from cuvee.predict.combiners.grounds import answers_of, metric_for
+from cuvee.predict.combiners.grounds import metric_for
 from tests.support.noisy_banks import noisy_bank, noisy_values
 
 
@@ -23,7 +23,7 @@ def batch(bank):
 def test_what_it_says_of_its_score_is_the_score_of_what_it_gives():
     bank = noisy_bank(5, 90, 3, 1)
     found = Greedy().fit(bank)
-    score = score_of(answers_of(bank, found.apply(batch(bank))), "log_loss").value
+    score = score_of(bank.answers_of(found.apply(batch(bank))), "log_loss").value
     assert found.about["fit_score"] == pytest.approx(score, rel=1e-5)
     assert score < found.about["best_member_score"]
     assert found.about["best_member"] in bank.members
@@ -33,7 +33,7 @@ def test_what_it_says_of_its_score_is_the_score_of_what_it_gives():
 def test_any_metric_of_the_judge(metric):
     bank = noisy_bank(4, 60, 3, 2)
     found = Greedy(metric=metric, rounds=5).fit(bank)
-    score = score_of(answers_of(bank, found.apply(batch(bank))), metric).value
+    score = score_of(bank.answers_of(found.apply(batch(bank))), metric).value
     assert found.about["fit_score"] == pytest.approx(score, abs=1e-5)
 
 
@@ -51,7 +51,7 @@ def test_a_regression_is_measured_by_the_root_of_the_mean_square():
     bank = noisy_values(5, 80, 1, masked=0.1)
     found = Greedy().fit(bank)
     assert found.about["metric"] == "rmse"
-    score = score_of(answers_of(bank, found.apply(batch(bank))), "rmse").value
+    score = score_of(bank.answers_of(found.apply(batch(bank))), "rmse").value
     assert found.about["fit_score"] == pytest.approx(score, rel=1e-5)
 
 
@@ -208,4 +208,4 @@ def test_the_surprise_at_the_right_class_is_the_log_loss_of_the_judge_at_the_end
     P = np.array([[0.0, 1.0], [1.0, 0.0], [1e-5, 1 - 1e-5], [0.25, 0.75]])
     bank = replace(noisy_bank(1, 4, 2), P=P[None], truth=np.array([0, 0, 0, 1]))
     right, _, loss = narrowed(bank, metric_for("classification", "log_loss"))
-    assert loss(right[0]) == score_of(answers_of(bank, P), "log_loss").value
+    assert loss(right[0]) == score_of(bank.answers_of(P), "log_loss").value

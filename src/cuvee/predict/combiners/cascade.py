@@ -16,7 +16,6 @@ from cuvee.judging.metrics import Mean, Metric
 from cuvee.predict.bank import Bank
 from cuvee.predict.combiners.declared import COMBINERS, FITTED, Batch, Combiner, Staged
 from cuvee.predict.combiners.grounds import (
-    answers_of,
     costs_of,
     grounds_of,
     mapping_faults,
@@ -190,7 +189,7 @@ def _row_losses(bank: Bank, metric: Metric, P: Array, there: Array) -> Array:
     assert isinstance(metric.form, Mean)
     sign = 1.0 if metric.direction == "lower" else -1.0
     even = np.where(there[:, None], P, 1 / P.shape[1])
-    losses: Array = np.where(there, sign * metric.form.rows(answers_of(bank, even)), 0.0)
+    losses: Array = np.where(there, sign * metric.form.rows(bank.answers_of(even)), 0.0)
     return losses
 
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from cuvee.combine import Array, weighted_mean
 from cuvee.errors import Fault, InputError, UsageError, listed
-from cuvee.judging.answers import Answers
 from cuvee.judging.metrics import Metric, Undefined, metric_named
 from cuvee.judging.metrics.declared import value_of
 from cuvee.judging.metrics.scoring import no_value
@@ -116,22 +115,13 @@ def metric_for(task: Task, name: str | None) -> Metric:
     return metric_named(name or ("log_loss" if task == "classification" else "rmse"), task)
 
 
-def answers_of(bank: Bank, combined: Array) -> Answers:
-    """Combined predictions `[N, K]` of the rows of a bank, as the judge reads them."""
-    assert bank.truth is not None
-    if bank.task == "regression":
-        return Answers("regression", {"truth": bank.truth, "predicted": combined[:, 0]}, bank.ids)
-    labels = class_names(bank.classes)
-    return Answers("classification", {"truth": bank.truth, "probabilities": combined}, bank.ids, labels)
-
-
 def figure_of(bank: Bank, combined: Array, metric: Metric) -> float:
     """The metric of combined predictions.
 
     Raises:
         InputError: `undefined-metric`.
     """
-    answers = answers_of(bank, combined)
+    answers = bank.answers_of(combined)
     try:
         return value_of(metric, answers)
     except Undefined as error:

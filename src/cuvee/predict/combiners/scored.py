@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import numpy as np
 
 from cuvee.combine import Array
@@ -12,7 +10,7 @@ from cuvee.judging.answers import Answers
 from cuvee.judging.metrics import Metric, Undefined, metric_named
 from cuvee.judging.metrics.declared import value_of
 from cuvee.judging.metrics.scoring import no_value
-from cuvee.predict.bank import Bank, class_names
+from cuvee.predict.bank import Bank
 
 
 def member_scores(bank: Bank, metric: str) -> tuple[Array, Metric]:
@@ -48,8 +46,4 @@ def member_scores(bank: Bank, metric: str) -> tuple[Array, Metric]:
 def member_answers(bank: Bank, number: int) -> Answers:
     """What one member said of the rows that it predicted, as `judging` reads it."""
     there = np.flatnonzero(bank.mask[number])
-    truth, said = cast(Array, bank.truth)[there], bank.P[number, there]
-    ids = tuple(bank.ids[row] for row in there)
-    if bank.task == "regression":
-        return Answers("regression", {"truth": truth, "predicted": said[:, 0]}, ids)
-    return Answers("classification", {"truth": truth, "probabilities": said}, ids, class_names(bank.classes))
+    return bank.only([bank.members[number]]).rows(there).answers_of(bank.P[number, there])
