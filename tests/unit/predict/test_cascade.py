@@ -10,9 +10,10 @@ import pytest
 
 from cuvee.errors import InputError, UsageError
 from cuvee.judging.metrics import score_of
-from cuvee.predict.combiners import COMBINERS, FITTED, Cascade, in_turn
+from cuvee.predict.combiners import COMBINERS, FITTED, Cascade
 from cuvee.predict.combiners.design import batch_of
 from tests.support.noisy_banks import noisy_bank, noisy_values
+from tests.support.turns import in_turn
 
 COSTS = {"m0": 50.0, "m1": 5.0, "m2": 500.0}
 TURNS = ["m1", "m0", "m2"]

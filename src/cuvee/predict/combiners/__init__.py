@@ -12,7 +12,6 @@ from cuvee.predict.combiners.product import Product
 from cuvee.predict.combiners.rank_mean import RankMean
 from cuvee.predict.combiners.stack import Stack
 from cuvee.predict.combiners.trimmed_mean import TrimmedMean
-from cuvee.predict.combiners.turns import in_turn
 from cuvee.predict.combiners.vote import Soft
 from cuvee.predict.combiners.weighted import Weighted
 
@@ -37,5 +36,4 @@ __all__ = [
     "Staged",
     "TrimmedMean",
     "Weighted",
-    "in_turn",
 ]

@@ -14,7 +14,7 @@ from cuvee.combine.thresholds import Stakes, fitted_cascade
 from cuvee.errors import Fault, InputError, UsageError, nearest, refuse
 from cuvee.judging.metrics import Mean, Metric
 from cuvee.predict.bank import Bank
-from cuvee.predict.combiners.declared import COMBINERS, FITTED, Batch, Combiner, Staged
+from cuvee.predict.combiners.declared import COMBINERS, FITTED, Batch, Combiner, Facts, Staged
 from cuvee.predict.combiners.grounds import (
     costs_of,
     grounds_of,
@@ -117,7 +117,7 @@ class Cascade(Combiner):
 
 
 @dataclass(frozen=True, eq=False)
-class Cascaded(Staged):
+class Cascaded(Facts, Staged):
     """A cascade with its thresholds.
 
     Attributes:
@@ -133,11 +133,6 @@ class Cascaded(Staged):
     thresholds: Array
     confidence: Confidence
     about: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a user of it should know."""
-        return tuple(self.about.get("notes", ()))
 
     @property
     def order(self) -> tuple[int, ...]:

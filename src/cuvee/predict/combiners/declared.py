@@ -101,12 +101,23 @@ class Fitted(ABC):
         """What `told` told."""
 
 
+class Facts:
+    """What a fit found besides, for combiners that keep it; what should be known stands in it as `notes`."""
+
+    about: Mapping[str, Any]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user of it should know."""
+        return tuple(self.about.get("notes", ()))
+
+
 @dataclass(frozen=True, eq=False)
 class Staged(Fitted):
     """A fitted combiner that asks members in turn, and some of them only about some rows.
 
     `apply` gives the same for a batch in which only those were asked that `undecided` sent on, the others masked, as
-    for one in which all were (`combiners.in_turn` makes the first).
+    for one in which all were (`asking_all.gathered` makes the first).
     """
 
     @property
@@ -189,7 +200,7 @@ def check_unseen(bank: Bank, *, allow_in_sample: bool = False) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Linear(Fitted):
+class Linear(Facts, Fitted):
     """The weighted mean of what members say; what votes, weights and greedy selection come to.
 
     Attributes:
@@ -205,11 +216,6 @@ class Linear(Fitted):
     def weights(self) -> Array | None:
         """The shares."""
         return self.share
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """The notes of the fit."""
-        return tuple(self.about.get("notes", ()))
 
     def apply(self, batch: Batch) -> Array:
         """`Σ_m s_mn P_mn`, the shares renormalised over those who take part."""

@@ -17,7 +17,7 @@ from cuvee.combine.ola import ola
 from cuvee.combine.stacking import filled, side_by_side
 from cuvee.errors import Fault, InputError, UsageError, integer_faults, nearest, refuse
 from cuvee.predict.bank import Bank
-from cuvee.predict.combiners.declared import COMBINERS, FITTED, Batch, Combiner, Fitted, Need
+from cuvee.predict.combiners.declared import COMBINERS, FITTED, Batch, Combiner, Facts, Fitted, Need
 from cuvee.predict.combiners.design import batch_of, needed_features
 from cuvee.predict.combiners.grounds import grounds_of
 from cuvee.predict.combiners.suited import check_probable
@@ -128,7 +128,7 @@ class DesP(Dynamic):
 
 
 @dataclass(frozen=True, eq=False)
-class Selected(Fitted):
+class Selected(Facts, Fitted):
     """Rows, and who was right on them.
 
     Attributes:
@@ -147,11 +147,6 @@ class Selected(Fitted):
     scale: Array
     hits: Array
     about: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a user of it should know."""
-        return tuple(self.about.get("notes", ()))
 
     @property
     def needs(self) -> tuple[Need, ...]:

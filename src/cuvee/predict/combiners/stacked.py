@@ -10,35 +10,39 @@ import numpy as np
 
 from cuvee.combine.parts import Array
 from cuvee.errors import Fault, UsageError
-from cuvee.predict.combiners.declared import FITTED, Batch, Fitted, Need
+from cuvee.predict.combiners.declared import FITTED, Batch, Facts, Fitted, Need
 from cuvee.predict.combiners.design import Design
 from cuvee.predict.learned_rules import Rule, Thing
 
 
 @dataclass(frozen=True, eq=False)
-class Stacked(Fitted):
-    """A stack with a linear meta-learner, applied without the library that found it.
+class _Designed(Facts, Fitted):
+    """A fitted stack.
 
     Attributes:
         design: what it reads.
-        rule: coefficients.
-        about: what the fit found besides, as JSON can say it.
     """
 
-    kind: ClassVar[str] = "stack"
     design: Design
-    rule: Rule
-    about: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a user of it should know."""
-        return tuple(self.about.get("notes", ()))
 
     @property
     def needs(self) -> tuple[Need, ...]:
         """Embeddings and features, where the design reads them."""
         return self.design.needs
+
+
+@dataclass(frozen=True, eq=False)
+class Stacked(_Designed):
+    """A stack with a linear meta-learner, applied without the library that found it.
+
+    Attributes:
+        rule: coefficients.
+        about: what the fit found besides, as JSON can say it.
+    """
+
+    kind: ClassVar[str] = "stack"
+    rule: Rule
+    about: Mapping[str, Any] = field(default_factory=dict)
 
     def apply(self, batch: Batch) -> Array:
         """`link(X Wᵀ + b)` of the design's columns X."""
@@ -59,33 +63,21 @@ class Stacked(Fitted):
 
 
 @dataclass(frozen=True, eq=False)
-class StackedThing(Fitted):
+class StackedThing(_Designed):
     """A stack with an estimator.
 
     `told` tells all but the estimator, `thing`; who saves keeps that beside, and gives it back by `with_thing`.
 
     Attributes:
-        design: what it reads.
         estimator: the fitted estimator; `None` until it is given back.
         classes: how many classes there are; 0 for a regression.
         about: what the fit found besides, as JSON can say it.
     """
 
     kind: ClassVar[str] = "stack-thing"
-    design: Design
     estimator: Any
     classes: int
     about: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a user of it should know."""
-        return tuple(self.about.get("notes", ()))
-
-    @property
-    def needs(self) -> tuple[Need, ...]:
-        """Embeddings and features, where the design reads them."""
-        return self.design.needs
 
     @property
     def thing(self) -> Any:

@@ -1,4 +1,4 @@
-"""Members asked in turn, each only about the rows that are still open."""
+"""Members asked in turn by a loop of its own: what the ensemble's way of asking is held to."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from cuvee.combine import Array
-from cuvee.predict.combiners.declared import Batch, Staged
+from cuvee.predict.combiners import Batch, Staged
 
 AskOne = Callable[[int, Array], tuple[Array, Array]]
 """Number of a member, numbers of rows `[n]` → what it says of them, `[n, K]`, and of which it says anything, `[n]`."""
