@@ -17,6 +17,7 @@ from cuvee.combine import Array, weighted_mean
 from cuvee.errors import Fault, InputError, UsageError, listed
 from cuvee.predict.bank import Bank
 from cuvee.predict.budgets import UNITS, checked_limits
+from cuvee.predict.combiners.grounds import loss_of, metric_for
 from cuvee.predict.costing import cost_of
 from cuvee.predict.fitting import fit_inside
 from cuvee.predict.honest import estimated, seen_by
@@ -202,11 +203,12 @@ def _points(state: State, bank: Bank, names: Sequence[str], metric: str, unit: s
 
     for name in names:
         yield point(name, "member", [name], bank.only([name]).P[0])
-    path = _path(bank, names, metric)
+    learns = state.combiner.learns and len(bank) >= FEWEST
+    path = _path(bank, names, metric) if learns or len(names) > ALL_SETS else []
     for members in _sets(names, path):
         part = bank.only(members)
         yield point("soft of " + ", ".join(members), "vote", members, weighted_mean(part.P, part.mask))
-    if state.combiner.learns and len(bank) >= FEWEST:
+    if learns:
         for members, P in _combined(state, bank, path, seed):
             yield point(f"{state.combiner.name} of " + ", ".join(members), "combiner", members, P)
     if bank.task == "classification" and unit == "us_per_row":
@@ -230,16 +232,15 @@ def _sets(names: Sequence[str], path: Sequence[str]) -> Iterator[tuple[str, ...]
 
 def _path(bank: Bank, names: Sequence[str], metric: str) -> list[str]:
     """Members in the order in which each adds most to the soft vote of those before it."""
-    sign = 1 if higher_is_better(metric, bank.task) else -1
+    loss = loss_of(bank, metric_for(bank.task, metric))
     chosen: list[str] = []
     while len(chosen) < len(names):
-        gains = {}
+        losses = {}
         for name in names:
             if name not in chosen:
                 part = bank.only([*chosen, name])
-                P = weighted_mean(part.P, part.mask)
-                gains[name] = sign * estimate(answers_of(P, bank), metric).value
-        chosen.append(max(gains, key=lambda name: gains[name]))
+                losses[name] = loss(weighted_mean(part.P, part.mask))
+        chosen.append(min(losses, key=lambda name: losses[name]))
     return chosen
 
 
