@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 
+from cuvee.combine.cascade import cascade
 from cuvee.errors import Fault, InputError
 from cuvee.judging.answers import Answers
 from cuvee.judging.metrics.declared import Array
@@ -49,13 +50,17 @@ def confidence(answers: Answers) -> Array:
     Raises:
         InputError: `undefined-metric`: answers of this kind say no probabilities.
     """
+    found: Array = _probabilities(answers).max(axis=1)
+    return found
+
+
+def _probabilities(answers: Answers) -> Array:
     if "probabilities" not in answers.columns:
         message = (
             f"a cascade needs the probabilities of the model that is asked first; answers of kind `{answers.kind}`"
         )
         raise InputError(Fault("undefined-metric", f"{message} tell none"))
-    found: Array = answers.columns["probabilities"].max(axis=1)
-    return found
+    return answers.columns["probabilities"]
 
 
 def passed_on(first: Answers, threshold: float) -> Array:
@@ -87,8 +92,8 @@ def cascaded(first: Answers, second: Answers, threshold: float) -> Answers:
         >>> cascaded(sure, dear, 0.8).columns["probabilities"].tolist()
         [[0.9, 0.1], [0.2, 0.8]]
     """
-    passed = passed_on(first, threshold)
-    mixed = np.where(passed[:, None], second.columns["probabilities"], first.columns["probabilities"])
+    said = np.stack([_probabilities(first), second.columns["probabilities"]])
+    mixed = cascade(said, np.ones(said.shape[:2], bool), np.array([threshold]))
     return replace(first, columns={**first.columns, "probabilities": mixed})
 
 
