@@ -109,6 +109,32 @@ def _unknown_key(path: DocumentPath, parameters: Collection[str]) -> Finding:
     return Finding("unknown-key", message, path, hint, key, on_key=True, excuses=tuple(meant))
 
 
+def item_finding(
+    error: Error, path: DocumentPath, *, owner: str, name: str, known: Callable[[], list[str]], kind: str = ""
+) -> Finding:
+    """One of pydantic's errors about a file that is read as recipes are, in our words.
+
+    Args:
+        error: the error.
+        path: where it is in the document.
+        owner: the mapping that it is in, for the start of a sentence.
+        name: the value that it is about, likewise.
+        known: gives the keys that the mapping may have.
+        kind: what is said of the owner where it does not know a key.
+    """
+    if error["type"] == "missing":
+        message = f"{owner} should have the key `{path[-1]}`, found none"
+        return Finding("missing-key", message, path[:-1], subject=str(path[-1]), excuses=(path,))
+    if error["type"] == "extra_forbidden":
+        keys = known()
+        close = nearest(str(path[-1]), keys)
+        meant = tuple((*path[:-1], key) for key in keys if f"`{key}`" in close)
+        message = f"{owner}{kind} has no key `{path[-1]}`"
+        return Finding("unknown-key", message, path, close, str(path[-1]), on_key=True, excuses=meant)
+    code, message, hint = say(error["type"], error)
+    return Finding(code, f"{name} {message}", path, hint, dotted(path), excuses=(path,))
+
+
 def say(kind: str, error: Error) -> tuple[str, str, str | None]:
     """Reason code, message and hint of a value that is wrong."""
     value, context = error["input"], error.get("ctx", {})

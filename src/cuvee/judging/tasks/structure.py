@@ -16,7 +16,7 @@ from cuvee.judging.tasks.schema import ITEMS, AnyTask, known_keys
 from cuvee.recipe.document import Document
 from cuvee.recipe.files import documents_in
 from cuvee.recipe.findings import Finding, described, dotted, to_faults
-from cuvee.recipe.structure import say, told
+from cuvee.recipe.structure import item_finding, told
 
 ANSWERS: Final[Mapping[str, Kind]] = {
     "classification": "classification",
@@ -86,18 +86,14 @@ def _unknown_kind(kind: object) -> Finding:
 def _finding(error: Mapping[str, Any], item: type[AnyTask]) -> Finding:
     """One of pydantic's errors in our words."""
     path = tuple(step for step in error["loc"] if not str(step).startswith(("function-", "constrained")))
-    owner = f"`{path[-2]}`" if len(path) > 1 else "the task"
-    if error["type"] == "missing":
-        message = f"{owner} should have the key `{path[-1]}`, found none"
-        return Finding("missing-key", message, path[:-1], subject=str(path[-1]), excuses=(path,))
-    if error["type"] == "extra_forbidden":
-        known = known_keys(item, path[:-1])
-        message = f"{owner} of kind `{_kind_of(item)}` has no key `{path[-1]}`"
-        close = nearest(str(path[-1]), known)
-        meant = tuple((*path[:-1], key) for key in known if f"`{key}`" in close)
-        return Finding("unknown-key", message, path, close, str(path[-1]), on_key=True, excuses=meant)
-    code, message, hint = say(error["type"], error)
-    return Finding(code, f"`{dotted(path)}` {message}", path, hint, dotted(path), excuses=(path,))
+    return item_finding(
+        error,
+        path,
+        owner=f"`{path[-2]}`" if len(path) > 1 else "the task",
+        name=f"`{dotted(path)}`",
+        known=lambda: known_keys(item, path[:-1]),
+        kind=f" of kind `{_kind_of(item)}`",
+    )
 
 
 def _kind_of(item: type[AnyTask]) -> str:

@@ -14,10 +14,10 @@ from cuvee.predict.config.rules import config_findings, member_findings
 from cuvee.predict.config.schema import KINDS, MEMBERS, AnyMember, EnsembleConfig
 from cuvee.recipe.document import Document
 from cuvee.recipe.files import documents_in
-from cuvee.recipe.findings import Finding, described, dotted, named, to_faults
+from cuvee.recipe.findings import Finding, described, named, to_faults
 from cuvee.recipe.item import Item
 from cuvee.recipe.model import DocumentPath
-from cuvee.recipe.structure import say, told
+from cuvee.recipe.structure import item_finding, told
 
 _CONTAINERS: Mapping[str, str] = {"combiner": "CombinerItem", "budget": "BudgetItem"}
 
@@ -144,18 +144,13 @@ def _finding(error: Mapping[str, Any], item: type[Item], start: DocumentPath) ->
     """One of pydantic's errors in our words."""
     inner = tuple(step for step in error["loc"] if not str(step).startswith(("function-", "constrained")))
     path = (*start, *inner)
-    owner = named(path[:-1]) if path[:-1] else _whole(item)
-    if error["type"] == "missing":
-        message = f"{owner} should have the key `{path[-1]}`, found none"
-        return Finding("missing-key", message, path[:-1], subject=str(path[-1]), excuses=(path,))
-    if error["type"] == "extra_forbidden":
-        known = _known(item, inner[:-1])
-        close = nearest(str(path[-1]), known)
-        meant = tuple((*path[:-1], key) for key in known if f"`{key}`" in close)
-        message = f"{owner} has no key `{path[-1]}`"
-        return Finding("unknown-key", message, path, close, str(path[-1]), on_key=True, excuses=meant)
-    code, message, hint = say(error["type"], error)
-    return Finding(code, f"{named(path)} {message}", path, hint, dotted(path), excuses=(path,))
+    return item_finding(
+        error,
+        path,
+        owner=named(path[:-1]) if path[:-1] else _whole(item),
+        name=named(path),
+        known=lambda: _known(item, inner[:-1]),
+    )
 
 
 def _whole(item: type[Item]) -> str:
