@@ -451,6 +451,8 @@ class Failing:
         self.calls += 1
         if self.calls == self.at:
             raise self.error
+        if self.calls > self.at:
+            time.sleep(0.05)  # the worker that failed gets its turn to say so, on a busy machine too
 
 
 @pytest.mark.parametrize(("runner", "threads"), [("plain", None), ("threaded", 1), ("threaded", 4)])
@@ -474,8 +476,6 @@ def test_a_reader_that_fails_stops_everything(
 
     def reading(self: Checkpoint, name: str, start: int, stop: int) -> Tensor:
         failing()
-        if failing.calls > 9:
-            time.sleep(0.05)  # the worker that failed gets its turn to say so, on a busy machine too
         return read_tile(self, name, start, stop)
 
     monkeypatch.setattr(Checkpoint, "read", reading)
