@@ -59,6 +59,7 @@ ADAPTERS: dict[str, str | tuple[str, ...] | None] = {
 }
 RANKS = {
     "errors": 0,
+    "reasons": 0,
     "types": 0,
     "registry": 0,
     "recipe": 1,
@@ -71,8 +72,11 @@ RANKS = {
     "checkpoint": 2,
     "planning": 3,
     "fused": 3,
+    "tokens": 3,
     "execute": 4,
     "packs": 5,
+    "adapters": 5,
+    "mixtures": 5,
     "coefficients": 5,
     "collecting": 5,
     "judging": 5,
@@ -90,7 +94,7 @@ RANKS = {
     "serving": 8,
     "cli": 9,
 }
-SAME_RANK_ALLOWED = {("registry", "errors"), ("errors", "types")}
+SAME_RANK_ALLOWED = {("registry", "errors"), ("errors", "types"), ("errors", "reasons")}
 
 
 def name_of(path: Path) -> str:

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 import cuvee
 from cuvee import methods
-from cuvee.errors import REASONS
+from cuvee.reasons import REASONS
 from tests.peers import page
 from tests.peers.twists import TWISTS
 

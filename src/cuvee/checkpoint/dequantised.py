@@ -5,16 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cuvee.checkpoint.digest import CHUNK, digest_chunks
-from cuvee.checkpoint.flat import copy_bytes, tensor_bytes
 from cuvee.checkpoint.fp8 import Pairing, Scaling, pair, told
-from cuvee.checkpoint.identity import InputFile
 from cuvee.checkpoint.protocol import Reader, SideFile
 from cuvee.checkpoint.quantised import SECTIONS, quantised_sections, recognise, refusal
 from cuvee.checkpoint.stored import torch_dtype
+from cuvee.checkpoint.view import View
 from cuvee.errors import Fault, InputError
 from cuvee.families import sections
 from cuvee.types import DTYPES, TensorSpec
@@ -22,7 +19,6 @@ from cuvee.types import DTYPES, TensorSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
-_FLOAT32: Final = 4  # bytes
 _PIECE: Final = 1 << 17
 # Files by which other programs take a folder for a quantised one.
 _SIDE_FILES: Final = ("hf_quant_config.json", "quantize_config.json", "quant_config.json", "quantization_config.json")
@@ -55,7 +51,7 @@ def said_quantised(reader: Reader) -> str | None:
     return f"FP8 (tensor {next(iter(scalings))} has a scale)" if scalings else None
 
 
-class Dequantised:
+class Dequantised(View):
     """A `Reader` over another one: FP8 weights times their scales, as float32, and no scales.
 
         value = float32(weight) · float32(scale of its block)
@@ -69,7 +65,7 @@ class Dequantised:
     """
 
     def __init__(self, reader: Reader, pairing: Pairing) -> None:
-        self._reader = reader
+        super().__init__(reader)
         self._scalings = pairing.scalings
         hidden = pairing.unused | {scaling.scale.name for scaling in pairing.scalings.values()}
         nominal = _nominal(reader, hidden)
@@ -81,11 +77,6 @@ class Dequantised:
         self._shared = {name: first for name, first in _shared(reader.shared, pairing) if name in self._specs}
         self._config = None if reader.config is None else _without(reader.config)
         self._notes = (*reader.notes, *told(pairing))
-
-    @property
-    def label(self) -> str:
-        """The model's name in messages."""
-        return self._reader.label
 
     @property
     def specs(self) -> Mapping[str, TensorSpec]:
@@ -103,16 +94,6 @@ class Dequantised:
         return self._config
 
     @property
-    def config_text(self) -> str | None:
-        """`config.json` as it stands on disk."""
-        return self._reader.config_text
-
-    @property
-    def folder(self) -> Path | None:
-        """The folder the checkpoint lies in."""
-        return self._reader.folder
-
-    @property
     def side_files(self) -> tuple[SideFile, ...]:
         """The files to carry over, without those that would call the output quantised."""
         return tuple(file for file in self._reader.side_files if file.name not in _SIDE_FILES)
@@ -122,15 +103,9 @@ class Dequantised:
         """How the checkpoint was read."""
         return self._notes
 
-    @property
-    def input_files(self) -> tuple[InputFile, ...]:
-        """The files that the stored tensors lie in."""
-        return self._reader.input_files
-
-    @property
-    def held(self) -> int:
-        """What the model as stored holds; scales are read as they are wanted."""
-        return self._reader.held
+    def computes(self, name: str) -> bool:
+        """Whether a tensor is dequantised."""
+        return name in self._scalings
 
     def read(self, name: str, start: int, stop: int) -> Tensor:
         """Elements `start` to `stop` (not included) of a tensor, dequantised."""
@@ -142,33 +117,6 @@ class Dequantised:
         if start < stop:
             self._apply(values, scaling, start)
         return values
-
-    def read_into(self, name: str, start: int, stop: int, into: memoryview) -> None:
-        """Fill writable bytes with elements `start` to `stop` (not included) of a tensor, dequantised."""
-        if name in self._scalings:
-            copy_bytes(self.read(name, start, stop), into)
-        else:
-            self._reader.read_into(name, start, stop, into)
-
-    def digest(self, name: str) -> str:
-        """The fingerprint of what reading brings: of a dequantised tensor, that of its float32 values."""
-        if name not in self._scalings:
-            return self._reader.digest(name)
-        return digest_chunks(self._specs[name].numel, _FLOAT32, self._chunks(name))
-
-    def check_unchanged(self) -> None:
-        """Refuse what was read of files that have changed since they were opened."""
-        self._reader.check_unchanged()
-
-    def close(self) -> None:
-        """Let go of the files."""
-        self._reader.close()
-
-    def _chunks(self, name: str) -> Iterator[memoryview]:
-        numel = self._specs[name].numel
-        for start in range(0, numel, CHUNK):
-            values = self.read(name, start, min(start + CHUNK, numel))
-            yield tensor_bytes(values)  # a view of `values`, which lives until the next one is asked for
 
     def _apply(self, values: Tensor, scaling: Scaling, start: int) -> None:
         """Multiply the run of elements that begins at `start` by their scales, in place."""

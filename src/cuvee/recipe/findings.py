@@ -15,7 +15,7 @@ class Finding:
     """One thing that is wrong, before its place in the file is looked up.
 
     Attributes:
-        code: a key of `cuvee.errors.REASONS`.
+        code: a key of `cuvee.reasons.REASONS`.
         message: what should be and what was found.
         path: where in the document.
         hint: what to do.

@@ -1,0 +1,1 @@
+"""LoRA algebra: adapters looked at, merged as adapters, and extracted from fine-tuned models."""
