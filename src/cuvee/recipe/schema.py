@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, 
 from cuvee.errors import nearest
 from cuvee.recipe.findings import described
 from cuvee.recipe.item import Item, fault
+from cuvee.recipe.layer_list import MAX_LAYERS, read_layers
 from cuvee.recipe.reference import read_reference
 from cuvee.recipe.scaling_schema import LARV, LINES, LayerScalingItem
 
@@ -30,6 +31,10 @@ BRANCHES: Final = "<branches>"
 MODEL_TOKEN: Final = "<model_token>"
 ZERO: Final = "<zero>"
 TAGS: Final = frozenset({TEXT, MAPPING, SCALAR, GRADIENT, BRANCHES, MODEL_TOKEN, ZERO, LINES, LARV})
+
+
+_RUN: Final = r"\s*\d{1,6}(\s*-\s*\d{1,6})?(\s*x\s*\d{1,6})?\s*"
+_LAYERS_PATTERN: Final = f"^{_RUN}(,{_RUN})*$"
 
 
 def kind_of_model(value: Any) -> str | None:
@@ -86,7 +91,24 @@ def _layer_range(value: Any) -> Any:
     start, stop = value
     if start < 0 or stop <= start:
         message = f"should run forward from 0 or later, found [{start}, {stop}]"
-        raise fault("bad-layer-range", message, "`start` counts from 0 and `stop` is the first layer left out")
+        hint = "`start` counts from 0 and `stop` is the first layer left out"
+        backwards = f'; `layers: "{start - 1}-{stop}"` runs backwards, both ends taken' if start > stop + 1 >= 1 else ""
+        raise fault("bad-layer-range", message, hint + backwards)
+    return value
+
+
+def _layers(value: Any) -> Any:
+    if type(value) is int and value >= 0:
+        return value
+    if not isinstance(value, str):
+        found = described(value)
+        hint = 'write `layers: "0-7, 4-11"`, both ends taken; `layer_range: [0, 8]` leaves the second number out'
+        raise fault("wrong-type", f"should be layers and ranges such as `0-7, 4-11, 15-12, 20`, found {found}", hint)
+    try:
+        read_layers(value)
+    except ValueError as error:
+        hint = "both ends of a range are taken, layers count from 0, and a larger number first runs backwards"
+        raise fault("bad-layer-range", f"should be {error}", hint) from None
     return value
 
 
@@ -201,7 +223,20 @@ class SourceItem(Item):
                 "description": "[start, stop]: layers from start (counted from 0) up to, not including, stop.",
             }
         ),
-    ]
+    ] = None
+    layers: Annotated[
+        Any,
+        AfterValidator(_layers),
+        WithJsonSchema(
+            {
+                "type": ["string", "integer"],
+                "minimum": 0,
+                "pattern": _LAYERS_PATTERN,
+                "description": "Layers and ranges, both ends included: `0-7, 4-11`; `15-12` runs backwards, "
+                "`4-7x2` comes twice.",
+            }
+        ),
+    ] = None
     parameters: Parameters = None
 
 
@@ -209,8 +244,14 @@ class SliceItem(Item):
     """A run of output layers, merged from equally long runs of input layers."""
 
     sources: Annotated[list[SourceItem], Field(min_length=1)]
+    merge_method: Annotated[
+        str | None, Field(min_length=1, description="How these sources are merged, where it is not as the recipe says.")
+    ] = None
     base_model: BaseModelField = None
     parameters: Parameters = None
+    repeat: Annotated[
+        int | None, Field(ge=1, le=MAX_LAYERS, description="How often the slice comes, one after the other; once without it.")
+    ] = None
 
 
 class ModuleItem(Item):
