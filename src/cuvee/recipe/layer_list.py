@@ -35,15 +35,29 @@ def read_layers(text: str) -> tuple[int, ...]:
         >>> read_layers("0-2, 4-3, 7x2")
         (0, 1, 2, 4, 3, 7, 7)
     """
-    layers: list[int] = []
-    for item in text.split(","):
-        layers += _read_item(item.strip())
-        if len(layers) > MAX_LAYERS:
-            raise ValueError(f"at most {MAX_LAYERS:,} layers, found more")
-    return tuple(layers)
+    layers = tuple(layer for run, times in read_runs(text) for layer in run * (times or 1))
+    if len(layers) > MAX_LAYERS:
+        raise ValueError(f"at most {MAX_LAYERS:,} layers, found {len(layers):,}")
+    return layers
 
 
-def _read_item(item: str) -> tuple[int, ...]:
+def read_runs(text: str) -> tuple[tuple[tuple[int, ...], int | None], ...]:
+    """The items of a list: the layers of each, and its number of times where one is written.
+
+    Raises:
+        ValueError: it is no such list; the message completes "should be".
+
+    Example:
+        >>> read_runs("4-5x2, 7")
+        (((4, 5), 2), ((7,), None))
+    """
+    items = text.split(",")
+    if len(items) > MAX_LAYERS:
+        raise ValueError(f"at most {MAX_LAYERS:,} layers, found {len(items):,} items")
+    return tuple(_read_item(item.strip()) for item in items)
+
+
+def _read_item(item: str) -> tuple[tuple[int, ...], int | None]:
     match = _ITEM.fullmatch(item)
     if match is None:
         found = f"`{item[:40]}`" if item else "nothing between two commas"
@@ -52,7 +66,7 @@ def _read_item(item: str) -> tuple[int, ...]:
     if not 1 <= times <= MAX_LAYERS or (abs(last - first) + 1) * times > MAX_LAYERS:
         raise ValueError(f"a range repeated once or more, at most {MAX_LAYERS:,} layers in all, found `{item}`")
     run = range(first, last + 1) if first <= last else range(first, last - 1, -1)
-    return tuple(run) * times
+    return tuple(run), None if match[3] is None else times
 
 
 def written_layers(layers: Sequence[int]) -> str:

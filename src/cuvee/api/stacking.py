@@ -1,0 +1,274 @@
+"""Stacks of one model's layers: deeper, shorter, in another order, or with silent blocks between.
+
+Each is a `passthrough` recipe with slices, and `merge` does the rest.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cuvee.api.arguments import as_model, as_path
+from cuvee.api.files import opened, plan
+from cuvee.api.merging import MergeResult, merge
+from cuvee.api.stack_forms import Form, arguments, form_of
+from cuvee.errors import Fault, InputError, UsageError
+from cuvee.recipe import Branch, Conditions, ModelEntry, Module, Parameters, Recipe, Slice
+from cuvee.recipe.dialect import source_of
+from cuvee.types import ModelRef
+
+if TYPE_CHECKING:
+    from cuvee.checkpoint.protocol import Reader
+    from cuvee.execute import Progress
+    from cuvee.families import Stack
+    from cuvee.layers.order import Run
+    from cuvee.planning import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class StackRecipe:
+    """A stack as it would be made.
+
+    Attributes:
+        recipe: the `passthrough` recipe.
+        runs: its layers, run by run.
+        count: layers that the model has.
+        parameters: numbers in the weights of the result.
+        parameters_before: numbers in those of the model.
+        notes: what the user should know.
+    """
+
+    recipe: Recipe
+    runs: tuple[Run, ...]
+    count: int
+    parameters: int
+    parameters_before: int
+    notes: tuple[str, ...]
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """For every layer of the result, the layer of the model that it is made of."""
+        return tuple(layer for run in self.runs for layer in run.layers)
+
+    @property
+    def silent(self) -> tuple[int, ...]:
+        """The layers of the result that change nothing."""
+        flags = [run.silent for run in self.runs for _ in run.layers]
+        return tuple(number for number, silent in enumerate(flags) if silent)
+
+
+@dataclass(frozen=True, slots=True)
+class StackResult:
+    """What was stacked and written: `made` is what was planned, `merge` the merge that made it."""
+
+    made: StackRecipe
+    merge: MergeResult
+    notes: tuple[str, ...]
+
+    @property
+    def path(self) -> Path | str:
+        """The output folder."""
+        return self.merge.path
+
+
+def stack_recipe(
+    model: str | os.PathLike[str],
+    *,
+    depth_upscale: int | None = None,
+    layers: str | None = None,
+    drop: str | None = None,
+    repeat: str | None = None,
+    reverse: str | None = None,
+    expand: int | None = None,
+    module: str | None = None,
+    dtype: str | None = None,
+    root: str | os.PathLike[str] | None = None,
+) -> StackRecipe:
+    """Write down a stack of a model's layers as a recipe, and find out what it comes to; only headers are read.
+
+    Args:
+        model, depth_upscale, layers, drop, repeat, reverse, expand, module, dtype: as for `stack`.
+        root: folder that the recipe's paths should start from; the working folder by default.
+
+    Raises:
+        UsageError, InputError, RecipeError: as for `stack`.
+    """
+    given = arguments(
+        depth_upscale=depth_upscale, layers=layers, drop=drop, repeat=repeat, reverse=reverse, expand=expand
+    )
+    form, ref = form_of(given), as_model(model)
+    folder = None if root is None else as_path(root, "root", "model paths must start from a folder")
+    with opened([ref], None, weights=False) as (reader,):
+        found = _stack(reader, module)
+        count = found.count - found.extra
+        runs = form.runs(count, reader.label)
+        slices = tuple(_slices(reader, found, ref, runs))
+    body: dict[str, Any] = {"slices": slices}
+    if module is not None:
+        rest = {} if module == "rest" else {"rest": Module(models=(ModelEntry(ref),))}
+        body = {"modules": {module: Module(slices=slices), **rest}}
+    recipe = Recipe("passthrough", dtype=dtype, **body)
+    planned = plan(recipe)
+    numbers = sum(step.out.numel for step in planned.steps), planned.models[0].parameters
+    made = StackRecipe(recipe, runs, count, *numbers, _notes(form, planned))
+    return made if folder is None else replace(made, recipe=_moved(recipe, folder))
+
+
+def stack(
+    model: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    depth_upscale: int | None = None,
+    layers: str | None = None,
+    drop: str | None = None,
+    repeat: str | None = None,
+    reverse: str | None = None,
+    expand: int | None = None,
+    module: str | None = None,
+    dtype: str | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    threads: int | None = None,
+    max_memory: str | int | None = None,
+    shard_size: str | int = "5GB",
+    allow_nonfinite: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> StackResult:
+    """Stack a model's own layers anew, into a new folder (docs/stack.md).
+
+    Exactly one of the first six settings says which layers. Lists are texts such as `"0-7, 4-11, 15-12, 20"`: layers
+    count from 0, both ends of a range are taken, a range written backwards runs backwards, `4-7x2` comes twice.
+
+    Args:
+        model: a folder, a file, a URL, or a hub id with `@revision`.
+        out: the folder to make, or a URL.
+        depth_upscale: two copies one behind the other, without the last m layers of the first and the first m of the
+            second: n layers become 2 (n − m). 0 or more, less than n / 2.
+        layers: all layers of the result, in order.
+        drop: layers to leave out.
+        repeat: forward ranges that come again right behind themselves: twice, or as often as `x3` says.
+        reverse: forward ranges to turn round in their places.
+        expand: so many silent blocks, spread evenly: copies of layers that write zeros, so that the function stays
+            what it was.
+        module: the part of the model that is meant, where it has several stacks, such as `decoder`.
+        dtype: float dtype of the result; that of the model without it.
+        overwrite: as for `merge`.
+        resume: as for `merge`.
+        threads: as for `merge`.
+        max_memory: as for `merge`.
+        shard_size: as for `merge`.
+        allow_nonfinite: as for `merge`.
+        progress: as for `merge`.
+
+    Raises:
+        UsageError: not exactly one of the six is given, or it reads wrongly, or asks for layers that are not there or
+            for none at all; `module` is missing where the model has several stacks.
+        InputError: the model cannot be read, or has no stack of layers; its configuration cannot say the new order;
+            its class cannot be built of these layers; its layers have no silent form.
+        RecipeError: `dtype` is none, or `module` is no part of the model.
+        OutputExists, ResourceError: as for `merge`.
+    """
+    given = arguments(
+        depth_upscale=depth_upscale, layers=layers, drop=drop, repeat=repeat, reverse=reverse, expand=expand
+    )
+    made = stack_recipe(model, **given, module=module, dtype=dtype)  # type: ignore[arg-type]
+    done = merge(
+        made.recipe,
+        out,
+        overwrite=overwrite,
+        resume=resume,
+        threads=threads,
+        max_memory=max_memory,
+        shard_size=shard_size,
+        allow_nonfinite=allow_nonfinite,
+        progress=progress,
+    )
+    return StackResult(made, done, tuple(dict.fromkeys((*made.notes, *done.notes))))
+
+
+def _moved(recipe: Recipe, folder: Path) -> Recipe:
+    from cuvee.planning.moving import moved
+
+    return moved(recipe, folder.absolute())
+
+
+def _stack(reader: Reader, module: str | None) -> Stack:
+    """The stack that is meant.
+
+    Raises:
+        InputError: there is none, or none in the module.
+        UsageError: there are several.
+    """
+    from cuvee.families import study
+
+    anatomy = study(reader.specs, reader.config)
+    stacks = [s for s in anatomy.stacks if module is None or _is_in(s, module)]
+    if len(stacks) == 1:
+        return stacks[0]
+    prefixes = ", ".join(s.prefix for s in anatomy.stacks)
+    if len(stacks) > 1:
+        message = f"{reader.label} has {len(stacks)} stacks of layers, and one should be meant: {prefixes}"
+        names = ", ".join(f"`{name}`" for name in modules_of([s.prefix for s in anatomy.stacks]))
+        raise UsageError(Fault("no-layer-stack", message, subject="module", hint=f"say which with `module`: {names}"))
+    if anatomy.stacks and module is not None:
+        message = f"{reader.label} has no stack of layers in `{module}`; found {prefixes}"
+        raise UsageError(Fault("unknown-module", message, subject="module"))
+    message = f"{reader.label}: its config.json and tensor names show no stack of layers"
+    hint = "the configuration must count the layers, under a key such as `num_hidden_layers`"
+    raise InputError(Fault("no-layer-stack", message, subject=reader.label, hint=hint))
+
+
+def _is_in(stack: Stack, module: str) -> bool:
+    return f".{module}." in f".{stack.prefix}."
+
+
+def modules_of(prefixes: Sequence[str]) -> list[str]:
+    """Names that tell stacks from one another: the last part of each that no other has.
+
+    Example:
+        >>> modules_of(["encoder.block", "decoder.block"])
+        ['encoder', 'decoder']
+    """
+    return [_telling(prefix, [other for other in prefixes if other != prefix]) for prefix in prefixes]
+
+
+def _telling(prefix: str, others: Sequence[str]) -> str:
+    parts = prefix.split(".")
+    alone = [part for part in parts if not any(f".{part}." in f".{other}." for other in others)]
+    return alone[0] if alone else prefix
+
+
+def _slices(reader: Reader, stack: Stack, ref: ModelRef, runs: Sequence[Run]) -> Iterator[Slice]:
+    for run in runs:
+        quiet = _silence(reader, stack, run.layers) if run.silent else {}
+        yield Slice((source_of(ref, run.layers, quiet),))
+
+
+def _silence(reader: Reader, stack: Stack, layers: Sequence[int]) -> Parameters:
+    """The settings that make layers pass on what they are given.
+
+    Raises:
+        InputError: there are none for layers of this kind.
+    """
+    from cuvee.families import spot_of
+    from cuvee.families.residual import residual_writers
+
+    spots = [spot for name in reader.specs if (spot := spot_of(name)) and spot.prefix == stack.prefix]
+    for layer in layers:
+        parts = residual_writers([spot.rest for spot in spots if spot.index == layer])
+        if parts is None:
+            message = f"{reader.label}: no tensors of layer {layer} are known that, at zero, make it change nothing"
+            hint = "layers that normalise after adding (BERT) have none; `repeat` copies layers as they are"
+            raise InputError(Fault("no-silent-layer", message, subject=reader.label, hint=hint))
+    return {"scale": Conditions((*(Branch(part, 0.0) for part in parts), Branch(None, 1.0)))}
+
+
+def _notes(form: Form, planned: Plan) -> tuple[str, ...]:
+    if form.name == "expand":
+        said = "the function is unchanged; the new blocks write zeros until they are trained: `cuvee tune`"
+    else:
+        said = "layers stand where they were not trained: heal the stack with `cuvee tune` before it is judged"
+    return (said, *planned.notes)
