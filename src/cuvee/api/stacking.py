@@ -257,12 +257,14 @@ def _silence(reader: Reader, stack: Stack, layers: Sequence[int]) -> Parameters:
     from cuvee.families.residual import residual_writers
 
     spots = [spot for name in reader.specs if (spot := spot_of(name)) and spot.prefix == stack.prefix]
+    parts: dict[str, None] = {}
     for layer in layers:
-        parts = residual_writers([spot.rest for spot in spots if spot.index == layer])
-        if parts is None:
+        found = residual_writers([spot.rest for spot in spots if spot.index == layer])
+        if found is None:
             message = f"{reader.label}: no tensors of layer {layer} are known that, at zero, make it change nothing"
             hint = "layers that normalise after adding (BERT) have none; `repeat` copies layers as they are"
             raise InputError(Fault("no-silent-layer", message, subject=reader.label, hint=hint))
+        parts |= dict.fromkeys(found)
     return {"scale": Conditions((*(Branch(part, 0.0) for part in parts), Branch(None, 1.0)))}
 
 

@@ -35,7 +35,9 @@ def _duplicates(group: Group, excused: Excused) -> Iterator[Finding]:
             continue
         key = member.model, member.layers if member.layers is None else tuple(member.layers)
         if member is not first.setdefault(key, member):
-            what = f"`{member.model}`" if member.source is None else f"layers {_told(member.source)} of `{member.model}`"
+            what = (
+                f"`{member.model}`" if member.source is None else f"layers {_told(member.source)} of `{member.model}`"
+            )
             message = f"{what} should be listed once, found it twice"
             number = first[key].path[-1]
             hint = f"it is entry {int(number) + 1} of the list already; give that one the weight of both"

@@ -85,7 +85,10 @@ def _when(name: str) -> Schema:
     shared = {"$ref": f"#/$defs/{name}-shared"}
     unsaid = {"if": {"required": ["merge_method"]}, "then": {}, "else": _parameters_of_slice(name)}
     body = {"parameters": shared, "models": {"items": own}, "slices": {"items": unsaid}}
-    return {"if": _chosen(name), "then": {"properties": {**body, "modules": {"additionalProperties": {"properties": body}}}}}
+    return {
+        "if": _chosen(name),
+        "then": {"properties": {**body, "modules": {"additionalProperties": {"properties": body}}}},
+    }
 
 
 def _parameter_definitions(spec: MethodSpec) -> Schema:

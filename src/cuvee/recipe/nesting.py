@@ -48,9 +48,7 @@ def _models_of(body: Mapping[str, Any], key: str, at: DocumentPath) -> Iterator[
             yield (*path, "model"), entry["model"]
 
 
-def entries_of(
-    body: Mapping[str, Any], key: str, at: DocumentPath
-) -> Iterator[tuple[DocumentPath, Mapping[str, Any]]]:
+def entries_of(body: Mapping[str, Any], key: str, at: DocumentPath) -> Iterator[tuple[DocumentPath, Mapping[str, Any]]]:
     """The mappings in a list under a key, with their paths; of what is no such list, nothing."""
     entries = body.get(key)
     for index, entry in enumerate(entries) if isinstance(entries, list) else ():

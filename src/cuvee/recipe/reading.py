@@ -17,7 +17,7 @@ from cuvee.recipe.holes import hole_findings
 from cuvee.recipe.inner import Around, Examined, Taken, Takes
 from cuvee.recipe.model import DocumentPath, Recipe
 from cuvee.recipe.nesting import replaced
-from cuvee.recipe.slice_methods import in_modules, led_back, written_out
+from cuvee.recipe.slice_methods import led_back, refused_findings, written_out
 from cuvee.recipe.stages import arranged, unused
 from cuvee.types import MethodSpec
 
@@ -81,7 +81,7 @@ class Reading:
             return Examined(None, [*findings, *halves], [])
         if holes := hole_findings(data, document.positions.file if document.positions else None):
             return Examined(None, [*findings, *holes], [])
-        findings += in_modules(data)
+        findings += refused_findings(data)
         meant, own = written_out(document)
         taken = self._takes.out(meant, around)
         recipe, found = self._examined(taken, meant.positions, around.root)

@@ -250,7 +250,8 @@ class SliceItem(Item):
     base_model: BaseModelField = None
     parameters: Parameters = None
     repeat: Annotated[
-        int | None, Field(ge=1, le=MAX_LAYERS, description="How often the slice comes, one after the other; once without it.")
+        int | None,
+        Field(ge=1, le=MAX_LAYERS, description="How often the slice comes, one after the other; once without it."),
     ] = None
 
 

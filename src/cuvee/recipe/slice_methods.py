@@ -29,6 +29,9 @@ from cuvee.recipe.nesting import entries_of
 _INHERITED: Final = ("base_model", "dtype", "out_dtype", "missing")
 """What holds for every slice, whatever its method."""
 
+_SHARED: Final = ("parameters", "layer_scaling")
+"""What belongs to the recipe's own method."""
+
 _OF_SLICE: Final = ("merge_method", "repeat")
 _INNER: Final = ("sources", 0, "model")
 
@@ -69,13 +72,13 @@ def written_path(path: DocumentPath, own: Mapping[int, bool]) -> DocumentPath:
     """
     if len(path) < 2 or path[0] != "slices" or path[1] not in own:
         return path
-    piece, rest = path[:2], path[2:]
+    number, piece, rest = int(path[1]), path[:2], path[2:]
     if rest[:3] != _INNER:
         return (*piece, *rest) if rest[:1] == ("repeat",) else piece
     inside = rest[3:]
     if inside[:2] == ("slices", 0):
         return (*piece, *inside[2:])
-    if inside[:1] == ("merge_method",) and own[path[1]]:
+    if inside[:1] == ("merge_method",) and own[number]:
         return (*piece, *inside)
     return inside or piece
 
@@ -92,7 +95,7 @@ def written_out(document: Document) -> tuple[Document, Mapping[int, bool]]:
         return document, {}
     own = {int(n): _has_method(piece) for n, piece in pieces.items() if not _is_plain(data, piece)}
     slices = [_meaning(data, piece, n in own) for n, piece in enumerate(data["slices"])]
-    kept = {key: value for key, value in data.items() if key != "parameters"}
+    kept = {key: value for key, value in data.items() if key not in _SHARED}
     meant = {**kept, "merge_method": "passthrough", "slices": slices}
     places = None if document.positions is None else Meant(document.positions, own)
     return Document(meant, places, document.findings), own
@@ -154,8 +157,16 @@ def _led_back(finding: Finding, own: Mapping[int, bool]) -> Finding:
     return replace(finding, path=written_path(finding.path, own), excuses=excuses)
 
 
-def in_modules(data: Mapping[str, Any]) -> Iterator[Finding]:
-    """Methods of slices under `modules:`, which would make recipes of a part of a model."""
+def refused_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
+    """What methods of slices do not go with: a scaling of all layers, and `modules:`, whose parts are no whole models."""
+    if data.get("layer_scaling") is not None and any(_has_method(one) for _, one in entries_of(data, "slices", ())):
+        message = (
+            "`layer_scaling` should scale the layers of one merge, found slices that are merged by recipes of their own"
+        )
+        hint = (
+            "take it out, or write the slice as a recipe in the place of its model, with a `layer_scaling` of its own"
+        )
+        yield Finding("ill-placed-parameter", message, ("layer_scaling",), hint, "layer_scaling", on_key=True)
     modules = data.get("modules")
     for name, module in modules.items() if isinstance(modules, Mapping) else ():
         for path, piece in entries_of(module, "slices", ("modules", name)) if isinstance(module, Mapping) else ():
