@@ -1,8 +1,10 @@
-"""Stacks of a model's own layers: laws, every class of the zoo in transformers, the command line, and what is refused."""
+"""Stacks of a model's own layers: laws, classes in transformers, the command line, and what is refused."""
 
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +218,8 @@ def test_a_plan_shows_the_slices_as_stages(cellar: Cellar, tmp_path: Path, capsy
     file = tmp_path / "recipe.yml"
     file.write_text(json.dumps(sliced(cellar, nested=False)))
     shown = call(capsys, "plan", str(file)).out
-    assert "ties" in shown and "linear" in shown
+    assert "ties" in shown
+    assert "linear" in shown
     told = call(capsys, "plan", str(file), "--json").json
     assert sorted(stage["method"] for stage in told["stages"]) == ["linear", "ties"]
 
@@ -329,3 +332,30 @@ def test_one_kind_of_output_is_asked_for(more, cellar: Cellar, capsys) -> None:
     done = call(capsys, "stack", str(model(cellar)), "--drop", "1", *more)
     assert done.code == 2
     assert "one of --out, --recipe and --print-recipe" in done.err
+
+
+# --- the page
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "stack.md").read_text("utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def test_the_page_does_what_it_says(cellar: Cellar, tmp_path: Path, monkeypatch, capsys) -> None:
+    for seed, name in enumerate(("model", "base", "a", "b")):
+        (tmp_path / name).symlink_to(cellar.model("llama", seed, 6))
+    (tmp_path / "t5").symlink_to(model(cellar, "t5"))
+    monkeypatch.chdir(tmp_path)
+    for language, text in BLOCKS:
+        if language == "sh":
+            for line in text.splitlines():
+                done = call(capsys, *shlex.split(line)[1:])
+                assert done.code == 0, (line, done.err)
+        elif language == "python":
+            exec(text, {"cuvee": cuvee})
+        else:
+            Path("recipe.yml").write_text(text)
+            cuvee.merge("recipe.yml", "merged")
+    assert len(loaded("llama", Path("merged")).model.layers) == 8
+    assert weights(Path("upscaled")) == weights(Path("deeper"))
+    assert [language for language, _ in BLOCKS] == ["sh", "sh", "python", "yaml"]

@@ -90,7 +90,15 @@ def stack_recipe(
     """Write down a stack of a model's layers as a recipe, and find out what it comes to; only headers are read.
 
     Args:
-        model, depth_upscale, layers, drop, repeat, reverse, expand, module, dtype: as for `stack`.
+        model: as for `stack`.
+        depth_upscale: as for `stack`.
+        layers: as for `stack`.
+        drop: as for `stack`.
+        repeat: as for `stack`.
+        reverse: as for `stack`.
+        expand: as for `stack`.
+        module: as for `stack`.
+        dtype: as for `stack`.
         root: folder that the recipe's paths should start from; the working folder by default.
 
     Raises:

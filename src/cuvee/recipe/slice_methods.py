@@ -158,7 +158,7 @@ def _led_back(finding: Finding, own: Mapping[int, bool]) -> Finding:
 
 
 def refused_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
-    """What methods of slices do not go with: a scaling of all layers, and `modules:`, whose parts are no whole models."""
+    """What methods of slices do not go with: a scaling of all layers, and `modules:`, whose parts are no models."""
     if data.get("layer_scaling") is not None and any(_has_method(one) for _, one in entries_of(data, "slices", ())):
         message = (
             "`layer_scaling` should scale the layers of one merge, found slices that are merged by recipes of their own"
