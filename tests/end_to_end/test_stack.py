@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 from pathlib import Path
@@ -12,10 +13,11 @@ import pytest
 import torch
 
 import cuvee
+from cuvee.collecting.angles import block_distances
 from cuvee.errors import CuveeError, InputError, RecipeError, UsageError
 from tests.support.command_line import call
 from tests.support.merging import files, hidden
-from tests.support.zoo import ZOO, Cellar, stored
+from tests.support.zoo import ZOO, Cellar, stored, write_by_hand
 
 OWN = {"cuvee.json", "cuvee_recipe.yml"}
 NAMES = ["llama", "qwen2", "qwen3", "gemma2", "gemma3 text", "gpt2", "bert", "t5", "vit"]
@@ -359,3 +361,81 @@ def test_the_page_does_what_it_says(cellar: Cellar, tmp_path: Path, monkeypatch,
     assert len(loaded("llama", Path("merged")).model.layers) == 8
     assert weights(Path("upscaled")) == weights(Path("deeper"))
     assert [language for language, _ in BLOCKS] == ["sh", "sh", "python", "yaml"]
+
+
+# --- the layers that a text misses least
+
+
+@pytest.fixture(scope="module")
+def idle(cellar: Cellar) -> Path:
+    """A model of six layers, of which 1 and 2 are silent, and 3 nearly is."""
+    source, folder = cellar.model("llama", 1, 6), cellar.root / "idle"
+    tensors = stored(source)
+    for name in tensors:
+        if "o_proj" in name or "down_proj" in name:
+            tensors[name] = tensors[name] * {"1": 0.0, "2": 0.0, "3": 0.01}.get(name.split(".")[2], 1.0)
+    return write_by_hand(source, tensors, folder)
+
+
+@pytest.fixture(scope="module")
+def rows(cellar: Cellar) -> Path:
+    file = cellar.root / "rows.jsonl"
+    file.write_text(
+        "".join(json.dumps({"input_ids": [3 + (i * j) % 50 for j in range(1, 9)]}) + "\n" for i in range(12))
+    )
+    return file
+
+
+@pytest.mark.parametrize(("block", "left"), [(1, [0, 2, 3, 4, 5]), (2, [0, 3, 4, 5]), (3, [0, 4, 5])])
+def test_the_layers_that_change_least_are_dropped(block, left, idle: Path, rows: Path, tmp_path: Path) -> None:
+    done = cuvee.stack(idle, tmp_path / "out", drop_least=block, text=rows)
+    assert list(done.made.layers) == left
+    assert f"the one from layer 1 on turns the last token least: 0.00{'' if block == 3 else '00'}" in done.notes[0]
+    if block < 3:
+        answers = [runs("llama", folder)[0] for folder in (tmp_path / "out", idle)]
+        assert torch.equal(*answers)
+
+
+def test_the_distance_is_that_of_the_paper(cellar: Cellar, rows: Path) -> None:
+    found = block_distances(cellar.model("llama", 1, 6), rows, 6, 2)
+    states = hand_states(loaded("llama", cellar.model("llama", 1, 6)), rows)
+    for first, distance in enumerate(found):
+        wanted = [angle(state[first], state[first + 2]) for state in states]
+        assert distance == pytest.approx(sum(wanted) / len(wanted), abs=1e-6)
+    assert len(found) == 4
+
+
+def angle(one: list[float], other: list[float]) -> float:
+    """arccos(x · y / |x| |y|) / π in plain floats."""
+    dot = sum(x * y for x, y in zip(one, other, strict=True))
+    return math.acos(dot / math.hypot(*one) / math.hypot(*other)) / math.pi
+
+
+def hand_states(net: Any, rows: Path) -> list[list[list[float]]]:
+    """What comes into every layer at the last token of every row, caught by hooks."""
+    caught: list[list[list[float]]] = []
+    for layer in net.model.layers:
+        layer.register_forward_pre_hook(lambda _m, args: caught[-1].append(args[0][0, -1].tolist()))
+    for line in rows.read_text().splitlines():
+        caught.append([])
+        with torch.inference_mode():
+            net(input_ids=torch.tensor([json.loads(line)["input_ids"]]))
+    return caught
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"drop_least": 1}, "should be given together"),
+        ({"drop": "1", "text": "rows.jsonl"}, "should be given together"),
+        ({"drop_least": 4, "text": "rows.jsonl"}, "from 1 to 3, since the last layer stays"),
+        ({"drop_least": 1, "text": "rows.jsonl"}, "rows.jsonl"),
+    ],
+)
+def test_dropping_the_least_needs_a_text_and_a_layer_that_stays(asked, message, cellar: Cellar, tmp_path: Path) -> None:
+    assert message in str(refusal(tmp_path, model(cellar), **asked))
+
+
+def test_only_causal_language_models_are_asked(cellar: Cellar, rows: Path, tmp_path: Path) -> None:
+    error = refusal(tmp_path, model(cellar, "bert"), drop_least=1, text=rows)
+    assert "should be a causal language model" in str(error)

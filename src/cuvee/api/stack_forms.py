@@ -71,7 +71,15 @@ def form_of(given: Mapping[str, object]) -> Form:
 _NUMBERS: Final[Mapping[str, Callable[[int, int], Sequence[Run]]]] = {
     "depth_upscale": depth_upscaled,
     "expand": expanded,
+    "drop_least": lambda count, block: _block_of(count, block),
 }
+
+
+def _block_of(count: int, block: int) -> tuple[Run, ...]:
+    """The stack is known only when the text was read; here it is checked that there is one."""
+    if not 1 <= block < count:
+        raise ValueError(f"from 1 to {count - 1}, since the last layer stays, found {block}")
+    return (Run(tuple(range(count - block))),)
 
 
 def _of_number(name: str, value: object) -> Form:
@@ -106,5 +114,5 @@ _TEXTS: Final[Mapping[str, Callable[[_Items, tuple[int, ...]], Callable[[int], S
 
 def arguments(**given: Any) -> dict[str, object]:
     """The arguments that say a stack, in the order in which they are told."""
-    names = ("depth_upscale", "layers", "drop", "repeat", "reverse", "expand")
+    names = ("depth_upscale", "layers", "drop", "repeat", "reverse", "expand", "drop_least")
     return {name: given[name] for name in names}

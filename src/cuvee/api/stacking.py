@@ -83,6 +83,8 @@ def stack_recipe(
     repeat: str | None = None,
     reverse: str | None = None,
     expand: int | None = None,
+    drop_least: int | None = None,
+    text: str | os.PathLike[str] | None = None,
     module: str | None = None,
     dtype: str | None = None,
     root: str | os.PathLike[str] | None = None,
@@ -97,6 +99,8 @@ def stack_recipe(
         repeat: as for `stack`.
         reverse: as for `stack`.
         expand: as for `stack`.
+        drop_least: as for `stack`.
+        text: as for `stack`.
         module: as for `stack`.
         dtype: as for `stack`.
         root: folder that the recipe's paths should start from; the working folder by default.
@@ -104,15 +108,17 @@ def stack_recipe(
     Raises:
         UsageError, InputError, RecipeError: as for `stack`.
     """
-    given = arguments(
-        depth_upscale=depth_upscale, layers=layers, drop=drop, repeat=repeat, reverse=reverse, expand=expand
-    )
+    chosen = {"depth_upscale": depth_upscale, "layers": layers, "drop": drop, "repeat": repeat, "reverse": reverse}
+    given = arguments(**chosen, expand=expand, drop_least=drop_least)
     form, ref = form_of(given), as_model(model)
+    file = _text(drop_least, text)
     folder = None if root is None else as_path(root, "root", "model paths must start from a folder")
     with opened([ref], None, weights=False) as (reader,):
         found = _stack(reader, module)
         count = found.count - found.extra
         runs = form.runs(count, reader.label)
+        least = None if file is None else _least(reader, file, count, count - len(runs[0].layers))
+        runs = runs if least is None else (least.run,)
         slices = tuple(_slices(reader, found, ref, runs))
     body: dict[str, Any] = {"slices": slices}
     if module is not None:
@@ -121,7 +127,7 @@ def stack_recipe(
     recipe = Recipe("passthrough", dtype=dtype, **body)
     planned = plan(recipe)
     numbers = sum(step.out.numel for step in planned.steps), planned.models[0].parameters
-    made = StackRecipe(recipe, runs, count, *numbers, _notes(form, planned))
+    made = StackRecipe(recipe, runs, count, *numbers, (*_told(least), *_notes(form, planned)))
     return made if folder is None else replace(made, recipe=_moved(recipe, folder))
 
 
@@ -135,6 +141,8 @@ def stack(
     repeat: str | None = None,
     reverse: str | None = None,
     expand: int | None = None,
+    drop_least: int | None = None,
+    text: str | os.PathLike[str] | None = None,
     module: str | None = None,
     dtype: str | None = None,
     overwrite: bool = False,
@@ -147,7 +155,7 @@ def stack(
 ) -> StackResult:
     """Stack a model's own layers anew, into a new folder (docs/stack.md).
 
-    Exactly one of the first six settings says which layers. Lists are texts such as `"0-7, 4-11, 15-12, 20"`: layers
+    Exactly one of the first seven settings says which layers. Lists are texts such as `"0-7, 4-11, 15-12, 20"`: layers
     count from 0, both ends of a range are taken, a range written backwards runs backwards, `4-7x2` comes twice.
 
     Args:
@@ -161,6 +169,9 @@ def stack(
         reverse: forward ranges to turn round in their places.
         expand: so many silent blocks, spread evenly: copies of layers that write zeros, so that the function stays
             what it was.
+        drop_least: so many consecutive layers are left out: those that turn the last token of a text least (Gromov et
+            al. 2024). The last layer stays.
+        text: for `drop_least`, a file of rows, as for `collect`; the first 256 are run through the model, in float32.
         module: the part of the model that is meant, where it has several stacks, such as `decoder`.
         dtype: float dtype of the result; that of the model without it.
         overwrite: as for `merge`.
@@ -172,17 +183,16 @@ def stack(
         progress: as for `merge`.
 
     Raises:
-        UsageError: not exactly one of the six is given, or it reads wrongly, or asks for layers that are not there or
+        UsageError: not exactly one of the seven is given, or it reads wrongly, or asks for layers that are not there or
             for none at all; `module` is missing where the model has several stacks.
         InputError: the model cannot be read, or has no stack of layers; its configuration cannot say the new order;
             its class cannot be built of these layers; its layers have no silent form.
         RecipeError: `dtype` is none, or `module` is no part of the model.
         OutputExists, ResourceError: as for `merge`.
     """
-    given = arguments(
-        depth_upscale=depth_upscale, layers=layers, drop=drop, repeat=repeat, reverse=reverse, expand=expand
-    )
-    made = stack_recipe(model, **given, module=module, dtype=dtype)  # type: ignore[arg-type]
+    chosen = {"depth_upscale": depth_upscale, "layers": layers, "drop": drop, "repeat": repeat, "reverse": reverse}
+    given = arguments(**chosen, expand=expand, drop_least=drop_least)
+    made = stack_recipe(model, **given, text=text, module=module, dtype=dtype)  # type: ignore[arg-type]
     done = merge(
         made.recipe,
         out,
@@ -195,6 +205,53 @@ def stack(
         progress=progress,
     )
     return StackResult(made, done, tuple(dict.fromkeys((*made.notes, *done.notes))))
+
+
+@dataclass(frozen=True, slots=True)
+class Least:
+    """The layers that are left when the block that turns a text least is dropped, and how much blocks turn it."""
+
+    run: Run
+    first: int
+    distances: tuple[float, ...]
+
+
+def _text(drop_least: int | None, text: object) -> Path | None:
+    """The file of texts, which goes with `drop_least` and with nothing else.
+
+    Raises:
+        UsageError: one is given without the other, or `text` is no path.
+    """
+    if (drop_least is None) != (text is None):
+        message = "`drop_least` and `text` should be given together; found one of them"
+        raise UsageError(Fault("bad-argument", message, subject="text"))
+    return None if text is None else as_path(text, "text", "`text` must be a file of rows")
+
+
+def _least(reader: Reader, text: Path, count: int, block: int) -> Least:
+    """Find the block of layers that turns what passes through it least.
+
+    Raises:
+        InputError: the model is none that can be run, or the rows are not usable.
+    """
+    from cuvee.collecting.angles import block_distances
+    from cuvee.layers.order import dropped
+
+    if reader.folder is None:
+        message = f"{reader.label}: `drop_least` runs a model's folder, which holds its configuration"
+        raise InputError(Fault("not-a-checkpoint", message, subject=reader.label))
+    distances = block_distances(reader.folder, text, count, block)
+    first = min(range(len(distances)), key=distances.__getitem__)
+    return Least(dropped(count, range(first, first + block))[0], first, distances)
+
+
+def _told(least: Least | None) -> tuple[str, ...]:
+    """How far the block that was dropped turns the last token, beside the others."""
+    if least is None:
+        return ()
+    block = len(least.distances), least.distances[least.first], max(least.distances)
+    said = f"of {block[0]} blocks the one from layer {least.first} on turns the last token least: {block[1]:.4f} of"
+    return (f"{said} half a turn, where others turn it up to {block[2]:.4f}",)
 
 
 def _moved(recipe: Recipe, folder: Path) -> Recipe:

@@ -31,6 +31,8 @@ def stack(
     repeat: str | None = None,
     reverse: str | None = None,
     expand: Whole | None = None,
+    drop_least: Annotated[Whole | None, Parameter(name="--drop-least")] = None,
+    text: Path | None = None,
     module: str | None = None,
     dtype: str | None = None,
     recipe: Path | None = None,
@@ -55,6 +57,7 @@ def stack(
         cuvee stack model --drop 10-15 -o shorter
         cuvee stack model --repeat 4-7x2 -o repeated
         cuvee stack model --expand 4 -o expanded
+        cuvee stack model --drop-least 4 --text texts.jsonl -o shorter
         cuvee stack t5 --module decoder --drop 2-3 -o shorter
         cuvee stack model --depth-upscale 8 --recipe stack.yml
 
@@ -69,6 +72,9 @@ def stack(
         reverse: Ranges to turn round in their places.
         expand: So many silent blocks spread evenly: copies of layers that write
             zeros, so that the model answers as before (LLaMA Pro).
+        drop_least: Leave out so many consecutive layers: those that change the last
+            token of a text least.
+        text: For --drop-least: rows of text, as `cuvee collect` reads them.
         module: Which part is meant of a model with several stacks, such as decoder.
         dtype: Float dtype of the result, such as bfloat16.
         recipe: Write the recipe to this file, and do nothing else.
@@ -85,6 +91,7 @@ def stack(
     _check_target(out, recipe, print_recipe)
     forms = {"depth_upscale": depth_upscale, "layers": layers, "drop": drop, "repeat": repeat}
     asked: dict[str, Any] = {**forms, "reverse": reverse, "expand": expand, "module": module, "dtype": dtype}
+    asked |= {"drop_least": drop_least, "text": text}
     if out is None:
         made = api.stack_recipe(model, **asked, root=None if recipe is None else recipe.parent)
         return _tell_recipe(made, recipe, overwrite, common)
@@ -98,9 +105,9 @@ def stack(
         settings |= {"max_memory": max_memory, "shard_size": shard_size, "progress": follow}
         result = api.stack(model, out, **asked, **settings)
     seconds = time.perf_counter() - start
-    text = [*_facts(result.made), *text_of(result.merge, seconds)]
+    lines = [*_facts(result.made), *text_of(result.merge, seconds)]
     data = {**data_of(result.merge, seconds), **_data(result.made), "notes": result.notes}
-    return deliver(Answer("stack", data, text, result.notes), common)
+    return deliver(Answer("stack", data, lines, result.notes), common)
 
 
 def _check_target(out: Path | str | None, recipe: Path | None, print_recipe: bool) -> None:
