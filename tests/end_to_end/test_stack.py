@@ -121,6 +121,8 @@ def test_zeros_are_what_makes_a_block_silent(cellar: Cellar, tmp_path: Path) -> 
 
 def test_reversing_twice_gives_the_model_back(cellar: Cellar, tmp_path: Path) -> None:
     cuvee.stack(model(cellar, "gemma3 text"), tmp_path / "once", reverse="0-3")
+    kinds = [loaded("gemma3 text", f).config.layer_types for f in (model(cellar, "gemma3 text"), tmp_path / "once")]
+    assert kinds[0] == kinds[1][::-1] != kinds[1]
     cuvee.stack(tmp_path / "once", tmp_path / "twice", reverse="0-3")
     assert_same_model(tmp_path / "twice", model(cellar, "gemma3 text"))
 
