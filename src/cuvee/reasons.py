@@ -56,6 +56,7 @@ REASONS: Final[Mapping[str, str]] = {
     "layer-count-mismatch": "models with different numbers of layers",
     "layers-out-of-range": "a layer range that the model does not have",
     "layers-unrepresentable": "a layer pattern that the configuration format cannot express after stacking",
+    "no-silent-layer": "layers for which no zeros are known that make them pass on what they are given",
     "no-layer-stack": "slices of a model in which no stack of layers, or more than one, was found",
     "unknown-module": "a module name that matches no part of the model",
     "tied-mismatch": "a tied tensor whose stored copy differs from the tensor it is tied to",

@@ -197,7 +197,8 @@ def test_layers_a_model_does_not_have(yard: Yard) -> None:
     sources = [{"model": "a", "layer_range": [0, 3]}]
     data = {"merge_method": "passthrough", "slices": [{"sources": sources}]}
     before = picture(yard.root)
-    with pytest.raises(RecipeError, match=r"recipe.yml:6:5: a has 2 layers; layer_range asks for \[0, 3\]") as caught:
+    said = r"recipe.yml:6:5: a has 2 layers, 0 to 1; layer_range asks for \[0, 3\]"
+    with pytest.raises(RecipeError, match=said) as caught:
         cuvee.merge(yard.file(data), yard.out)
     assert caught.value.codes == ("layers-out-of-range",)
     (yard.root / "recipe.yml").unlink()

@@ -26,6 +26,7 @@ VERBS = (
     "merge",
     "tune",
     "average",
+    "stack",
     "pack",
     "unpack",
     "collect",

@@ -32,6 +32,7 @@ from cuvee.api.pushing import PushResult, push
 from cuvee.api.recalibrating import recalibrate_batchnorm
 from cuvee.api.reporting import ReportResult, report
 from cuvee.api.searching import search, search_pool
+from cuvee.api.stacking import StackRecipe, StackResult, stack, stack_recipe
 from cuvee.api.tuning import tune
 from cuvee.searching.trials import TRIALS
 
@@ -51,6 +52,8 @@ __all__ = [
     "Predictions",
     "PushResult",
     "ReportResult",
+    "StackRecipe",
+    "StackResult",
     "add_to_ensemble",
     "average",
     "average_recipe",
@@ -86,6 +89,8 @@ __all__ = [
     "report",
     "search",
     "search_pool",
+    "stack",
+    "stack_recipe",
     "tune",
     "unpack",
     "update_ensemble",

@@ -18,6 +18,7 @@ from cuvee.cli.words import counted
 if TYPE_CHECKING:
     from cuvee.api import AverageRecipe, AverageResult
     from cuvee.execute import Progress
+    from cuvee.recipe import Recipe
 
 
 def average(
@@ -89,7 +90,7 @@ def average(
     asked: dict[str, Any] = {**chosen, "kind": kind, "decay": decay, "skip_incomplete": skip_incomplete, "dtype": dtype}
     if recipe_only is not None:
         made = api.average_recipe(list(models), root=recipe_only.parent, **asked)
-        _write(made, recipe_only, overwrite)
+        write_recipe(made.recipe, recipe_only, overwrite)
         return deliver(
             Answer("average", _recipe_data(made, recipe_only), _recipe_text(made, recipe_only), made.notes), common
         )
@@ -117,12 +118,13 @@ def _check_target(out: Path | str | None, recipe_only: Path | None) -> None:
         raise UsageError(Fault("bad-argument", message, subject="out", hint="for example -o averaged"))
 
 
-def _write(made: AverageRecipe, file: Path, overwrite: bool) -> None:
+def write_recipe(recipe: Recipe, file: Path, overwrite: bool) -> None:
+    """Write a recipe to a file; one that is there is replaced only if that is allowed."""
     from cuvee.checkpoint.os_errors import told
     from cuvee.errors import Fault, OutputExists
     from cuvee.recipe import to_yaml
 
-    text = to_yaml(made.recipe)
+    text = to_yaml(recipe)
     with told("write", file):
         try:
             stream = file.open("w" if overwrite else "x", encoding="utf-8")

@@ -117,6 +117,6 @@ def _slices(count: int, found: Iterator[Group], model: ModelRef) -> Iterator[Sli
     """The slices of one model: the layers that it has there, or as many as the others where it is not listed."""
     for _ in range(count):
         members = next(found).members
-        layers = next((member.layers for member in members if member.model == model), members[0].layers)
-        assert layers is not None, "a slice has layers"
-        yield Slice((Source(model, layers),))
+        source = next((member.source for member in members if member.model == model), members[0].source)
+        assert source is not None, "a slice has layers"
+        yield Slice((Source(model, source.layers, listed=source.listed, key=source.key),))

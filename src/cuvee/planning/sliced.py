@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from cuvee.errors import Fault
 from cuvee.families import Spot, Stack, is_before_layers, natural_key, spot_of
 from cuvee.planning.slots import Entry, Ground, Opened, Part, Slot, Stacking, union_of
 from cuvee.planning.tying import is_head
+from cuvee.recipe.layer_list import written_layers
 from cuvee.recipe.model import Slice, Source
 from cuvee.recipe.values import layer_position
 
@@ -61,9 +63,13 @@ def range_faults(ground: Ground, part: Part, prefix: str) -> Iterator[Fault]:
             model = ground.opened[ground.number[source.model]]
             stack = model.anatomy.stack(prefix)
             if stack is not None and source.layers[1] > stack.count - stack.extra:
-                layers = stack.count - stack.extra
-                message = f"{source.model} has {layers} layers; layer_range asks for {list(source.layers)}"
-                yield ground.fault("layers-out-of-range", message, (*source.at, "layer_range"))
+                yield _out_of_range(ground, source, stack.count - stack.extra)
+
+
+def _out_of_range(ground: Ground, source: Source, count: int) -> Fault:
+    asked = written_layers(source.listed) if source.listed else str(list(source.layers))
+    message = f"{source.model} has {count} layers, 0 to {count - 1}; {source.key} asks for {asked}"
+    return ground.fault("layers-out-of-range", message, (*source.at, source.key))
 
 
 def sliced_slots(ground: Ground, part: Part, prefix: str) -> Iterator[Slot]:
@@ -81,7 +87,7 @@ def sliced_slots(ground: Ground, part: Part, prefix: str) -> Iterator[Slot]:
     ]
     yield from outer[0]
     for piece in part.slices:
-        length = piece.sources[0].layers[1] - piece.sources[0].layers[0]
+        length = len(piece.sources[0].order)
         for i in range(length):
             yield from _layer_slots(ground, part, piece, prefix, i, offset + i, layer_position(i, length))
         offset += length
@@ -99,7 +105,7 @@ def _members(ground: Ground, piece: Slice) -> tuple[list[Source], Source | None]
         return list(piece.sources), None
     listed = next((s for s in piece.sources if ground.number[s.model] == base), None)
     if listed is None:
-        return list(piece.sources), Source(ground.opened[base].ref, piece.sources[0].layers)
+        return list(piece.sources), replace(piece.sources[0], model=ground.opened[base].ref, parameters={})
     return [s for s in piece.sources if s is not listed], listed
 
 
@@ -135,7 +141,7 @@ def _layer_slots(
 ) -> Iterator[Slot]:
     sources, base = _members(ground, piece)
     everyone = [*sources, *([base] if base else [])]
-    rests = {rest for s in everyone for rest in _rests(ground, s, prefix, s.layers[0] + i)}
+    rests = {rest for s in everyone for rest in _rests(ground, s, prefix, s.order[i])}
     for rest in sorted(rests, key=natural_key):
         entries = tuple(_source_entry(ground, s, prefix, i, rest) for s in sources)
         base_entry = _source_entry(ground, base, prefix, i, rest) if base else None
@@ -144,7 +150,7 @@ def _layer_slots(
 
 
 def _source_entry(ground: Ground, source: Source, prefix: str, i: int, rest: str) -> Entry:
-    name = Spot(prefix, source.layers[0] + i, rest).name
+    name = Spot(prefix, source.order[i], rest).name
     return Entry(ground.number[source.model], name, source.parameters)
 
 
@@ -160,5 +166,5 @@ def stacking_of(ground: Ground, part: Part, prefix: str) -> Stacking:
     sources = []
     for piece in part.slices:
         source = piece.sources[0]
-        sources += [(ground.number[source.model], layer) for layer in range(*source.layers)]
+        sources += [(ground.number[source.model], layer) for layer in source.order]
     return Stacking(prefix, tuple(sources))

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from cuvee.recipe.findings import Excused, Finding
 from cuvee.recipe.grouping import Group, Member, groups
-from cuvee.recipe.model import Recipe
+from cuvee.recipe.layer_list import written_layers
+from cuvee.recipe.model import Recipe, Source
 from cuvee.types import MethodSpec
 
 
@@ -30,32 +31,44 @@ def _duplicates(group: Group, excused: Excused) -> Iterator[Finding]:
     """The same model twice, in a slice with the same layers."""
     first: dict[object, Member] = {}
     for member in group.members:
-        if excused.covers((*member.path, "model")) or excused.covers((*member.path, "layer_range")):
+        if excused.covers((*member.path, "model")) or _are_layers_misread(member, excused):
             continue
-        if member is not first.setdefault((member.model, member.layers), member):
-            what = f"`{member.model}`" if member.layers is None else f"layers {list(member.layers)} of `{member.model}`"
+        key = member.model, member.layers if member.layers is None else tuple(member.layers)
+        if member is not first.setdefault(key, member):
+            what = (
+                f"`{member.model}`" if member.source is None else f"layers {_told(member.source)} of `{member.model}`"
+            )
             message = f"{what} should be listed once, found it twice"
-            number = first[member.model, member.layers].path[-1]
+            number = first[key].path[-1]
             hint = f"it is entry {int(number) + 1} of the list already; give that one the weight of both"
             yield Finding("duplicate-model", message, (*member.path, "model"), hint, str(member.model))
 
 
+def _are_layers_misread(member: Member, excused: Excused) -> bool:
+    return any(excused.covers((*member.path, key)) for key in ("layer_range", "layers"))
+
+
+def _told(source: Source) -> str:
+    """The layers as they were written."""
+    return written_layers(source.listed) if source.listed else str(list(source.layers))
+
+
 def _layer_lengths(group: Group, spec: MethodSpec | None, excused: Excused) -> Iterator[Finding]:
     """Sources of a slice whose layer ranges are not as long as that of the first."""
-    ranged = [(m, m.layers) for m in group.members if m.layers and not excused.covers((*m.path, "layer_range"))]
-    lengths = [stop - start for _, (start, stop) in ranged]
+    ranged = [(m, m.layers) for m in group.members if m.layers and not _are_layers_misread(m, excused)]
+    lengths = [len(layers) for _, layers in ranged]
     for (member, _), length in zip(ranged, lengths, strict=True):
         if length != lengths[0]:
             wanted = _counted(lengths[0], "layer")
             message = f"every source of a slice should have {wanted} as the first, found {length}"
-            yield Finding("bad-layer-range", message, (*member.path, "layer_range"), subject=str(member.model))
+            yield Finding("bad-layer-range", message, member.path_of_layers, subject=str(member.model))
     if len(ranged) == len(group.members) and spec is not None and not excused.touches(group.path):
         yield from _base_layers(group, spec)
 
 
 def _base_layers(group: Group, spec: MethodSpec) -> Iterator[Finding]:
     """A base that is no source takes the layers of the sources, which must then be the same."""
-    ranges = {member.layers for member in group.members}
+    ranges = {tuple(member.layers or ()) for member in group.members}
     if spec.base != "input" and group.base is not None and group.base_member is None and len(ranges) > 1:
         message = f"{spec.name} needs layers of the base model `{group.base}`, found sources of different layer ranges"
         hint = "list the base model among the sources, with a `layer_range` of its own"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +10,7 @@ from typing import Any, Final
 from cuvee.errors import Fault
 from cuvee.recipe.findings import in_order
 from cuvee.recipe.grouping import references
+from cuvee.recipe.layer_list import is_forward, read_layers
 from cuvee.recipe.model import (
     Branch,
     Conditions,
@@ -87,17 +88,30 @@ class _Builder:
         return tuple(
             Slice(self.sources(entry, path), self.model(entry.get("base_model")), read_parameters(entry), path)
             for entry, path in _entries(data, "slices", at)
+            for _ in range(_given(entry, "repeat", 1))
         )
 
     def sources(self, data: Mapping[str, Any], at: DocumentPath) -> tuple[Source, ...]:
         return tuple(self.source(entry, path) for entry, path in _entries(data, "sources", at))
 
     def source(self, entry: Mapping[str, Any], at: DocumentPath) -> Source:
-        start, stop = _given(entry, "layer_range", (0, 0))
-        return Source(self.model(entry.get("model")) or ModelRef(MISREAD), (start, stop), read_parameters(entry), at)
+        model = self.model(entry.get("model")) or ModelRef(MISREAD)
+        if (written := entry.get("layers")) is None:
+            start, stop = _given(entry, "layer_range", (0, 0))
+            return Source(model, (start, stop), read_parameters(entry), at)
+        return source_of(model, read_layers(str(written)), read_parameters(entry), at)
 
     def module(self, data: Mapping[str, Any], at: DocumentPath) -> Module:
         return Module(self.models(data, at), self.slices(data, at), read_parameters(data), at)
+
+
+def source_of(
+    model: ModelRef, layers: Sequence[int], parameters: Parameters | None = None, at: DocumentPath = ()
+) -> Source:
+    """A source of layers in any order; one forward run is what `layer_range` says, however it was written."""
+    bounds = min(layers), max(layers) + 1
+    listed = () if is_forward(layers) else tuple(layers)
+    return Source(model, bounds, parameters or {}, at, listed, key="layers")
 
 
 def _given(data: Mapping[str, Any], key: str, default: Any) -> Any:

@@ -32,8 +32,28 @@ def json_schema(methods: Mapping[str, MethodSpec]) -> Schema:
     schema["oneOf"] = [{"required": [key]} for key in ("models", "slices", "modules")]
     for name in names:
         schema["$defs"] |= _parameter_definitions(methods[name])
+    _own_methods_of_slices(schema, names)
     _nest(schema)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Cuvee recipe"}
+
+
+def _own_methods_of_slices(schema: Schema, names: list[str]) -> None:
+    """A slice may have a method of its own, which then decides its parameters; every source says its layers once."""
+    schema["$defs"]["SourceItem"]["oneOf"] = [{"required": [key]} for key in ("layer_range", "layers")]
+    piece = schema["$defs"]["SliceItem"]
+    known = {"type": "string", "enum": names}
+    piece["properties"]["merge_method"] = {**piece["properties"]["merge_method"], "anyOf": [known, {"type": "null"}]}
+    piece["allOf"] = [{"if": _chosen(name), "then": _parameters_of_slice(name)} for name in names]
+
+
+def _chosen(name: str) -> Schema:
+    return {"properties": {"merge_method": {"const": name}}, "required": ["merge_method"]}
+
+
+def _parameters_of_slice(name: str) -> Schema:
+    """What a method says of the `parameters:` of a slice and of its sources."""
+    own = {"properties": {"parameters": {"$ref": f"#/$defs/{name}-model"}}}
+    return {"properties": {"parameters": {"$ref": f"#/$defs/{name}-shared"}, "sources": {"items": own}}}
 
 
 def _nest(schema: Schema) -> None:
@@ -63,10 +83,12 @@ def _when(name: str) -> Schema:
     """What the choice of a method says about every `parameters:`."""
     own = {"properties": {"parameters": {"$ref": f"#/$defs/{name}-model"}}}
     shared = {"$ref": f"#/$defs/{name}-shared"}
-    slices = {"items": {"properties": {"parameters": shared, "sources": {"items": own}}}}
-    body = {"parameters": shared, "models": {"items": own}, "slices": slices}
-    choice = {"properties": {"merge_method": {"const": name}}, "required": ["merge_method"]}
-    return {"if": choice, "then": {"properties": {**body, "modules": {"additionalProperties": {"properties": body}}}}}
+    unsaid = {"if": {"required": ["merge_method"]}, "then": {}, "else": _parameters_of_slice(name)}
+    body = {"parameters": shared, "models": {"items": own}, "slices": {"items": unsaid}}
+    return {
+        "if": _chosen(name),
+        "then": {"properties": {**body, "modules": {"additionalProperties": {"properties": body}}}},
+    }
 
 
 def _parameter_definitions(spec: MethodSpec) -> Schema:

@@ -51,7 +51,7 @@ class Excused:
     def touches(self, path: DocumentPath) -> bool:
         """Whether the path, something it stands in, or a model named in it is faulty."""
         inside = [other[len(path) :] for other in self.paths if other[: len(path)] == path]
-        return self.covers(path) or any(not {"parameters", "layer_range"} & set(rest) for rest in inside)
+        return self.covers(path) or any(not {"parameters", "layer_range", "layers"} & set(rest) for rest in inside)
 
 
 class Places(Protocol):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from cuvee.recipe.model import DocumentPath, Module, Parameters, Recipe, Slice
+from cuvee.recipe.model import DocumentPath, Module, Parameters, Recipe, Slice, Source
 from cuvee.types import MethodSpec, ModelRef
 
 
@@ -23,11 +23,21 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One model of a group; `layers` is `None` where whole models are merged, `path` leads to its entry."""
+    """One model of a group; `source` is `None` where whole models are merged, `path` leads to its entry."""
 
     model: ModelRef
     level: Level
-    layers: tuple[int, int] | None = None
+    source: Source | None = None
+
+    @property
+    def layers(self) -> Sequence[int] | None:
+        """The layers in their order; `None` where whole models are merged."""
+        return None if self.source is None else self.source.order
+
+    @property
+    def path_of_layers(self) -> DocumentPath:
+        """Document path of what says the layers."""
+        return (*self.path, "layer_range" if self.source is None else self.source.key)
 
     @property
     def path(self) -> DocumentPath:
@@ -96,12 +106,13 @@ def _groups_in(
         members = tuple(Member(entry.model, Level(entry.parameters, (*place, i))) for i, entry in entries)
         yield Group(members, base, levels, place, base_path)
     for index, piece in enumerate(part.slices):
-        yield _slice_group(piece, levels, (*path, "slices", index), base)
+        # a slice that is repeated stands once in the document
+        yield _slice_group(piece, levels, piece.at or (*path, "slices", index), base)
 
 
 def _slice_group(piece: Slice, levels: tuple[Level, ...], path: DocumentPath, base: ModelRef | None) -> Group:
     members = tuple(
-        Member(source.model, Level(source.parameters, (*path, "sources", i)), source.layers)
+        Member(source.model, Level(source.parameters, (*path, "sources", i)), source)
         for i, source in enumerate(piece.sources)
     )
     own = Level(piece.parameters, path)

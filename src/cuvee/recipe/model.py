@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -48,12 +48,28 @@ class ModelEntry:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One source of a slice: layers `start` (kept) to `stop` (not kept) of a model."""
+    """One source of a slice.
+
+    Attributes:
+        model: whose layers they are.
+        layers: the first layer, and the one behind the last: all between are taken, in their order, unless `listed`.
+        parameters: settings of its own.
+        at: where it stands.
+        listed: the layers in their order, where that is not one forward run; `layers` are then their bounds.
+        key: the key that says the layers, `layer_range` or `layers`.
+    """
 
     model: ModelRef
     layers: tuple[int, int]
     parameters: Parameters = field(default_factory=dict)
     at: DocumentPath = field(default=(), compare=False)
+    listed: tuple[int, ...] = ()
+    key: str = field(default="layer_range", compare=False)
+
+    @property
+    def order(self) -> Sequence[int]:
+        """The layers, in the order in which they are stacked."""
+        return self.listed or range(*self.layers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,19 +36,20 @@ def places(data: Mapping[str, Any]) -> Iterator[tuple[DocumentPath, Any]]:
 
 def _places_in(body: Mapping[str, Any], at: DocumentPath) -> Iterator[tuple[DocumentPath, Any]]:
     yield from _models_of(body, "models", at)
-    for path, piece in _entries(body, "slices", at):
+    for path, piece in entries_of(body, "slices", at):
         yield from _models_of(piece, "sources", path)
         if "base_model" in piece:
             yield (*path, "base_model"), piece["base_model"]
 
 
 def _models_of(body: Mapping[str, Any], key: str, at: DocumentPath) -> Iterator[tuple[DocumentPath, Any]]:
-    for path, entry in _entries(body, key, at):
+    for path, entry in entries_of(body, key, at):
         if "model" in entry:
             yield (*path, "model"), entry["model"]
 
 
-def _entries(body: Mapping[str, Any], key: str, at: DocumentPath) -> Iterator[tuple[DocumentPath, Mapping[str, Any]]]:
+def entries_of(body: Mapping[str, Any], key: str, at: DocumentPath) -> Iterator[tuple[DocumentPath, Mapping[str, Any]]]:
+    """The mappings in a list under a key, with their paths; of what is no such list, nothing."""
     entries = body.get(key)
     for index, entry in enumerate(entries) if isinstance(entries, list) else ():
         if isinstance(entry, Mapping):

@@ -17,6 +17,7 @@ from cuvee.recipe.holes import hole_findings
 from cuvee.recipe.inner import Around, Examined, Taken, Takes
 from cuvee.recipe.model import DocumentPath, Recipe
 from cuvee.recipe.nesting import replaced
+from cuvee.recipe.slice_methods import led_back, refused_findings, written_out
 from cuvee.recipe.stages import arranged, unused
 from cuvee.types import MethodSpec
 
@@ -80,9 +81,11 @@ class Reading:
             return Examined(None, [*findings, *halves], [])
         if holes := hole_findings(data, document.positions.file if document.positions else None):
             return Examined(None, [*findings, *holes], [])
-        taken = self._takes.out(document, around)
-        recipe, found = self._examined(taken, document.positions, around.root)
-        return Examined(recipe, [*findings, *taken.findings, *found], taken.faults)
+        findings += refused_findings(data)
+        meant, own = written_out(document)
+        taken = self._takes.out(meant, around)
+        recipe, found = self._examined(taken, meant.positions, around.root)
+        return Examined(recipe, [*findings, *led_back([*taken.findings, *found], own)], taken.faults)
 
     def _examined(self, taken: Taken, positions: Places | None, root: Path | None) -> tuple[Recipe, list[Finding]]:
         from cuvee.recipe.structure import structure_findings, told, without  # pydantic: only who checks loads it

@@ -15,6 +15,8 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, 
 from cuvee.errors import nearest
 from cuvee.recipe.findings import described
 from cuvee.recipe.item import Item, fault
+from cuvee.recipe.layer_list import MAX_LAYERS
+from cuvee.recipe.layers_schema import LayerRange, Layers
 from cuvee.recipe.reference import read_reference
 from cuvee.recipe.scaling_schema import LARV, LINES, LayerScalingItem
 
@@ -78,20 +80,6 @@ def _part(value: str, info: ValidationInfo) -> str:
     if _reference(value, info) and read_reference(value, (info.context or {}).get("root")).adapter is not None:
         raise fault("wrong-value", f"should be one model without adapter, found '{value}'", "write it under `lora:`")
     return value
-
-
-def _layer_range(value: Any) -> Any:
-    if not (isinstance(value, list) and len(value) == 2 and all(type(end) is int for end in value)):
-        raise fault("wrong-type", f"should be two integers `[start, stop]`, found {_shown(value)}")
-    start, stop = value
-    if start < 0 or stop <= start:
-        message = f"should run forward from 0 or later, found [{start}, {stop}]"
-        raise fault("bad-layer-range", message, "`start` counts from 0 and `stop` is the first layer left out")
-    return value
-
-
-def _shown(value: Any) -> str:
-    return str(value) if isinstance(value, list) and len(value) <= 4 else described(value)
 
 
 def _chat_template(value: str) -> str:
@@ -189,19 +177,8 @@ class SourceItem(Item):
     """Some layers of one model."""
 
     model: Model
-    layer_range: Annotated[
-        Any,
-        AfterValidator(_layer_range),
-        WithJsonSchema(
-            {
-                "type": "array",
-                "items": {"type": "integer", "minimum": 0},
-                "minItems": 2,
-                "maxItems": 2,
-                "description": "[start, stop]: layers from start (counted from 0) up to, not including, stop.",
-            }
-        ),
-    ]
+    layer_range: LayerRange = None
+    layers: Layers = None
     parameters: Parameters = None
 
 
@@ -209,8 +186,15 @@ class SliceItem(Item):
     """A run of output layers, merged from equally long runs of input layers."""
 
     sources: Annotated[list[SourceItem], Field(min_length=1)]
+    merge_method: Annotated[
+        str | None, Field(min_length=1, description="How these sources are merged, where it is not as the recipe says.")
+    ] = None
     base_model: BaseModelField = None
     parameters: Parameters = None
+    repeat: Annotated[
+        int | None,
+        Field(ge=1, le=MAX_LAYERS, description="How often the slice comes, one after the other; once without it."),
+    ] = None
 
 
 class ModuleItem(Item):

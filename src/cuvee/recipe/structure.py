@@ -14,6 +14,7 @@ from cuvee.errors import nearest
 from cuvee.recipe.findings import Finding, described, dotted, named, shortened
 from cuvee.recipe.item import Item
 from cuvee.recipe.model import DocumentPath
+from cuvee.recipe.nesting import entries_of
 from cuvee.recipe.schema import TAGS, RecipeItem
 
 Error = Mapping[str, Any]
@@ -29,7 +30,7 @@ EXPECTED: Final[Mapping[str, str]] = {
 }
 """What should have been there, by pydantic's error type."""
 
-WHOLE: Final = frozenset({"model", "base_model", "layer_range", "tokenizer", "tokenizer_source"})
+WHOLE: Final = frozenset({"model", "base_model", "layer_range", "layers", "tokenizer", "tokenizer_source"})
 """Keys whose value is taken or left as a whole."""
 
 
@@ -58,10 +59,12 @@ def told(found: Collection[Finding]) -> list[Finding]:
 def _exclusive_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
     """Rules between keys that stand side by side."""
     yield from _one_body(data, (), ("models", "slices", "modules"))
+    yield from _one_range_each(data, ())
     modules = data.get("modules")
     for name, module in modules.items() if isinstance(modules, Mapping) else ():
         if isinstance(module, Mapping):
             yield from _one_body(module, ("modules", name), ("models", "slices"))
+            yield from _one_range_each(module, ("modules", name))
     if data.get("tokenizer") is not None and data.get("tokenizer_source") is not None:
         message = "`tokenizer` and `tokenizer_source` exclude each other, found both"
         hint = "`tokenizer_source: x` means `tokenizer: {source: x}`"
@@ -78,6 +81,26 @@ def _one_body(data: Mapping[str, Any], path: DocumentPath, keys: tuple[str, ...]
     for key in there[1:]:
         message = f"{named(path)} should have only one of {listed}, found `{there[0]}` and `{key}`"
         yield Finding("wrong-value", message, (*path, key), subject=key, on_key=True)
+
+
+def _one_range_each(body: Mapping[str, Any], at: DocumentPath) -> Iterator[Finding]:
+    """Every source of a slice should say its layers, in one way."""
+    for path, piece in entries_of(body, "slices", at):
+        for place, source in entries_of(piece, "sources", path):
+            yield from _one_range(source, place)
+
+
+def _one_range(source: Mapping[str, Any], place: DocumentPath) -> Iterator[Finding]:
+    keys = "layer_range", "layers"
+    there = [key for key in keys if source.get(key) is not None]
+    if not there:
+        message = f"{named(place)} should have the key `layer_range` or `layers`, found neither"
+        lacking = tuple((*place, key) for key in keys)
+        yield Finding("missing-key", message, place, subject="layer_range", excuses=lacking)
+    if len(there) > 1:
+        message = f"{named(place)} should have only one of `layer_range` and `layers`, found both"
+        hint = '`layer_range: [0, 8]` is `layers: "0-7"`'
+        yield Finding("bad-layer-range", message, (*place, "layers"), hint, "layers", on_key=True)
 
 
 def _finding(error: Error, parameters: Collection[str]) -> Finding:
@@ -145,6 +168,8 @@ def say(kind: str, error: Error) -> tuple[str, str, str | None]:
     if kind in ("too_short", "string_too_short"):
         least = context.get("min_length", 1)
         return "wrong-value", "should not be empty" if least == 1 else f"should have at least {least} entries", None
+    if kind == "less_than_equal":
+        return "wrong-value", f"should be at most {context['le']}, found {described(value)}", None
     if kind in ("greater_than", "greater_than_equal"):
         return "wrong-value", f"should be at least {context.get('ge', 1)}, found {described(value)}", None
     return kind, _with_found(context.get("message") or error["msg"], value), context.get("hint")

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from io import StringIO
 from typing import Any
 
+from cuvee.recipe.layer_list import written_layers
 from cuvee.recipe.model import (
     Branch,
     Conditions,
@@ -94,8 +95,10 @@ class _Writer:
         return _trimmed({"sources": sources, "base_model": base, "parameters": parameters})
 
     def _source(self, source: Source) -> dict[str, Any]:
-        model, layers = self.reference(source.model), list(source.layers)
-        return _trimmed({"model": model, "layer_range": layers, "parameters": _parameters(source.parameters)})
+        model, parameters = self.reference(source.model), _parameters(source.parameters)
+        if source.listed:
+            return _trimmed({"model": model, "layers": written_layers(source.listed), "parameters": parameters})
+        return _trimmed({"model": model, "layer_range": list(source.layers), "parameters": parameters})
 
 
 def _parameters(parameters: Parameters) -> dict[str, Any]:

@@ -160,8 +160,8 @@ def test_a_range_beyond_the_layers_is_refused_for_every_model_at_once() -> None:
     error = refusal(stacked(("a", 0, 5), ("b", 3, 9)), {"a": MODEL, "b": MODEL}, BOTH)
     assert isinstance(error, RecipeError)
     assert error.codes == ("layers-out-of-range",) * 2
-    assert "a has 4 layers; layer_range asks for [0, 5]" in error.faults[0].message
-    assert "b has 4 layers; layer_range asks for [3, 9]" in error.faults[1].message
+    assert "a has 4 layers, 0 to 3; layer_range asks for [0, 5]" in error.faults[0].message
+    assert "b has 4 layers, 0 to 3; layer_range asks for [3, 9]" in error.faults[1].message
 
 
 def test_a_range_of_no_layers_is_refused() -> None:

@@ -263,6 +263,6 @@ def test_groups_know_levels_base_and_layers():
     (group,) = groups(recipe_of(text))
     assert [dict(level.parameters) for level in group.levels] == [{"lambda": 2}, {"density": 0.5}, {"weight": 1}]
     assert (str(group.base), group.base_path) == ("c", ("modules", "m", "slices", 0, "base_model"))
-    assert (group.members[0].layers, group.members[0].level.parameters) == ((3, 5), {"weight": 2})
+    assert (group.members[0].layers, group.members[0].level.parameters) == (range(3, 5), {"weight": 2})
     assert group.by_slices
     assert group.base_member is None

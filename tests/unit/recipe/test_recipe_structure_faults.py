@@ -89,7 +89,7 @@ CASES = [
         "source without layers",
         "missing-key",
         "merge_method: passthrough\nslices:\n  - sources:\n      - ‸model: a",
-        "entry 1 of `sources` should have the key `layer_range`",
+        "entry 1 of `sources` should have the key `layer_range` or `layers`, found neither",
         None,
     ),
     (
