@@ -42,6 +42,7 @@ VERBS = (
     "generate",
     "inspect",
     "diff",
+    "tokens",
     "methods",
     "env",
     "schema",
