@@ -49,8 +49,11 @@ def _save(transformers: Any, start: Path, end: Path, label: str) -> None:
     """Load and save; a library that meets a damaged file raises whatever it likes."""
     named = any((start / name).exists() for name in ("config.json", "tokenizer_config.json"))
     guess = next((cls for name, cls in _CLASSES.items() if (start / name).exists()), "AutoTokenizer")
+    cls = "AutoTokenizer" if named else guess
     try:
-        getattr(transformers, "AutoTokenizer" if named else guess).from_pretrained(start).save_pretrained(end)
+        # said aloud: without an answer, transformers asks on the terminal whether to run a model's code
+        tokenizer = getattr(transformers, cls).from_pretrained(start, trust_remote_code=False)
+        tokenizer.save_pretrained(end)
         found = (end / "tokenizer.json").is_file()
     except Exception as error:
         raise _unread(label, f"{type(error).__name__}: {str(error)[:200]}") from None
