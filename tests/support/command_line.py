@@ -43,6 +43,7 @@ VERBS = (
     "generate",
     "inspect",
     "diff",
+    "tokens",
     "methods",
     "env",
     "schema",

@@ -33,6 +33,7 @@ from cuvee.api.recalibrating import recalibrate_batchnorm
 from cuvee.api.reporting import ReportResult, report
 from cuvee.api.searching import search, search_pool
 from cuvee.api.stacking import StackRecipe, StackResult, stack, stack_recipe
+from cuvee.api.token_diff import token_diff
 from cuvee.api.tuning import tune
 from cuvee.searching.trials import TRIALS
 
@@ -91,6 +92,7 @@ __all__ = [
     "search_pool",
     "stack",
     "stack_recipe",
+    "token_diff",
     "tune",
     "unpack",
     "update_ensemble",

@@ -34,6 +34,11 @@ _ENSEMBLE: Final = {
 }
 
 
+_TOKENS: Final = {
+    "diff": "Compare the tokenizers of two models, and say what a merge of them needs.",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Verb:
     """A command as the overview tells it; its module, of the same name, is imported when it is called."""
@@ -76,6 +81,7 @@ VERBS: Final = (
     Verb("generate", "Let language models write together, token by token.", _LOOK),
     Verb("inspect", "Say what a model is; of several, whether they will merge.", _LOOK),
     Verb("diff", "Compare two models layer by layer.", _LOOK),
+    Verb("tokens", "Work with the tokenizers of models: compare two.", _LOOK, _TOKENS),
     Verb("methods", "List the merge methods, or explain one.", _LOOK),
     Verb("env", "Say what Cuvee runs on: versions, cores, memory, extras, how fast it is.", _LOOK),
     Verb("schema", "Print the JSON Schema of recipes, for editors.", _LOOK),
