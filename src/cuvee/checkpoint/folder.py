@@ -85,7 +85,7 @@ def open_stored(ref: ModelRef, root: Path | None = None, *, hub_download: bool =
         if path.exists():
             return open_file(path, str(ref), _revision_note(ref))
         if path.is_symlink() or not is_hub_id(ref.path):
-            raise InputError(_missing(ref, path))
+            raise InputError(missing(ref, path))
         return _open_hub(ref, path, hub_download)
     except OSError as error:
         message = f"{ref}: could not read {error.filename or path}: {error.strerror or error}"
@@ -243,7 +243,8 @@ def _with_hint(fault: Fault, hint: str) -> Fault:
     return Fault(fault.code, fault.message, fault.place, fault.subject, f"{fault.hint}; {hint}" if fault.hint else hint)
 
 
-def _missing(ref: ModelRef, path: Path) -> Fault:
+def missing(ref: ModelRef, path: Path) -> Fault:
+    """A fault for a path that leads nowhere, with the nearest name beside it."""
     where = "" if str(path) == ref.path else f" ({path})"
     if path.is_symlink():
         message, hint = f"{ref.path}: a link that leads nowhere{where}", "mend the link, or name the model itself"
