@@ -71,9 +71,17 @@ def open_stored(ref: ModelRef, root: Path | None = None, *, hub_download: bool =
             read.
     """
     if ref.adapter is not None:
-        message = f"{ref}: a model with an adapter applied is understood, but not read by this version"
-        hint = "merge the adapter into its base first (peft: `merge_and_unload`) and name the result"
-        raise InputError(Fault("not-yet", message, subject=str(ref), hint=hint))
+        return _open_adapted(ref, root, hub_download)
+    try:
+        return _open_whole(ref, root, hub_download)
+    except InputError as error:
+        if error.codes != ("adapter-input",):
+            raise
+    return _open_alone(ref, root, hub_download)
+
+
+def _open_whole(ref: ModelRef, root: Path | None, hub_download: bool) -> Reader:
+    """Open a whole model; a folder that holds an adapter is refused."""
     if scheme_of(ref.path) is not None:
         return _open_url(ref, hub_download)
     path = local_path(ref.path, root)
@@ -90,6 +98,19 @@ def open_stored(ref: ModelRef, root: Path | None = None, *, hub_download: bool =
     except OSError as error:
         message = f"{ref}: could not read {error.filename or path}: {error.strerror or error}"
         raise InputError(Fault("io-error", message, subject=str(ref), hint="check the file and its rights")) from error
+
+
+def _open_adapted(ref: ModelRef, root: Path | None, download: bool) -> Reader:
+    from cuvee.checkpoint.adapter_opening import open_adapted
+
+    return open_adapted(ref, root, lambda base, start: open_checkpoint(base, start, hub_download=download))
+
+
+def _open_alone(ref: ModelRef, root: Path | None, download: bool) -> Reader:
+    """An adapter on the base that it names, which may be no adapter: one could name itself."""
+    from cuvee.checkpoint.adapter_opening import open_alone
+
+    return open_alone(ref, root, lambda base, start: as_floats(_open_whole(base, start, download)))
 
 
 def local_path(text: str, root: Path | None) -> Path:
@@ -244,6 +265,7 @@ def _with_hint(fault: Fault, hint: str) -> Fault:
 
 
 def missing(ref: ModelRef, path: Path) -> Fault:
+    """A fault for a path that leads nowhere, with the nearest name beside it."""
     """A fault for a path that leads nowhere, with the nearest name beside it."""
     where = "" if str(path) == ref.path else f" ({path})"
     if path.is_symlink():
