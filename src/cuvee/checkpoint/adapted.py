@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cuvee.checkpoint.adapter import Adapter
@@ -74,6 +75,11 @@ class Adapted(View):
         return self._label
 
     @property
+    def folder(self) -> Path | None:
+        """The adapter's: what lies in the base's is another model."""
+        return self._adapter.folder
+
+    @property
     def specs(self) -> Mapping[str, TensorSpec]:
         """The base's tensors, and heads that only the adapter has."""
         return self._specs
@@ -93,6 +99,11 @@ class Adapted(View):
         """The files of the base, and those of the adapter with the tensors that depend on them."""
         own = [replace(file, tensors=self._fit.touched) for file in self._adapter.input_files]
         return (*self._reader.input_files, *own)
+
+    @property
+    def nbytes_beside(self) -> int:
+        """Bytes that are read besides the tensors' own."""
+        return sum(spec.nbytes for spec in self._adapter.specs.values()) + getattr(self._reader, "nbytes_beside", 0)
 
     @property
     def held(self) -> int:
@@ -164,7 +175,7 @@ class Adapted(View):
         return values * _per_entry(lengths, start, len(values), width, placed.turned)
 
     def _lengths_of(self, name: str, placed: Placed, factors: Factors) -> Tensor:
-        """m / ‖W + s · B · A‖ of every output, found once by reading the whole weight."""
+        """M / ‖W + s · B · A‖ of every output, found once by reading the whole weight."""
         with self._lock:
             found = self._lengths.get(name)
         magnitude = placed.change.magnitude

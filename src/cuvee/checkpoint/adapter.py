@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cuvee.checkpoint.adapter_config import ADAPTER_CONFIG, AdapterSettings, read_adapter_config
 from cuvee.checkpoint.adapter_tensors import LowRank, Sorted, TokenRows, sort_tensors
-from cuvee.checkpoint.identity import InputFile
+from cuvee.checkpoint.identity import InputFile, input_file
 from cuvee.checkpoint.side_files import allowed_roots, link_fault
 from cuvee.checkpoint.weights import Weights, open_weights
 from cuvee.errors import Fault, InputError, attempt, listed
@@ -45,6 +45,9 @@ class Adapter:
         self.rows: Final[Mapping[str, TokenRows]] = found.rows
         self.notes: Final = tuple(found.notes)
         self._weights = weights
+        path = None if folder is None else folder / ADAPTER_CONFIG
+        every = frozenset(weights.specs)
+        self._config_files = () if path is None else (input_file(path, path.stat(), every),)
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -63,8 +66,8 @@ class Adapter:
 
     @property
     def input_files(self) -> tuple[InputFile, ...]:
-        """The file that its tensors are read from."""
-        return self._weights.input_files
+        """The file that its tensors are read from, and its configuration, which says what they are multiplied by."""
+        return (*self._weights.input_files, *self._config_files)
 
     @property
     def held(self) -> int:

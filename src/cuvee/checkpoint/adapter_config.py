@@ -16,14 +16,45 @@ from cuvee.errors import Fault, InputError, nearest
 ADAPTER_CONFIG: Final = "adapter_config.json"
 
 _READ: Final = frozenset(
-    "alpha_pattern base_model_name_or_path bias ensure_weight_tying fan_in_fan_out init_lora_weights lora_alpha "
-    "lora_bias modules_to_save peft_type r rank_pattern revision trainable_token_indices use_dora use_rslora".split()
+    [
+        "alpha_pattern",
+        "base_model_name_or_path",
+        "bias",
+        "ensure_weight_tying",
+        "fan_in_fan_out",
+        "init_lora_weights",
+        "lora_alpha",
+        "lora_bias",
+        "modules_to_save",
+        "peft_type",
+        "r",
+        "rank_pattern",
+        "revision",
+        "trainable_token_indices",
+        "use_dora",
+        "use_rslora",
+    ]
 )
 # What is true of training only, or is the name of something that other keys switch on.
 _PASSED_OVER: Final = frozenset(
-    "auto_mapping corda_config eva_config exclude_modules inference_mode layers_pattern layers_to_transform "
-    "loftq_config lora_dropout lora_ga_config megatron_core peft_version qalora_group_size runtime_config "
-    "target_modules task_type".split()
+    [
+        "auto_mapping",
+        "corda_config",
+        "eva_config",
+        "exclude_modules",
+        "inference_mode",
+        "layers_pattern",
+        "layers_to_transform",
+        "loftq_config",
+        "lora_dropout",
+        "lora_ga_config",
+        "megatron_core",
+        "peft_version",
+        "qalora_group_size",
+        "runtime_config",
+        "target_modules",
+        "task_type",
+    ]
 )
 _REFUSED: Final[Mapping[str, str]] = {
     "alora_invocation_tokens": "an activated LoRA works from a token on, and no weights do what it does",
@@ -107,7 +138,7 @@ class AdapterSettings:
         return self.alphas.get(pattern_of(self.alphas, module) or "", self.alpha)
 
     def scale_of(self, module: str) -> float:
-        """s = α/r, or α/√r: what B·A is multiplied by."""
+        """S = α/r, or α/√r: what B·A is multiplied by."""
         rank = self.rank_of(module)
         return self.alpha_of(module) / (math.sqrt(rank) if self.rank_stabilised else rank)
 

@@ -38,7 +38,7 @@ def tie_faults(adapter: Adapter, base: Reader) -> tuple[list[Fault], frozenset[s
     """
     if not is_tied(base):
         return [], frozenset()
-    changed = {name: "changed" for name in (f"{module}.weight" for module in adapter.changes)}
+    changed = dict.fromkeys((f"{module}.weight" for module in adapter.changes), "changed")
     changed.update({name: "replaced" for name in adapter.whole if name not in changed})
     sides = {role: [n for n in changed if is_vocabulary(n) and role_of(n) == role] for role in ("embedding", "head")}
     heads, embeddings = sides["head"], sides["embedding"]

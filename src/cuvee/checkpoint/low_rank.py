@@ -75,7 +75,7 @@ def runs(values: Tensor, start: int, width: int) -> Iterator[tuple[int, int, sli
 
 
 def _product(left: Tensor, right: Tensor) -> Tensor:
-    """left · right as a chain over r, `[rows, columns]`."""
+    """Left · right as a chain over r, `[rows, columns]`."""
     import torch
 
     total = left[:, :1] * right[:1]

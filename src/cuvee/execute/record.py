@@ -18,6 +18,7 @@ import torch
 
 from cuvee.checkpoint import content_hash
 from cuvee.checkpoint.protocol import Reader
+from cuvee.execute.adapters import adapters_of, base_of
 from cuvee.execute.ledger import Digests
 from cuvee.execute.virtual import VirtualReader
 from cuvee.methods import METHODS
@@ -90,7 +91,9 @@ def record_of(
 def _input(plan: Plan, readers: Sequence[Reader], inputs: Mapping[Piece, str], i: int) -> dict[str, Any]:
     """One input: what it is called, what was read of it, and what that hashes to; of a result its own inputs too."""
     facts = plan.models[i]
-    sums = hub_sums(readers[i].folder)
+    adapters = adapters_of(readers[i])
+    folder = base_of(readers[i]).folder
+    sums = hub_sums(folder)
     return {
         "model": str(facts.ref),
         "base": facts.is_base,
@@ -99,7 +102,8 @@ def _input(plan: Plan, readers: Sequence[Reader], inputs: Mapping[Piece, str], i
         "tensors": facts.tensors,
         "parameters": facts.parameters,
         **({"sha256": sums} if sums else {}),
-        **({"hub": hub} if (hub := hub_place(readers[i].folder)) else {}),
+        **({"hub": hub} if (hub := hub_place(folder)) else {}),
+        **({"adapters": adapters} if adapters else {}),
         **_inner(readers[i], [piece.tensor for piece in inputs if piece.model == i]),
     }
 
