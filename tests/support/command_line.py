@@ -29,6 +29,7 @@ VERBS = (
     "pack",
     "unpack",
     "collect",
+    "lora",
     "verify",
     "card",
     "push",

@@ -106,7 +106,8 @@ def singular_values(a: Tensor, b: Tensor, scale: float) -> Tensor:
     """
     left = torch.linalg.qr(b.double(), mode="r").R
     right = torch.linalg.qr(a.double().mT, mode="r").R
-    return torch.linalg.svdvals(left @ right.mT) * abs(scale)
+    values: Tensor = torch.linalg.svdvals(left @ right.mT)
+    return values * abs(scale)
 
 
 def effective_rank(values: Tensor) -> float:

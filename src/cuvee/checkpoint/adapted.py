@@ -33,9 +33,9 @@ class Adapted(View):
         W' = W + s · B · A                                      LoRA
         W' = m ⊙ (W + s · B · A) / ‖W + s · B · A‖              DoRA; the norm is that of each output's weights
 
-    In float32, float64 where base or adapter is, and rounded once to the base's dtype. Whole tensors, rows of tokens and
-    biases of the adapter take the place of the base's or are added to them. A tensor that the adapter does not name is
-    the base's, byte for byte, and so is one whose B is nought.
+    In float32, float64 where base or adapter is, and rounded once to the base's dtype. Whole tensors and rows of tokens
+    take the place of the base's; biases of B are added to them. A tensor that the adapter does not name is the base's,
+    byte for byte, and so is one whose B is nought.
 
     Args:
         base: the model, as plain floats; it is closed with this.

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cuvee.checkpoint.adapter_config import ADAPTER_CONFIG, AdapterSettings, read_adapter_config
+from cuvee.checkpoint.adapter_config import ADAPTER_CONFIG, ADAPTER_WEIGHTS, AdapterSettings, read_adapter_config
 from cuvee.checkpoint.adapter_tensors import LowRank, Sorted, TokenRows, sort_tensors
 from cuvee.checkpoint.identity import InputFile, input_file
+from cuvee.checkpoint.places import is_hub_id, local_path, missing
 from cuvee.checkpoint.side_files import allowed_roots, link_fault
 from cuvee.checkpoint.weights import Weights, open_weights
 from cuvee.errors import Fault, InputError, attempt, listed
@@ -16,9 +17,6 @@ from cuvee.types import ModelRef, TensorSpec, scheme_of
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-ADAPTER_WEIGHTS: Final = ("adapter_model.safetensors", "adapter_model.bin")
-"""Files that hold an adapter's tensors; the first that is there is read, as PEFT does."""
 
 
 class Adapter:
@@ -128,8 +126,6 @@ def open_adapter(ref: ModelRef, root: Path | None = None) -> Adapter:
         InputError: `model-missing`; `bad-adapter`, `unknown-adapter-key`: it is damaged, or not a LoRA that is read.
             All its faults at once.
     """
-    from cuvee.checkpoint.folder import is_hub_id, local_path, missing
-
     if scheme_of(ref.path) not in (None, "hf"):
         message = f"{ref}: an adapter is read from a folder or from the hub, not from a URL"
         hint = "download it, and name the folder"

@@ -15,46 +15,23 @@ from cuvee.errors import Fault, InputError, nearest
 
 ADAPTER_CONFIG: Final = "adapter_config.json"
 
+ADAPTER_WEIGHTS: Final = ("adapter_model.safetensors", "adapter_model.bin")
+"""Files that hold an adapter's tensors; the first that is there is read, as PEFT does."""
+
 _READ: Final = frozenset(
-    [
-        "alpha_pattern",
-        "base_model_name_or_path",
-        "bias",
-        "ensure_weight_tying",
-        "fan_in_fan_out",
-        "init_lora_weights",
-        "lora_alpha",
-        "lora_bias",
-        "modules_to_save",
-        "peft_type",
-        "r",
-        "rank_pattern",
-        "revision",
-        "trainable_token_indices",
-        "use_dora",
-        "use_rslora",
-    ]
+    (
+        *("alpha_pattern", "base_model_name_or_path", "bias", "ensure_weight_tying", "fan_in_fan_out"),
+        *("init_lora_weights", "lora_alpha", "lora_bias", "modules_to_save", "peft_type", "r", "rank_pattern"),
+        *("revision", "trainable_token_indices", "use_dora", "use_rslora"),
+    )
 )
 # What is true of training only, or is the name of something that other keys switch on.
 _PASSED_OVER: Final = frozenset(
-    [
-        "auto_mapping",
-        "corda_config",
-        "eva_config",
-        "exclude_modules",
-        "inference_mode",
-        "layers_pattern",
-        "layers_to_transform",
-        "loftq_config",
-        "lora_dropout",
-        "lora_ga_config",
-        "megatron_core",
-        "peft_version",
-        "qalora_group_size",
-        "runtime_config",
-        "target_modules",
-        "task_type",
-    ]
+    (
+        *("auto_mapping", "corda_config", "eva_config", "exclude_modules", "inference_mode", "layers_pattern"),
+        *("layers_to_transform", "loftq_config", "lora_dropout", "lora_ga_config", "megatron_core", "peft_version"),
+        *("qalora_group_size", "runtime_config", "target_modules", "task_type"),
+    )
 )
 _REFUSED: Final[Mapping[str, str]] = {
     "alora_invocation_tokens": "an activated LoRA works from a token on, and no weights do what it does",
@@ -283,7 +260,11 @@ def _is_tokens(value: object) -> bool:
     if value is None:
         return True
     good = isinstance(value, list) and all(type(one) is int and 0 <= one < 1 << 31 for one in value)
-    return good and len(set(value)) == len(value)  # type: ignore[arg-type]
+    return good and _are_unique(value)
+
+
+def _are_unique(value: Any) -> bool:
+    return len(set(value)) == len(value)
 
 
 def _shown(value: object) -> str:

@@ -109,11 +109,11 @@ class _Sides:
         if several := self.named.several.get(name):
             return self.fault(name, f"`{name}` could be {listed(several, between=' or ')}")
         spot = spot_of(name)
-        near = {
-            other for other in self.base.specs if (s := spot_of(other)) is None or spot is None or s.rest == spot.rest
-        }
+        near = [other for other in self.base.specs if spot is None or ((s := spot_of(other)) and s.rest == spot.rest)]
         hint = nearest(name, near) if near else ""
-        known = hint if len(hint) < 200 else f"the base's names are like `{next(iter(self.base.specs))}`"
+        example = next((other for other in self.base.specs if spot_of(other)), next(iter(self.base.specs), ""))
+        trained = f"it was trained on `{self.adapter.base}`; " if self.adapter.base else ""
+        known = hint if hint.startswith("did you mean") else f"{trained}names there are like `{example}`"
         return self.fault(name, f"it changes `{name}`, which the base does not have", known)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from cuvee.checkpoint.adapted import Adapted
 from cuvee.checkpoint.adapter import Adapter, open_adapter
 from cuvee.checkpoint.adapter_fit import fit_adapter, trained_elsewhere
-from cuvee.checkpoint.folder import local_path, task_of_pack
+from cuvee.checkpoint.places import local_path, task_of_pack
 from cuvee.checkpoint.protocol import Reader
 from cuvee.errors import Fault, InputError, attempt
 from cuvee.types import ModelRef, scheme_of
@@ -92,7 +92,7 @@ def _apply(base: Reader, adapter: Adapter, label: str, notes: tuple[str, ...]) -
 
 
 def _own_base(adapter: Adapter, ref: ModelRef, root: Path | None) -> tuple[ModelRef, Path | None]:
-    """The base that an adapter names: beside the recipe, in or beside the adapter's folder, where we are, or on the hub.
+    """The base that an adapter names: from the recipe's folder, the adapter's or ours, or on the hub.
 
     An adapter that came from somebody else must not make this machine ask any address: a URL is opened only where the
     user names it.

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
-import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from cuvee.checkpoint.config import Config, read_config
 from cuvee.checkpoint.contents import (
@@ -23,6 +19,10 @@ from cuvee.checkpoint.contents import (
 from cuvee.checkpoint.dequantised import as_floats
 from cuvee.checkpoint.opened import Checkpoint
 from cuvee.checkpoint.pack_form import PACK_NAME, is_pack, read_pack_form
+from cuvee.checkpoint.places import is_hub_id as is_hub_id
+from cuvee.checkpoint.places import local_path as local_path
+from cuvee.checkpoint.places import missing, nearest_sibling
+from cuvee.checkpoint.places import task_of_pack as task_of_pack
 from cuvee.checkpoint.protocol import Reader, SideFile
 from cuvee.checkpoint.sharded import ShardedWeights
 from cuvee.checkpoint.side_files import allowed_roots, find_side_files, link_fault
@@ -30,9 +30,6 @@ from cuvee.checkpoint.statistics import StatisticsFile, holds_statistics
 from cuvee.checkpoint.weights import Weights, open_weights
 from cuvee.errors import Fault, InputError, attempt
 from cuvee.types import ModelRef, scheme_of, url_fault
-
-_NAME: Final = r"[A-Za-z0-9_](?:[\w.-]{0,94}[A-Za-z0-9_])?"
-_HUB_ID: Final = re.compile(rf"(?:{_NAME}/)?{_NAME}", re.ASCII)
 
 
 def open_checkpoint(ref: ModelRef, root: Path | None = None, *, hub_download: bool = True) -> Reader:
@@ -111,29 +108,6 @@ def _open_alone(ref: ModelRef, root: Path | None, download: bool) -> Reader:
     from cuvee.checkpoint.adapter_opening import open_alone
 
     return open_alone(ref, root, lambda base, start: as_floats(_open_whole(base, start, download)))
-
-
-def local_path(text: str, root: Path | None) -> Path:
-    """Where a model's path leads: `~` expanded, relative to `root`."""
-    if "\0" in text:
-        raise InputError(Fault("model-missing", f"a path cannot hold a zero byte: {text!r}", subject=text))
-    # absolute, because files are opened when they are read; not normalised, because `..` after a link means the target
-    return ((root or Path()) / os.path.expanduser(text)).absolute()  # noqa: PTH111 - the Path method raises on `~nobody`
-
-
-def task_of_pack(text: str, root: Path | None) -> tuple[Path, str] | None:
-    """The pack and the task that `PACK#TASK` names; `None` where it does not, or where a path of this name is there."""
-    path = local_path(text, root)
-    if "#" not in text or os.path.lexists(path):
-        return None
-    splits = ((text[:i], text[i + 1 :]) for i, letter in enumerate(text) if letter == "#" and i)
-    folders = ((local_path(start, root), task) for start, task in splits)
-    return next(((folder, task) for folder, task in folders if (folder / PACK_NAME).is_file()), None)
-
-
-def is_hub_id(text: str) -> bool:
-    """Whether a text can be a hub id: `name` or `organisation/name` in the hub's own letters."""
-    return bool(_HUB_ID.fullmatch(text)) and not any(bad in text for bad in ("--", "..")) and not text.endswith(".git")
 
 
 def open_folder(folder: Path, label: str, notes: tuple[str, ...] = ()) -> Checkpoint:
@@ -253,7 +227,7 @@ def _open_hub(ref: ModelRef, path: Path | None, download: bool, label: str | Non
         folder = hub.resolve_hub(ref) if download else hub.find_cached(ref)
         return hub_headers.read_headers(ref, label) if folder is None else open_folder(folder, label or str(ref))
     except InputError as error:
-        near = None if path is None else _nearest_sibling(path)
+        near = None if path is None else nearest_sibling(path)
         if near is None or error.code not in ("model-missing", "offline"):
             raise
         hint = f"if a folder is meant, did you mean `{near}`?"
@@ -262,25 +236,3 @@ def _open_hub(ref: ModelRef, path: Path | None, download: bool, label: str | Non
 
 def _with_hint(fault: Fault, hint: str) -> Fault:
     return Fault(fault.code, fault.message, fault.place, fault.subject, f"{fault.hint}; {hint}" if fault.hint else hint)
-
-
-def missing(ref: ModelRef, path: Path) -> Fault:
-    """A fault for a path that leads nowhere, with the nearest name beside it."""
-    """A fault for a path that leads nowhere, with the nearest name beside it."""
-    where = "" if str(path) == ref.path else f" ({path})"
-    if path.is_symlink():
-        message, hint = f"{ref.path}: a link that leads nowhere{where}", "mend the link, or name the model itself"
-        return Fault("model-missing", message, subject=str(ref), hint=hint)
-    near = _nearest_sibling(path)
-    hint = f"did you mean `{near}`?" if near else "paths in a recipe are relative to the recipe's folder"
-    return Fault("model-missing", f"{ref.path}: no such model folder or file{where}", subject=str(ref), hint=hint)
-
-
-def _nearest_sibling(path: Path) -> str | None:
-    """The name beside a missing path that is most like it."""
-    try:
-        names = [entry.name for entry in path.parent.iterdir() if entry.name != path.name]
-    except OSError:
-        return None
-    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
-    return close[0] if close else None

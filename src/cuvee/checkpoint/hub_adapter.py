@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cuvee.checkpoint import hub
-from cuvee.checkpoint.adapter import ADAPTER_WEIGHTS
-from cuvee.checkpoint.adapter_config import ADAPTER_CONFIG
+from cuvee.checkpoint.adapter_config import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from cuvee.errors import Fault, InputError, listed
 from cuvee.types import ModelRef
 

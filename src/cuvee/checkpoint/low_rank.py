@@ -39,8 +39,8 @@ class Factors:
 def add_change(values: Tensor, start: int, factors: Factors) -> Tensor:
     """W + s · left · right, for a run of entries.
 
-    The sum over r is a chain of multiply and add, entry by entry: a product of matrices may choose its order of summation
-    by their sizes, and then tiles would not give the bytes of the whole.
+    The sum over r is a chain of multiply and add, entry by entry: a product of matrices may choose its order of
+    summation by their sizes, and then tiles would not give the bytes of the whole.
 
     Args:
         values: the entries from `start` on, row by row, of the dtype to work in.

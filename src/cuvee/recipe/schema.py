@@ -33,14 +33,9 @@ ZERO: Final = "<zero>"
 TAGS: Final = frozenset({TEXT, LIST, MAPPING, SCALAR, GRADIENT, BRANCHES, MODEL_TOKEN, ZERO, LINES, LARV})
 
 
-def kind_of_lora(value: Any) -> str | None:
-    """How adapters are written."""
-    return LIST if isinstance(value, list) else kind_of_model(value)
-
-
 def kind_of_model(value: Any) -> str | None:
-    """Whether a model reference is written as text or as a mapping."""
-    return TEXT if isinstance(value, str) else MAPPING if isinstance(value, dict) else None
+    """Whether a model reference is written as text or as a mapping; adapters may be listed."""
+    return {str: TEXT, dict: MAPPING, list: LIST}.get(type(value))
 
 
 def kind_of_setting(value: Any) -> str | None:
@@ -129,7 +124,7 @@ Lora = Annotated[
     | Annotated[PathItem, Tag(MAPPING)]
     | Annotated[list[Part], Field(min_length=1), Tag(LIST)],
     Discriminator(
-        kind_of_lora,
+        kind_of_model,
         custom_error_type="wrong-type",
         custom_error_message="should be a path, a mapping with `path`, or a list of them",
     ),

@@ -227,7 +227,7 @@ def test_a_part_of_a_model_in_the_cache_is_not_a_model(tmp_path, ask, left_out, 
 
 def test_a_cached_adapter_is_called_by_its_name(tmp_path, ask):
     cached(tmp_path / "home", {"adapter_config.json": b"{}", "adapter_model.safetensors": weights(a=1)})
-    assert ask(env=OFFLINE)["codes"] == ["adapter-input"]
+    assert ask(env=OFFLINE)["codes"] == ["bad-adapter"]
 
 
 def test_a_side_file_that_leads_out_of_the_cached_repository_is_refused(tmp_path, ask):
@@ -362,7 +362,7 @@ def test_a_cache_without_room_is_a_full_disk_not_a_missing_hub(tmp_path, ask):
     [
         ({"README.md": b"x"}, "not-a-checkpoint"),
         ({"model_index.json": b"{}", "unet/model.safetensors": b"x"}, "not-a-checkpoint"),
-        ({"adapter_config.json": b"{}", "adapter_model.safetensors": b"x"}, "adapter-input"),
+        ({"adapter_config.json": b"{}", "unet/x.bin": b"x"}, "bad-adapter"),
         ({"model.safetensors.index.json": b'{"weight_map": {"a": "../x.safetensors"}}'}, "bad-index"),
     ],
 )

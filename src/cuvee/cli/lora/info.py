@@ -37,7 +37,7 @@ def info(adapter: str, /, *, common: Common = COMMON) -> int:
     """
     from cuvee import api
 
-    with metered("reading", "module") as meter:
+    with metered("reading", "step") as meter:
         found = api.lora_info(adapter, progress=meter)
     return deliver(Answer("lora info", _data(found), _text(found), notes=found.notes), common)
 
