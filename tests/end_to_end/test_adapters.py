@@ -1,4 +1,4 @@
-"""Adapters that peft trained, applied: against peft's own `merge_and_unload`, and as inputs wherever a model may stand."""
+"""Adapters that peft trained: against peft's own `merge_and_unload`, and as inputs wherever a model may stand."""
 
 from __future__ import annotations
 
@@ -292,7 +292,7 @@ def test_all_faults_of_a_configuration_are_told_at_once(trained: Trained, tmp_pa
 
 
 def test_an_adapter_of_another_architecture_is_refused(trained: Trained) -> None:
-    with pytest.raises(InputError, match="names there are like `transformer.h.0") as caught:
+    with pytest.raises(InputError, match=r"names there are like `transformer\.h\.0") as caught:
         tensors_of(both(trained["conv1d"][0], trained["lora"][1]))
     assert set(caught.value.codes) == {"adapter-mismatch"}
 
@@ -346,7 +346,7 @@ def test_names_that_could_be_two_towers_are_refused(trained: Trained, tmp_path: 
     tensors = load_file(other / "model.safetensors")
     copies = {name.replace("left.", "right."): values.clone() for name, values in tensors.items()}
     save_file({**tensors, **copies}, other / "model.safetensors")
-    with pytest.raises(InputError, match="could be left.model.layers.0.* or right.model.layers.0") as caught:
+    with pytest.raises(InputError, match=r"could be left\.model\.layers\.0.* or right\.model\.layers\.0") as caught:
         tensors_of(both(other, adapter))
     assert set(caught.value.codes) == {"adapter-mismatch"}
 

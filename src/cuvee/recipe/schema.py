@@ -35,7 +35,7 @@ TAGS: Final = frozenset({TEXT, LIST, MAPPING, SCALAR, GRADIENT, BRANCHES, MODEL_
 
 def kind_of_model(value: Any) -> str | None:
     """Whether a model reference is written as text or as a mapping; adapters may be listed."""
-    return {str: TEXT, dict: MAPPING, list: LIST}.get(type(value))
+    return TEXT if isinstance(value, str) else {"dict": MAPPING, "list": LIST}.get(type(value).__name__)
 
 
 def kind_of_setting(value: Any) -> str | None:
