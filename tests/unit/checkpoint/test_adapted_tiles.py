@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor
 
-from cuvee.checkpoint import open_checkpoint
+from cuvee.checkpoint import open_checkpoint, open_stored
 from cuvee.checkpoint.adapter_config import pattern_of
 from cuvee.checkpoint.adapter_fit import fit_adapter
 from cuvee.checkpoint.low_rank import Factors, add_change, folded
 from cuvee.checkpoint.protocol import Reader
 from cuvee.types import ModelRef
+from tests.support.fp8 import in_blocks, of_block
 
 OUT, IN, RANK, TOKENS = 13, 9, 3, 11
 SCALE = 2 / 3
@@ -185,3 +186,20 @@ def test_patterns_match_as_pefts_do() -> None:
 def test_what_is_held_counts_factors_and_lengths(known: dict[str, tuple[Reader, Tensor]]) -> None:
     assert known["plain"][0].held == 4 * RANK * (OUT + IN)
     assert known["dora"][0].held == known["plain"][0].held + 8 * OUT
+
+
+def test_an_fp8_base_is_dequantised_first(tmp_path: Path) -> None:
+    weight, a, b = drawn(OUT, IN), drawn(RANK, IN), drawn(OUT, RANK, seed=1)
+    codes, scales = in_blocks(weight, 4, 4)
+    ref = write(
+        tmp_path,
+        {"x.weight": codes, "x.weight_scale_inv": scales},
+        {"x.lora_A.weight": a, "x.lora_B.weight": b},
+    )
+    config = {"quantization_config": of_block(4, 4), "torch_dtype": "bfloat16"}
+    (tmp_path / "base/config.json").write_text(json.dumps(config), "utf-8")
+    plain = open_checkpoint(ModelRef(ref.path)).read("x.weight", 0, OUT * IN).reshape(OUT, IN)
+    for reader in (open_checkpoint(ref), open_stored(ref)):
+        assert list(reader.specs) == ["x.weight"]
+        found = reader.read("x.weight", 0, OUT * IN).reshape(OUT, IN)
+        torch.testing.assert_close(found.double(), in_floats(plain, a, b), rtol=1e-6, atol=1e-6)
