@@ -47,10 +47,13 @@ def resolve_hub(ref: ModelRef) -> Path:
 
 
 def _download(ref: ModelRef, listing: Listing) -> Path:
+    return download(ref, [*_weight_names(ref, listing), *other_names(listing)])
+
+
+def download(ref: ModelRef, wanted: Iterable[str]) -> Path:
     """Fetch what is missing; by the revision as named, so that the cache remembers what that stands for."""
     from huggingface_hub import snapshot_download
 
-    wanted = [*_weight_names(ref, listing), *other_names(listing)]
     try:
         patterns = [glob.escape(name) for name in wanted]
         return Path(snapshot_download(ref.path, revision=ref.revision, allow_patterns=patterns))

@@ -34,5 +34,4 @@ def find_adapter(ref: ModelRef) -> Path:
         message = f"{ref}: an adapter has {ADAPTER_CONFIG} and {' or '.join(ADAPTER_WEIGHTS)}; "
         message += f"found {listed(sorted(names), most=8) or 'nothing'}"
         raise InputError(Fault("bad-adapter", message, subject=str(ref), hint="name a repository that holds one"))
-    hub.fetch(ref, listing, weights)
-    return hub.fetch(ref, listing, ADAPTER_CONFIG).parent
+    return hub.download(ref, [ADAPTER_CONFIG, weights])
