@@ -75,7 +75,6 @@ def model(folder: Path, note: str) -> Path:
         {"tokenizer_source": "base"},
         {"tokenizer": {"source": "union"}},
         {"chat_template": "auto"},
-        {"models": [{"model": "a+adapter", "parameters": {"weight": 1}}]},
     ],
 )
 def test_not_yet(asked: dict[str, object], tmp_path: Path) -> None:

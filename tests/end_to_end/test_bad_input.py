@@ -73,13 +73,6 @@ def test_what_this_version_does_not_do_is_said(yard: Yard, key: str) -> None:
     assert (error.exit_code, told(error)) == (3, [("not-yet", key)])
 
 
-def test_an_adapter_is_said_to_come_later(yard: Yard) -> None:
-    yard.model("lora", decoder(7))
-    data = linear("a+lora", "b")
-    error = refused(yard, data, RecipeError, "not-yet", "recipe.yml:", "lora", "merge the adapter into its model")
-    assert error.exit_code == 3
-
-
 @pytest.mark.parametrize("model", ["a+lora", {"model": "a", "lora": "lora"}], ids=["text", "mapping"])
 def test_an_adapter_is_never_passed_over(yard: Yard, model: Any) -> None:
     yard.model("lora", decoder(7))
@@ -88,7 +81,7 @@ def test_an_adapter_is_never_passed_over(yard: Yard, model: Any) -> None:
     before = picture(yard.root)
     with pytest.raises(CuveeError) as caught:
         cuvee.merge(yard.file(data), yard.out)
-    assert set(caught.value.codes) == {"not-yet"}
+    assert set(caught.value.codes) == {"bad-adapter"}  # a whole model stands where an adapter should
     assert "lora" in str(caught.value)
     (yard.root / "recipe.yml").unlink()
     assert picture(yard.root) == before

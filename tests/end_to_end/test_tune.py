@@ -264,7 +264,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"model": "bert-classifier"}, "missing-label", "line 1 has none"),
     ({"model": "nowhere/at/all"}, "model-missing", "no such model"),
     ({"model": "rows.jsonl"}, "not-a-checkpoint", "a weight file ends in"),
-    ({"model": "adapter"}, "adapter-input", "holds an adapter"),
+    ({"model": "adapter"}, "bad-adapter", "peft_type: LORA"),
     ({"model": "bare"}, "not-yet", "BertModel is neither"),
     ({"out": "stack"}, "output-exists", "is there already"),
     ({"out": "stack", "overwrite": True, "model": "stack"}, "unsafe-overwrite", "what the merge reads"),

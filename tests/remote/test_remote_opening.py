@@ -258,7 +258,7 @@ def test_a_side_file_that_is_too_large(bucket: Bucket, models: Path, monkeypatch
 def test_an_adapter_and_a_pipeline(bucket: Bucket) -> None:
     bucket.put("lora/adapter_config.json", b"{}")
     bucket.put("pipe/model_index.json", b"{}")
-    assert refusal(bucket.url("lora")).code == "adapter-input"
+    assert refusal(bucket.url("lora")).code == "bad-adapter"  # read from a folder or the hub only
     assert refusal(bucket.url("pipe")).code == "not-a-checkpoint"
 
 

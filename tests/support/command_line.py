@@ -30,6 +30,7 @@ VERBS = (
     "pack",
     "unpack",
     "collect",
+    "lora",
     "verify",
     "card",
     "push",

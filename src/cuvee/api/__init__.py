@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cuvee.api.adapting import lora_apply, lora_info
 from cuvee.api.arguments import AnyRecipe, load_recipe, recipe_from
 from cuvee.api.averaging import AverageRecipe, AverageResult, average, average_recipe
 from cuvee.api.carding import CardResult, card
@@ -77,6 +78,8 @@ __all__ = [
     "learn",
     "load",
     "load_recipe",
+    "lora_apply",
+    "lora_info",
     "merge",
     "merge_state_dicts",
     "opened",

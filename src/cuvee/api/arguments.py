@@ -12,6 +12,7 @@ from cuvee.errors import Fault, RecipeError, UsageError
 from cuvee.errors import refuse as refuse  # given on: every call of the front door needs it
 from cuvee.recipe import Recipe, faults, from_data, not_yet, parse_file
 from cuvee.recipe.findings import described
+from cuvee.recipe.reference import read_reference
 from cuvee.types import ModelRef, scheme_of, url_fault
 
 AnyRecipe = Recipe | Mapping[str, Any] | str | os.PathLike[str]
@@ -57,7 +58,7 @@ def as_path(given: object, subject: str, rule: str) -> Path:
 
 
 def as_model(given: object) -> ModelRef:
-    """A model named on its own: a path or URL as it is, or a hub id with `@revision`.
+    """A model named on its own: a path or URL as it is, a hub id with `@revision`, or `base+adapter`.
 
     Raises:
         UsageError: it is no text, or the path or the revision is empty.
@@ -69,14 +70,26 @@ def as_model(given: object) -> ModelRef:
             raise UsageError(Fault("bad-argument", f"a model's URL should {wrong}", subject="model", hint=hint))
         if scheme != "hf":
             return ModelRef(text)
-    if text and ("@" not in text or os.path.exists(os.path.expanduser(text))):  # noqa: PTH110, PTH111 - see `as_path`
+    if text and (not set("@+") & set(text) or os.path.exists(os.path.expanduser(text))):  # noqa: PTH110, PTH111 - see `as_path`
         return ModelRef(text)
+    if text and "+" in text and "\0" not in text:
+        return _with_adapter(text)
     path, _, revision = (text or "").rpartition("@")
     if not (path and revision):
         what = found(given) if text is None else repr(text)
         message = f"a model should be `path` or `path@revision`, found {what}"
         raise UsageError(Fault("bad-argument", message, subject="model", hint=_hint(text)))
     return ModelRef(path, revision)
+
+
+def _with_adapter(text: str) -> ModelRef:
+    """A base and an adapter, as a recipe names them."""
+    try:
+        return read_reference(text)
+    except ValueError as error:
+        message = f"a model should be {error}"
+        hint = "a folder whose own name has a `+` is taken whole where it is there"
+        raise UsageError(Fault("bad-argument", message, subject="model", hint=hint)) from None
 
 
 def _path_text(given: object) -> str | None:

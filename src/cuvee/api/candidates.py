@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from cuvee.judging.asking.subject import Subject
 
 _RECIPES: Final = (".yml", ".yaml")
-_READ: Final = (".json", ".txt", ".model", ".tiktoken", ".jinja")
-"""Files beside a model that tell how it is given texts and pictures."""
 
 
 def named(models: Any) -> dict[str, Any]:
@@ -135,17 +133,27 @@ def _candidate(label: str, given: Any, dtype: str, device: str, beside: Mapping[
         members = candidates(named(list(_members(label, given))), dtype, device, beside)
         return Candidate(label, lambda: _of_ensemble(label, members))
     if isinstance(given, Recipe | Mapping) or (isinstance(given, str | os.PathLike) and _is_recipe(given)):
-        recipe = as_recipe(given)
-        return Candidate(label, lambda: _of_recipe(label, recipe, dtype, device))
+        return _recipe_candidate(label, as_recipe(given), dtype, device)
     if not isinstance(given, str | os.PathLike):
         if not callable(getattr(given, "parameters", None)):
             message = f"`models` must be folders, recipes or models of transformers; found {found(given)}"
             raise UsageError(Fault("bad-argument", message, subject="models"))
         return Candidate(label, lambda: _in_memory(label, given, beside))
+    from cuvee.execute.adapting import adapted_recipe, check_readable
+
+    if (adapted := adapted_recipe(given)) is not None:
+        check_readable(adapted)
+        return _recipe_candidate(label, adapted, dtype, device)
     folder = _folder(given)
+    if isinstance(folder, Recipe):
+        return _recipe_candidate(label, folder, dtype, device)
     if is_saved_ensemble(folder):
         return Candidate(label, lambda: _of_saved(label, folder))
     return Candidate(label, lambda: _of_folder(label, folder, dtype, device))
+
+
+def _recipe_candidate(label: str, recipe: Recipe, dtype: str, device: str) -> Candidate:
+    return Candidate(label, lambda: _of_recipe(label, recipe, dtype, device))
 
 
 def _members(label: str, given: PredictionAverage) -> tuple[str, ...]:
@@ -166,14 +174,19 @@ def _is_recipe(given: str | os.PathLike[str]) -> bool:
     return os.fspath(given).lower().endswith(_RECIPES)
 
 
-def _folder(given: str | os.PathLike[str]) -> Path:
-    """The folder of a model; what comes from the hub is in its cache then."""
+def _folder(given: str | os.PathLike[str]) -> Path | Recipe:
+    """The folder of a model, or the recipe of an adapter on the hub; what comes from there is in its cache then."""
     text = os.fspath(given)
     if text and (path := as_path(text, "models", "a model must be a folder")).is_dir():
         return path
     from cuvee.checkpoint import open_checkpoint
+    from cuvee.checkpoint.adapted import Adapted
+    from cuvee.execute.adapting import alone
 
-    with closing(open_checkpoint(as_model(given), None)) as reader:
+    ref = as_model(given)
+    with closing(open_checkpoint(ref, None)) as reader:
+        if isinstance(reader, Adapted):
+            return alone(ref)
         if reader.folder is None:
             message = f"{reader.label}: a model that is judged needs a folder, which holds its configuration"
             raise InputError(Fault("not-a-checkpoint", message, subject=reader.label))
@@ -239,14 +252,10 @@ def _of_recipe(label: str, recipe: Recipe, dtype: str, device: str) -> Iterator[
 
 
 def _merged(label: str, recipe: Recipe, dtype: str, device: str, room: Path) -> Subject:
-    from cuvee.execute.in_memory import load_recipe_result
+    from cuvee.execute.adapting import load_adapted
     from cuvee.judging.asking.subject import subject_in
 
-    model, plan = load_recipe_result(recipe, dtype, device)
-    for file in plan.side_files:
-        if "/" not in file.name and file.name.endswith(_READ):
-            (room / file.name).write_bytes(file.fetched().read_bytes())
-    (room / "config.json").write_text(plan.config_text or "{}", "utf-8")
+    model = load_adapted(recipe, room, dtype=dtype, device=device)
     return replace(subject_in(room, model, label), folder=None)
 
 

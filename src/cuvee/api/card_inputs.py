@@ -123,6 +123,8 @@ def _folder(found: Mapping[str, Any], roots: Sequence[Path], notes: list[str]) -
     from cuvee.checkpoint.folder import local_path, open_checkpoint
 
     name = found["model"]
+    for adapter in reversed(found.get("adapters", [])):  # the card of the base is meant
+        name = name.removesuffix(f"+{adapter['model']}")
     if scheme_of(name) is not None:
         notes.append(f"{name}: the card of a model at a URL is not looked for")
         return None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from cuvee import methods
 from cuvee.api.arguments import unfit
 from cuvee.errors import Fault
+from cuvee.recipe.reference import adapters_of
 from cuvee.types import scheme_of
 
 if TYPE_CHECKING:
@@ -178,7 +179,8 @@ def _spread(
     from cuvee.execute.spread import execute_spread
 
     root = (plan.recipe.root or Path()).absolute()
-    paths = [local_path(facts.ref.path, root) for facts in plan.models if scheme_of(facts.ref.path) is None]
+    named = [part for facts in plan.models for part in (facts.ref, *adapters_of(facts.ref))]
+    paths = [local_path(part.path, root) for part in named if scheme_of(part.path) is None]
     errand = Errand(
         run=uuid.uuid4().hex[:12],
         plan=portable(plan),

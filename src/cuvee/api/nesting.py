@@ -10,6 +10,7 @@ from cuvee.api.arguments import as_path
 from cuvee.errors import Fault, RecipeError, UsageError
 from cuvee.recipe import Recipe
 from cuvee.recipe.nesting import ENDINGS
+from cuvee.recipe.reference import adapters_of
 from cuvee.types import ModelRef
 
 
@@ -30,12 +31,13 @@ def named_inside(recipe: Recipe) -> dict[str, Recipe]:
 
 
 def leaves_of(recipe: Recipe) -> Iterator[tuple[ModelRef, Path | None]]:
-    """Every model that is there, of recipes inside one too, with the folder that its path starts from."""
+    """Every model and adapter that is there, of recipes inside one too, with the folder that its path starts from."""
     from cuvee.planning import referenced
 
     for ref in referenced(recipe):
         inner = recipe.inner(ref)
-        yield from [(ref, recipe.root)] if inner is None else leaves_of(inner)
+        parts = [ref, *adapters_of(ref)]
+        yield from [(part, recipe.root) for part in parts] if inner is None else leaves_of(inner)
 
 
 def files_inside(recipe: Recipe) -> Iterator[Path]:

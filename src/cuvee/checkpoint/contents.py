@@ -120,7 +120,7 @@ def kind_fault(names: Sequence[str], where: str) -> Fault | None:
         return Fault("not-a-checkpoint", message, subject=where, hint=hint)
     if "adapter_config.json" in names and choose_weights(names) is None:
         message = f"{where} holds an adapter (adapter_config.json), a whole model is needed"
-        hint = "merge it into its base first (peft: `merge_and_unload`); adapters as inputs come in a later version"
+        hint = "write `base+adapter`, or write the result out: `cuvee lora apply BASE ADAPTER -o FOLDER`"
         return Fault("adapter-input", message, subject=where, hint=hint)
     return None
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
-import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from cuvee.checkpoint.config import Config, read_config
 from cuvee.checkpoint.contents import (
@@ -23,6 +19,10 @@ from cuvee.checkpoint.contents import (
 from cuvee.checkpoint.dequantised import as_floats
 from cuvee.checkpoint.opened import Checkpoint
 from cuvee.checkpoint.pack_form import PACK_NAME, is_pack, read_pack_form
+from cuvee.checkpoint.places import is_hub_id as is_hub_id
+from cuvee.checkpoint.places import local_path as local_path
+from cuvee.checkpoint.places import missing, nearest_sibling
+from cuvee.checkpoint.places import task_of_pack as task_of_pack
 from cuvee.checkpoint.protocol import Reader, SideFile
 from cuvee.checkpoint.sharded import ShardedWeights
 from cuvee.checkpoint.side_files import allowed_roots, find_side_files, link_fault
@@ -30,9 +30,6 @@ from cuvee.checkpoint.statistics import StatisticsFile, holds_statistics
 from cuvee.checkpoint.weights import Weights, open_weights
 from cuvee.errors import Fault, InputError, attempt
 from cuvee.types import ModelRef, scheme_of, url_fault
-
-_NAME: Final = r"[A-Za-z0-9_](?:[\w.-]{0,94}[A-Za-z0-9_])?"
-_HUB_ID: Final = re.compile(rf"(?:{_NAME}/)?{_NAME}", re.ASCII)
 
 
 def open_checkpoint(ref: ModelRef, root: Path | None = None, *, hub_download: bool = True) -> Reader:
@@ -71,9 +68,17 @@ def open_stored(ref: ModelRef, root: Path | None = None, *, hub_download: bool =
             read.
     """
     if ref.adapter is not None:
-        message = f"{ref}: a model with an adapter applied is understood, but not read by this version"
-        hint = "merge the adapter into its base first (peft: `merge_and_unload`) and name the result"
-        raise InputError(Fault("not-yet", message, subject=str(ref), hint=hint))
+        return _open_adapted(ref, root, hub_download)
+    try:
+        return _open_whole(ref, root, hub_download)
+    except InputError as error:
+        if error.codes != ("adapter-input",):
+            raise
+    return _open_alone(ref, root, hub_download)
+
+
+def _open_whole(ref: ModelRef, root: Path | None, hub_download: bool) -> Reader:
+    """Open a whole model; a folder that holds an adapter is refused."""
     if scheme_of(ref.path) is not None:
         return _open_url(ref, hub_download)
     path = local_path(ref.path, root)
@@ -85,34 +90,24 @@ def open_stored(ref: ModelRef, root: Path | None = None, *, hub_download: bool =
         if path.exists():
             return open_file(path, str(ref), _revision_note(ref))
         if path.is_symlink() or not is_hub_id(ref.path):
-            raise InputError(_missing(ref, path))
+            raise InputError(missing(ref, path))
         return _open_hub(ref, path, hub_download)
     except OSError as error:
         message = f"{ref}: could not read {error.filename or path}: {error.strerror or error}"
         raise InputError(Fault("io-error", message, subject=str(ref), hint="check the file and its rights")) from error
 
 
-def local_path(text: str, root: Path | None) -> Path:
-    """Where a model's path leads: `~` expanded, relative to `root`."""
-    if "\0" in text:
-        raise InputError(Fault("model-missing", f"a path cannot hold a zero byte: {text!r}", subject=text))
-    # absolute, because files are opened when they are read; not normalised, because `..` after a link means the target
-    return ((root or Path()) / os.path.expanduser(text)).absolute()  # noqa: PTH111 - the Path method raises on `~nobody`
+def _open_adapted(ref: ModelRef, root: Path | None, download: bool) -> Reader:
+    from cuvee.checkpoint.adapter_opening import open_adapted
+
+    return open_adapted(ref, root, lambda base, start: open_checkpoint(base, start, hub_download=download))
 
 
-def task_of_pack(text: str, root: Path | None) -> tuple[Path, str] | None:
-    """The pack and the task that `PACK#TASK` names; `None` where it does not, or where a path of this name is there."""
-    path = local_path(text, root)
-    if "#" not in text or os.path.lexists(path):
-        return None
-    splits = ((text[:i], text[i + 1 :]) for i, letter in enumerate(text) if letter == "#" and i)
-    folders = ((local_path(start, root), task) for start, task in splits)
-    return next(((folder, task) for folder, task in folders if (folder / PACK_NAME).is_file()), None)
+def _open_alone(ref: ModelRef, root: Path | None, download: bool) -> Reader:
+    """An adapter on the base that it names, which may be no adapter: one could name itself."""
+    from cuvee.checkpoint.adapter_opening import open_alone
 
-
-def is_hub_id(text: str) -> bool:
-    """Whether a text can be a hub id: `name` or `organisation/name` in the hub's own letters."""
-    return bool(_HUB_ID.fullmatch(text)) and not any(bad in text for bad in ("--", "..")) and not text.endswith(".git")
+    return open_alone(ref, root, lambda base, start: as_floats(_open_whole(base, start, download)))
 
 
 def open_folder(folder: Path, label: str, notes: tuple[str, ...] = ()) -> Checkpoint:
@@ -232,7 +227,7 @@ def _open_hub(ref: ModelRef, path: Path | None, download: bool, label: str | Non
         folder = hub.resolve_hub(ref) if download else hub.find_cached(ref)
         return hub_headers.read_headers(ref, label) if folder is None else open_folder(folder, label or str(ref))
     except InputError as error:
-        near = None if path is None else _nearest_sibling(path)
+        near = None if path is None else nearest_sibling(path)
         if near is None or error.code not in ("model-missing", "offline"):
             raise
         hint = f"if a folder is meant, did you mean `{near}`?"
@@ -241,23 +236,3 @@ def _open_hub(ref: ModelRef, path: Path | None, download: bool, label: str | Non
 
 def _with_hint(fault: Fault, hint: str) -> Fault:
     return Fault(fault.code, fault.message, fault.place, fault.subject, f"{fault.hint}; {hint}" if fault.hint else hint)
-
-
-def _missing(ref: ModelRef, path: Path) -> Fault:
-    where = "" if str(path) == ref.path else f" ({path})"
-    if path.is_symlink():
-        message, hint = f"{ref.path}: a link that leads nowhere{where}", "mend the link, or name the model itself"
-        return Fault("model-missing", message, subject=str(ref), hint=hint)
-    near = _nearest_sibling(path)
-    hint = f"did you mean `{near}`?" if near else "paths in a recipe are relative to the recipe's folder"
-    return Fault("model-missing", f"{ref.path}: no such model folder or file{where}", subject=str(ref), hint=hint)
-
-
-def _nearest_sibling(path: Path) -> str | None:
-    """The name beside a missing path that is most like it."""
-    try:
-        names = [entry.name for entry in path.parent.iterdir() if entry.name != path.name]
-    except OSError:
-        return None
-    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
-    return close[0] if close else None

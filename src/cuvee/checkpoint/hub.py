@@ -47,10 +47,13 @@ def resolve_hub(ref: ModelRef) -> Path:
 
 
 def _download(ref: ModelRef, listing: Listing) -> Path:
+    return download(ref, [*_weight_names(ref, listing), *other_names(listing)])
+
+
+def download(ref: ModelRef, wanted: Iterable[str]) -> Path:
     """Fetch what is missing; by the revision as named, so that the cache remembers what that stands for."""
     from huggingface_hub import snapshot_download
 
-    wanted = [*_weight_names(ref, listing), *other_names(listing)]
     try:
         patterns = [glob.escape(name) for name in wanted]
         return Path(snapshot_download(ref.path, revision=ref.revision, allow_patterns=patterns))
@@ -67,7 +70,7 @@ def find_cached(ref: ModelRef) -> Path | None:
     listing = look_up(ref)
     if isinstance(listing, Fault):
         return _cached_or(ref, listing)
-    folder = _snapshot_folder(ref, listing.commit)
+    folder = snapshot_folder(ref, listing.commit)
     complete = all((folder / name).is_file() for name in (*_weight_names(ref, listing), *other_names(listing)))
     return folder if complete else None
 
@@ -129,7 +132,7 @@ def _cached_or(ref: ModelRef, fault: Fault) -> Path:
     Raises:
         InputError: `fault`, if it is not there; `offline`, if a part of its weights is not there.
     """
-    folder = _snapshot_folder(ref, None)
+    folder = snapshot_folder(ref, None)
     if not folder.is_dir():
         raise InputError(fault)
     missing = missing_weights(folder)
@@ -139,7 +142,7 @@ def _cached_or(ref: ModelRef, fault: Fault) -> Path:
     return folder
 
 
-def _snapshot_folder(ref: ModelRef, commit: str | None) -> Path:
+def snapshot_folder(ref: ModelRef, commit: str | None) -> Path:
     """Where the hub's cache keeps a commit; without one, the commit that the reference last stood for."""
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name

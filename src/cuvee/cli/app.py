@@ -38,6 +38,11 @@ _TOKENS: Final = {
     "diff": "Compare the tokenizers of two models, and say what a merge of them needs.",
 }
 
+_LORA: Final = {
+    "info": "Say what an adapter is: kind, base, ranks, and the size of each module's change.",
+    "apply": "Apply adapters to a model and write the result out as a model folder.",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Verb:
@@ -63,6 +68,7 @@ VERBS: Final = (
     Verb("pack", "Pack the models of a recipe: one delta, and one bit per entry and model.", _MERGE),
     Verb("unpack", "Write one task of a pack out as a model, or list the tasks.", _MERGE),
     Verb("collect", "Run a model over calibration data and keep what RegMean or Fisher merging asks for.", _MERGE),
+    Verb("lora", "Look at LoRA adapters, and apply them to their base.", _MERGE, _LORA),
     Verb("verify", "Check a model folder: readable, complete, finite, as recorded, loadable.", _MERGE),
     Verb("card", "Write the model card of a merge, README.md, for the hub.", _MERGE),
     Verb("push", "Send a finished model folder to the hub or to a store, or say what that would do.", _MERGE),

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import json
 import platform
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Final
 
 import torch
 
 from cuvee.checkpoint import content_hash
 from cuvee.checkpoint.protocol import Reader
+from cuvee.execute.adapters import adapters_of, base_of
+from cuvee.execute.adapters import hub_place as hub_place
+from cuvee.execute.adapters import hub_sums as hub_sums
 from cuvee.execute.ledger import Digests
 from cuvee.execute.virtual import VirtualReader
 from cuvee.methods import METHODS
@@ -28,8 +29,6 @@ from cuvee.recipe import recipe_hash, to_data
 from cuvee.types import Cite, MethodSpec
 
 RECORD_FORMAT: Final = 1
-_SHA256: Final = re.compile(r"[0-9a-f]{64}")
-_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 
 
 def record_of(
@@ -90,7 +89,9 @@ def record_of(
 def _input(plan: Plan, readers: Sequence[Reader], inputs: Mapping[Piece, str], i: int) -> dict[str, Any]:
     """One input: what it is called, what was read of it, and what that hashes to; of a result its own inputs too."""
     facts = plan.models[i]
-    sums = hub_sums(readers[i].folder)
+    adapters = adapters_of(readers[i])
+    folder = base_of(readers[i]).folder
+    sums = hub_sums(folder)
     return {
         "model": str(facts.ref),
         "base": facts.is_base,
@@ -99,7 +100,8 @@ def _input(plan: Plan, readers: Sequence[Reader], inputs: Mapping[Piece, str], i
         "tensors": facts.tensors,
         "parameters": facts.parameters,
         **({"sha256": sums} if sums else {}),
-        **({"hub": hub} if (hub := hub_place(readers[i].folder)) else {}),
+        **({"hub": hub} if (hub := hub_place(folder)) else {}),
+        **({"adapters": adapters} if adapters else {}),
         **_inner(readers[i], [piece.tensor for piece in inputs if piece.model == i]),
     }
 
@@ -136,22 +138,6 @@ def _of_other_weights(plan: Plan, readers: Sequence[Reader], inputs: Mapping[Pie
             continue
         if collected_of != content_read(readers[model], inputs, model):
             yield f"{readers[number].label} was collected of other weights than those of {plan.models[model].label}"
-
-
-def hub_sums(folder: Path | None) -> dict[str, str]:
-    """SHA-256 of weight files that lie in a hub cache, which names large files by it; nothing is read."""
-    if folder is None or folder.parent.name != "snapshots":
-        return {}
-    found = {path.name: path.resolve().name for path in folder.glob("*.safetensors")}
-    return {name: digest for name, digest in sorted(found.items()) if _SHA256.fullmatch(digest)}
-
-
-def hub_place(folder: Path | None) -> dict[str, str]:
-    """Id and commit of a model that lies in a hub cache, which names its folders by them."""
-    if folder is None or folder.parent.name != "snapshots" or not _COMMIT.fullmatch(folder.name):
-        return {}
-    kind, *parts = folder.parent.parent.name.split("--")  # no id on the hub has two dashes in a row
-    return {"model": "/".join(parts), "commit": folder.name} if kind == "models" and len(parts) in (1, 2) else {}
 
 
 def as_text(record: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ RECORD_LIMIT: Final = 200_000_000
 # ending `?` for one that may be absent. Names that are not listed are passed over.
 _SUMS: Final = {str: str}
 _TENSOR: Final = {"dtype": str, "shape": [int], "xxh3_128": str}
+_HUB: Final = {"model": str, "commit": str}
 _MODEL: Final = {
     "model": str,
     "base": bool,
@@ -28,7 +29,8 @@ _MODEL: Final = {
     "tensors": int,
     "parameters": int,
     "sha256?": _SUMS,
-    "hub?": {"model": str, "commit": str},
+    "hub?": _HUB,
+    "adapters?": [{"model": str, "base": str, "files": _SUMS, "hub?": _HUB}],
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ from cuvee.families.inputs import load_tokenizer, longest_input
 from cuvee.generate.manners import manners_of
 from cuvee.generate.vocabulary import Vocabulary, vocabulary_of
 from cuvee.generate.writer import Manners
+from cuvee.recipe import Recipe
 
 Given = str | os.PathLike[str] | tuple[Any, Any]
 """A model folder, or a model and its tokenizer as objects."""
@@ -122,6 +124,11 @@ def _one(name: str, given: Any, dtype: str | None, device: str) -> LanguageModel
     if isinstance(given, LanguageModel):
         return given
     if isinstance(given, str | os.PathLike):
+        from cuvee.execute.adapting import adapted_recipe
+
+        recipe = adapted_recipe(given)
+        if recipe is not None:
+            return _adapted(name, recipe, dtype, device)
         return _from_folder(name, Path(given), dtype, device)
     if isinstance(given, tuple | list) and len(given) == 2:
         model, tokenizer = given
@@ -142,6 +149,18 @@ def _from_folder(name: str, folder: Path, dtype: str | None, device: str) -> Lan
     if tokenizer is None:
         raise InputError(_no_tokenizer(name, f"copy the tokenizer's files into {folder}"))
     return LanguageModel(name, load_folder(folder, dtype=dtype, device=device), tokenizer)
+
+
+def _adapted(name: str, recipe: Recipe, dtype: str | None, device: str) -> LanguageModel:
+    """A model with an adapter applied, in memory; its base's tokenizer lies in a folder while it is read."""
+    from cuvee.execute.adapting import load_adapted
+
+    with tempfile.TemporaryDirectory(prefix="cuvee-member-") as room:
+        model = load_adapted(recipe, Path(room), dtype=dtype, device=device)
+        tokenizer = load_tokenizer(Path(room))
+    if tokenizer is None:
+        raise InputError(_no_tokenizer(name, "copy the tokenizer's files into the folder of the base"))
+    return LanguageModel(name, model, tokenizer)
 
 
 def refuse_nonsense(member: LanguageModel, logs: Tensor) -> None:

@@ -12,7 +12,7 @@ from cuvee.planning.account import account
 from cuvee.planning.config import configuration
 from cuvee.planning.decide import Decision, decide
 from cuvee.planning.fit import fit_findings
-from cuvee.planning.model import Evaluated, ModelFacts, Piece, Plan, Step, Tied, copies_in
+from cuvee.planning.model import Beside, Evaluated, ModelFacts, Piece, Plan, Step, Tied, copies_in
 from cuvee.planning.parts import parts_of
 from cuvee.planning.scaling import by_depth, scaling_notes
 from cuvee.planning.settings import are_broken_rules, place_of_method, told_once
@@ -223,7 +223,8 @@ def _bytes_read(ground: Ground, steps: Sequence[Step], tied: Sequence[Tied]) -> 
     readers = {**{i: model.reader for i, model in enumerate(ground.opened)}, **ground.collected}
     inner = {i: reader.plan.read for i, reader in readers.items() if isinstance(reader, Evaluated)}
     direct = sum(readers[p.model].specs[p.tensor].stored_nbytes for p in pieces if p.model not in inner)
-    return direct + sum(inner.values())
+    beside = sum(reader.nbytes_beside for reader in readers.values() if isinstance(reader, Beside))
+    return direct + beside + sum(inner.values())
 
 
 def _writes_a_head_of_another(ground: Ground, parts: Sequence[Part], steps: Sequence[Step]) -> bool:

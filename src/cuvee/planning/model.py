@@ -108,6 +108,15 @@ class Evaluated(Protocol):
         """What is evaluated."""
 
 
+@runtime_checkable
+class Beside(Protocol):
+    """A reader that reads more than the tensors that it shows, such as an adapter beside its base."""
+
+    @property
+    def nbytes_beside(self) -> int:
+        """Bytes that are read besides the tensors' own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Everything that will be done, before any tensor is merged.

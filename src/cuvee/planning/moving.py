@@ -20,6 +20,7 @@ def moved(recipe: Recipe, folder: Path) -> Recipe:
         return recipe
 
     def led(ref: ModelRef) -> ModelRef:
+        ref = ref if ref.adapter is None else replace(ref, adapter=led(ref.adapter))
         is_path = scheme_of(ref.path) is None and not ref.path.startswith("~") and not Path(ref.path).is_absolute()
         if not is_path or ref.path in recipe.nested or not local_path(ref.path, recipe.root).exists():
             return ref

@@ -122,7 +122,7 @@ class Member(Trained):
         with one output gives values. A token classifier's rows are words (`cuvee.predict.word_rows`).
 
         Args:
-            model: a checkpoint folder, or the model itself.
+            model: a checkpoint folder, `base+adapter` or the folder of an adapter, or the model itself.
             reader: its tokenizer, image processor or feature extractor; that of the folder without it.
             **settings: as for all members; `classes`: names in the order of its columns, where its configuration says
                 LABEL_0; `embed`: whether it gives embeddings too, the mean of its last hidden states; and `Run`.
@@ -132,8 +132,11 @@ class Member(Trained):
             InputError: `model-missing`, `bad-config`: the folder; `no-tokenizer`; `wrong-member`: it is no classifier,
                 gives several labels or values to a row, or has no processor.
         """
+        from cuvee.execute.adapting import adapted_recipe
         from cuvee.predict.members import hugging
 
+        if (adapted := adapted_recipe(model)) is not None:
+            return Member.recipe(adapted, **settings)
         how, rest = _parted(settings)
         return Member.of(hugging.trained_of(model, reader, settings=hugging.Settings(**how), **rest))
 

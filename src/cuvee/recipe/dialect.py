@@ -169,7 +169,7 @@ def _plain(value: Any) -> Scalar | Gradient:
 
 
 def not_yet(recipe: Recipe) -> tuple[Fault, ...]:
-    """What a recipe asks that this version understands and does not carry out: tokenizers, templates, adapters.
+    """What a recipe asks that this version understands and does not carry out: tokenizers, templates.
 
     Returns:
         A `not-yet` fault for each, at its place; an empty tuple if everything can be carried out.
@@ -181,17 +181,20 @@ def not_yet(recipe: Recipe) -> tuple[Fault, ...]:
     }
     faults = [_later(recipe, path, what) for path, (value, what) in later.items() if value is not None]
     for ref, path in references(recipe):
-        if ref.adapter is not None:
-            faults.append(_later(recipe, path, f"merging the adapter `{ref.adapter}`", str(ref)))
+        if ref.adapter is not None and ref.path in recipe.nested:
+            faults.append(_on_a_result(recipe, path, ref))
     for inner in recipe.nested.values():
         faults += not_yet(inner)
     return tuple(dict.fromkeys(in_order(faults)))
 
 
-def _later(recipe: Recipe, path: DocumentPath, what: str, subject: str | None = None) -> Fault:
+def _later(recipe: Recipe, path: DocumentPath, what: str) -> Fault:
     place = recipe.locate(path) if recipe.locate else None
-    if subject is None:
-        hint = "take it out; the files of the base model, or of the first model, are copied as they are"
-    else:
-        hint = "merge the adapter into its model first and name the result"
-    return Fault("not-yet", f"{what} is not carried out yet", place, subject or str(path[0]), hint)
+    hint = "take it out; the files of the base model, or of the first model, are copied as they are"
+    return Fault("not-yet", f"{what} is not carried out yet", place, str(path[0]), hint)
+
+
+def _on_a_result(recipe: Recipe, path: DocumentPath, ref: ModelRef) -> Fault:
+    place = recipe.locate(path) if recipe.locate else None
+    message = f"an adapter on the result of a recipe inside this one, `{ref}`, is not carried out yet"
+    return Fault("not-yet", message, place, str(ref), "merge the inner recipe into a folder first, and name that")

@@ -6,7 +6,8 @@ URL with a `+` of its own is written as a mapping.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ def read_reference(value: str | Mapping[str, Any], root: Path | None = None) -> 
 
     Args:
         value: `path[@revision][+adapter[@revision]]`, or `{model, lora?, override_architecture?}` whose parts are such
-            texts without `+`, or `{path, revision?}`. A path that exists as written is taken whole, whatever `@` and
-            `+` are in it; so is the `path` of a mapping.
+            texts without `+`, or `{path, revision?}`; `lora` may be a list of them, applied in turn. A path that exists
+            as written is taken whole, whatever `@` and `+` are in it; so is the `path` of a mapping.
         root: folder that relative paths start from.
 
     Raises:
@@ -35,22 +36,40 @@ adapter=None, override_architecture=None), override_architecture=None)
         model, adapter = _split_adapter(value, root)
         return ModelRef(*_split_revision(model, root), adapter=None if adapter is None else _part(adapter, root))
     base, lora = _part(value["model"], root), value.get("lora")
-    adapter_ref = None if lora is None else _part(lora, root)
+    adapter_ref = None if lora is None else _chain(lora if isinstance(lora, list | tuple) else [lora], root)
     return ModelRef(base.path, base.revision, adapter_ref, value.get("override_architecture"))
 
 
 def written_reference(ref: ModelRef) -> str | dict[str, Any]:
     """A reference as `read_reference` reads it back, whatever lies on the disk: text where that is unambiguous."""
-    parts = [part for part in (ref, ref.adapter) if part is not None]
+    adapters = list(adapters_of(ref))
+    parts = [ref, *adapters]
     plain = all(not set("@+") & set(part.path + (part.revision or "")) for part in parts)
-    if plain and ref.override_architecture is None:
+    if plain and ref.override_architecture is None and len(parts) < 3:
         return str(ref)
     data: dict[str, Any] = {"model": _written_part(ref)}
     if ref.adapter is not None:
-        data["lora"] = _written_part(ref.adapter)
+        written = [_written_part(adapter) for adapter in adapters]
+        data["lora"] = written if len(written) > 1 else written[0]
     if ref.override_architecture is not None:
         data["override_architecture"] = ref.override_architecture
     return data
+
+
+def adapters_of(ref: ModelRef) -> Iterator[ModelRef]:
+    """The adapters of a reference, each without those after it."""
+    following = ref.adapter
+    while following is not None:
+        yield replace(following, adapter=None)
+        following = following.adapter
+
+
+def _chain(values: Sequence[str | Mapping[str, Any]], root: Path | None) -> ModelRef | None:
+    """Adapters applied in turn: each has the one after it."""
+    chain: ModelRef | None = None
+    for value in reversed(values):
+        chain = replace(_part(value, root), adapter=chain)
+    return chain
 
 
 def _written_part(ref: ModelRef) -> dict[str, Any]:

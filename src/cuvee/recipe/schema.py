@@ -25,18 +25,19 @@ TEMPLATES: Final = ("alpaca", "auto", "chatml", "exaone", "llama3", "mistral")
 
 # Tags of union members; pydantic puts them into error locations, from where `structure` takes them out again.
 TEXT: Final = "<text>"
+LIST: Final = "<list>"
 MAPPING: Final = "<mapping>"
 SCALAR: Final = "<scalar>"
 GRADIENT: Final = "<gradient>"
 BRANCHES: Final = "<branches>"
 MODEL_TOKEN: Final = "<model_token>"
 ZERO: Final = "<zero>"
-TAGS: Final = frozenset({TEXT, MAPPING, SCALAR, GRADIENT, BRANCHES, MODEL_TOKEN, ZERO, LINES, LARV})
+TAGS: Final = frozenset({TEXT, LIST, MAPPING, SCALAR, GRADIENT, BRANCHES, MODEL_TOKEN, ZERO, LINES, LARV})
 
 
 def kind_of_model(value: Any) -> str | None:
-    """Whether a model reference is written as text or as a mapping."""
-    return TEXT if isinstance(value, str) else MAPPING if isinstance(value, dict) else None
+    """Whether a model reference is written as text or as a mapping; adapters may be listed."""
+    return TEXT if isinstance(value, str) else {"dict": MAPPING, "list": LIST}.get(type(value).__name__)
 
 
 def kind_of_setting(value: Any) -> str | None:
@@ -106,11 +107,23 @@ Part = Annotated[
 ]
 
 
+Lora = Annotated[
+    Annotated[str, AfterValidator(_part), Tag(TEXT)]
+    | Annotated[PathItem, Tag(MAPPING)]
+    | Annotated[list[Part], Field(min_length=1), Tag(LIST)],
+    Discriminator(
+        kind_of_model,
+        custom_error_type="wrong-type",
+        custom_error_message="should be a path, a mapping with `path`, or a list of them",
+    ),
+]
+
+
 class ReferenceItem(Item):
     """A model written as a mapping."""
 
     model: Part
-    lora: Annotated[Part | None, Field(description="An adapter to merge into the model first.")] = None
+    lora: Annotated[Lora | None, Field(description="An adapter to apply to the model first, or a list of them.")] = None
     override_architecture: Annotated[str | None, Field(description="Accepted for mergekit; changes nothing.")] = None
 
 

@@ -94,12 +94,21 @@ def test_a_diffusion_pipeline_is_called_by_its_name(tmp_path):
     assert "diffusion pipeline" in str(error)
 
 
-def test_an_adapter_folder_is_called_by_its_name(tmp_path):
-    put(tmp_path, adapter_model__safetensors=1)
-    (tmp_path / "adapter_config.json").write_text("{}")
+def test_an_adapter_without_a_base_is_called_by_its_name(tmp_path):
+    safetensors.torch.save_file(
+        {"base_model.model.x.lora_A.weight": torch.zeros(1, 2)}, tmp_path / "adapter_model.safetensors"
+    )
+    error = refusal(tmp_path)
+    assert error.codes == ("not-a-checkpoint",)  # without its configuration it is a file of unknown tensors
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 1}')
+    assert refusal(tmp_path).codes == ("bad-adapter",)
+    both = {"lora_A": torch.zeros(1, 2), "lora_B": torch.zeros(3, 1)}
+    tensors = {f"base_model.model.x.{part}.weight": values for part, values in both.items()}
+    safetensors.torch.save_file(tensors, tmp_path / "adapter_model.safetensors")
     error = refusal(tmp_path)
     assert error.codes == ("adapter-input",)
-    assert "later version" in str(error)
+    assert "names no base" in str(error)
+    assert "write `base+adapter`" in str(error)
 
 
 def test_a_model_with_an_adapter_beside_it_is_the_model(tmp_path):
@@ -111,10 +120,11 @@ def test_a_model_with_an_adapter_beside_it_is_the_model(tmp_path):
     assert "passed over: adapter_config.json, adapter_model.safetensors" in reader.notes
 
 
-def test_an_adapter_in_the_recipe_is_not_read_yet(tmp_path):
-    error = refusal(ModelRef("base", adapter=ModelRef("lora")))
-    assert error.codes == ("not-yet",)
-    assert "base+lora" in str(error)
+def test_base_and_adapter_are_missed_together(tmp_path):
+    error = refusal(ModelRef("./base", adapter=ModelRef("./lora")))
+    assert error.codes == ("model-missing", "model-missing")
+    assert "./base" in str(error)
+    assert "./lora" in str(error)
 
 
 def test_a_single_file_is_a_bare_state_dict(tmp_path):

@@ -227,7 +227,7 @@ def test_a_part_of_a_model_in_the_cache_is_not_a_model(tmp_path, ask, left_out, 
 
 def test_a_cached_adapter_is_called_by_its_name(tmp_path, ask):
     cached(tmp_path / "home", {"adapter_config.json": b"{}", "adapter_model.safetensors": weights(a=1)})
-    assert ask(env=OFFLINE)["codes"] == ["adapter-input"]
+    assert ask(env=OFFLINE)["codes"] == ["bad-adapter"]
 
 
 def test_a_side_file_that_leads_out_of_the_cached_repository_is_refused(tmp_path, ask):
@@ -362,7 +362,7 @@ def test_a_cache_without_room_is_a_full_disk_not_a_missing_hub(tmp_path, ask):
     [
         ({"README.md": b"x"}, "not-a-checkpoint"),
         ({"model_index.json": b"{}", "unet/model.safetensors": b"x"}, "not-a-checkpoint"),
-        ({"adapter_config.json": b"{}", "adapter_model.safetensors": b"x"}, "adapter-input"),
+        ({"adapter_config.json": b"{}", "unet/x.bin": b"x"}, "bad-adapter"),
         ({"model.safetensors.index.json": b'{"weight_map": {"a": "../x.safetensors"}}'}, "bad-index"),
     ],
 )
@@ -434,3 +434,22 @@ def test_a_hub_that_ignores_ranges_is_told(ask):
         said = ask(env={"HF_ENDPOINT": hub.url}, download=False)
     assert said["codes"] == ["offline"]
     assert "download the model first" in said["text"]
+
+
+def test_an_adapter_on_the_hub_stands_on_its_base_there(tmp_path, ask):
+    factors = {"lora_A": torch.ones(1, 3), "lora_B": torch.ones(2, 1)}
+    tensors = {f"base_model.model.x.{part}.weight": values for part, values in factors.items()}
+    config = {"peft_type": "LORA", "r": 1, "base_model_name_or_path": "org/base"}
+    adapter = {
+        "adapter_config.json": json.dumps(config).encode(),
+        "adapter_model.safetensors": safetensors.torch.save(tensors),
+        "optimizer.pt": b"not asked for",
+    }
+    base = {"config.json": b'{"model_type": "llama"}', "model.safetensors": weights(**{"x.weight": 1})}
+    with running({"org/name": FakeModel(adapter), "org/base": FakeModel(base)}) as hub:
+        said = ask(env={"HF_ENDPOINT": hub.url})
+        assert said["specs"] == {"x.weight": ["float32", [2, 3]]}
+        assert any("the base that its configuration names" in note for note in said["notes"])
+        assert not [name for name in hub.fetched() if "optimizer" in name]
+        assert ask(env={"HF_ENDPOINT": hub.url}, download=False)["specs"] == said["specs"]
+    assert ask(env=OFFLINE)["digests"] == said["digests"]

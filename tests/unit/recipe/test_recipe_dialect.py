@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from cuvee.errors import Place, RecipeError
+from cuvee.errors import RecipeError
 from cuvee.recipe import Branch, Conditions, ModelEntry, Module, Slice, Source, from_data, not_yet
 from cuvee.types import ModelRef
 from tests.support.marks import recipe_of, unmarked
@@ -102,10 +104,10 @@ def test_aliases_and_merges_are_parameters_like_any():
 
 LATER = """\
 merge_method: ties
-base_model: ‸base+l0
+base_model: base+l0
 parameters: {weight: 1}
 models:
-  - model: ‸a+l1@main
+  - model: a+l1@main
   - model: b
 tokenizer_source: ‸base
 chat_template: ‸auto
@@ -117,8 +119,7 @@ def test_not_yet_at_every_place():
     faults = not_yet(recipe_of(text))
     assert {fault.code for fault in faults} == {"not-yet"}
     assert [(fault.place.line, fault.place.column) for fault in faults] == places
-    assert {fault.subject for fault in faults} == {"base+l0", "a+l1@main", "tokenizer_source", "chat_template"}
-    assert "merging the adapter `l1@main` is not carried out yet" in [fault.message for fault in faults]
+    assert {fault.subject for fault in faults} == {"tokenizer_source", "chat_template"}
     assert all(fault.hint for fault in faults)
 
 
@@ -145,13 +146,20 @@ def test_parsed_now_and_carried_out_later(later):
     assert fault.subject == key
 
 
-def test_adapters_of_slices_and_their_bases():
+def test_adapters_of_slices_and_their_bases_can_be_carried_out():
     recipe = recipe_of(
         "merge_method: ties\nparameters: {weight: 1}\nslices:\n"
         "  - {base_model: b+l, sources: [{model: a, layer_range: [0, 1]}]}\n"
         "  - {base_model: b, sources: [{model: a+m, layer_range: [0, 1]}]}\n"
     )
-    assert [fault.place for fault in not_yet(recipe)] == [Place("<recipe>", 4, 18), Place("<recipe>", 5, 39)]
+    assert not_yet(recipe) == ()
+
+
+def test_an_adapter_on_a_result_is_left_for_later():
+    inner = from_data({"merge_method": "karcher", "models": [{"model": "a"}]}, SPECS)
+    outer = from_data({"merge_method": "karcher", "models": [{"model": "inner+l"}]}, SPECS)
+    (fault,) = not_yet(replace(outer, nested={"inner": inner}))
+    assert (fault.code, fault.subject) == ("not-yet", "inner+l")
 
 
 def test_nothing_is_left_for_later_in_a_plain_recipe():

@@ -169,6 +169,14 @@ def _at(folder: Path, given: str) -> Path:
     return folder / Path(given).expanduser()
 
 
+def _model_at(folder: Path, given: str) -> Any:
+    """Where a model lies; a base and its adapter each lie where they are said to."""
+    from cuvee.execute.adapting import adapted_recipe
+
+    adapted = adapted_recipe(given, folder)
+    return _at(folder, given) if adapted is None else adapted
+
+
 def _missing(item: AnyMember) -> Any:
     """The policy, unless classes are renamed first: it is judged by the names of the ensemble."""
     return "error" if item.label_map else item.missing
@@ -204,7 +212,7 @@ def _from_skops(item: Any, reads: Reads, folder: Path) -> Member:
 
 def _from_folder(item: FolderMember, reads: Reads, folder: Path) -> Member:
     common: dict[str, Any] = {"name": item.name, "reads": reads, "missing": _missing(item)}
-    return Member.transformers(_at(folder, item.folder), classes=item.classes, **common)
+    return Member.transformers(_model_at(folder, item.folder), classes=item.classes, **common)
 
 
 def _nested(item: NestedMember, reads: Reads, folder: Path) -> Member:
@@ -221,7 +229,7 @@ def _causal(item: CausalMember, reads: Reads, folder: Path) -> Member:
         message = f"{item.name}: a language model should have `classes`, or `words` for them; found neither"
         raise InputError(Fault("wrong-config", message, subject=item.name))
     common: dict[str, Any] = {"name": item.name, "reads": reads, "missing": _missing(item)}
-    return Member.causal(_at(folder, item.folder), classes=classes, template=item.prompt, **common)
+    return Member.causal(_model_at(folder, item.folder), classes=classes, template=item.prompt, **common)
 
 
 def _from_file(item: FileMember, reads: Reads, folder: Path) -> Member:

@@ -10,6 +10,7 @@ of the prompt, as multiple-choice tasks do it (`judging.asking.choices`).
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -100,18 +101,29 @@ def _opened(name: str, model: Any, tokenizer: Any, dtype: str | None, device: st
     Raises:
         InputError: `model-missing`; `wrong-member`: it is no causal language model; `no-tokenizer`.
     """
-    from cuvee.families.heads import heads_of
+    from cuvee.execute.adapting import adapted_recipe, load_adapted
     from cuvee.families.inputs import load_tokenizer
     from cuvee.families.loading import load_folder
 
+    if (adapted := adapted_recipe(model)) is not None:
+        with tempfile.TemporaryDirectory(prefix="cuvee-member-") as room:
+            loaded = load_adapted(adapted, Path(room), dtype=dtype, device=device)
+            tokenizer = tokenizer or load_tokenizer(Path(room))
+        return _checked(name, loaded, tokenizer)
     if isinstance(model, Path) and not model.is_dir():
         raise InputError(Fault("model-missing", f"there is no folder {model}", subject=name))
     loaded = load_folder(model, dtype=dtype, device=device) if isinstance(model, Path) else model
+    return _checked(name, loaded, load_tokenizer(model) if tokenizer is None and isinstance(model, Path) else tokenizer)
+
+
+def _checked(name: str, loaded: Any, reader: Any) -> tuple[Any, Any]:
+    """A model and its tokenizer, if they can be a member."""
+    from cuvee.families.heads import heads_of
+
     if "causal-lm" not in heads_of(loaded):
         message = f"the member {name!r}: {type(loaded).__name__} is no causal language model"
         hint = "`Member.transformers` takes classifiers"
         raise InputError(Fault("wrong-member", message, subject=name, hint=hint))
-    reader = load_tokenizer(model) if tokenizer is None and isinstance(model, Path) else tokenizer
     if reader is None:
         hint = "give it behind the model, or copy its files into the model's folder"
         raise InputError(Fault("no-tokenizer", f"the member {name!r} needs a tokenizer", subject=name, hint=hint))
