@@ -32,6 +32,7 @@ from cuvee.api.pushing import PushResult, push
 from cuvee.api.recalibrating import recalibrate_batchnorm
 from cuvee.api.reporting import ReportResult, report
 from cuvee.api.searching import search, search_pool
+from cuvee.api.transplanting import transplant
 from cuvee.api.tuning import tune
 from cuvee.searching.trials import TRIALS
 
@@ -86,6 +87,7 @@ __all__ = [
     "report",
     "search",
     "search_pool",
+    "transplant",
     "tune",
     "unpack",
     "update_ensemble",

@@ -12,7 +12,7 @@ from cuvee.checkpoint.fingerprint import digest_bytes, sha256_file
 from cuvee.checkpoint.protocol import Layout, Reader
 from cuvee.execute.publish import RECIPE_NAME
 from cuvee.execute.record import as_text
-from cuvee.tuning.origin import Origin
+from cuvee.execute.origin import Origin
 
 if TYPE_CHECKING:
     from torch import Tensor
