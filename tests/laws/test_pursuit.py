@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from cuvee import tensors
+from cuvee.tensors import pursuit
 
 SEEDS = range(4)
 
@@ -91,6 +92,17 @@ def test_atoms_that_nearly_depend_on_one_another_give_no_giant_weights() -> None
     found = tensors.pursue(targets, near, k=6)
     assert found.weights.abs().max() < 100
     assert torch.allclose(found.left, tensors.pursue(targets, atoms, k=6).left, atol=1e-6)
+
+
+def test_an_atom_that_rounding_brings_back_changes_nothing() -> None:
+    targets, atoms = draw(6, rows=3)
+    state, alive = pursuit._State.begin(targets, 2), torch.ones(3, dtype=torch.bool)
+    choice = torch.tensor([1, 2, 3])
+    state.add(0, choice, atoms[choice].double(), alive)
+    once = state.told()
+    state.add(1, choice, atoms[choice].double() * 3, alive)
+    assert torch.equal(state.told().weights, once.weights)
+    assert torch.equal(state.told().left, once.left)
 
 
 def test_zeros_have_no_part() -> None:

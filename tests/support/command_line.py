@@ -28,6 +28,7 @@ VERBS = (
     "average",
     "pack",
     "unpack",
+    "tokens",
     "collect",
     "verify",
     "card",

@@ -103,7 +103,7 @@ def write_transplant(
     specs = plan.specs(origin.specs)
     layout = plan_layout(list(specs.values()), shard_bytes)
     with FolderWriter(layout, out, overwrite=overwrite, protected=protected) as writer:
-        sums = find_sums(plan, memory=memory, told=told or (lambda done, of: None))
+        sums = find_sums(plan, memory=memory, told=told or _nobody)
         for name in specs:
             made = name in plan.model.rows.sides
             _fill(writer, name, grown(plan, name, sums, memory) if made else pieces(model, name), checked=made)
@@ -116,6 +116,10 @@ def write_transplant(
         writer.add_text(RECORD_NAME, as_text(record))
         writer.publish()
     return _result(plan, out, sums, counts, record, origin)
+
+
+def _nobody(done: int, total: int) -> None:
+    """Told of progress where nobody asked."""
 
 
 def _fill(writer: FolderWriter, name: str, parts: Iterator[Tensor], *, checked: bool) -> None:

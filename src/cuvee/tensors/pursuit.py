@@ -73,22 +73,23 @@ def pursue(targets: Tensor, atoms: Tensor, *, k: int) -> Sparse:
         return state.told()
     norms = torch.linalg.vector_norm(atoms.double(), dim=1)
     units = (atoms / norms.clamp_min(torch.finfo(torch.float64).tiny)[:, None]).to(atoms.dtype)
-    taken = (norms == 0).expand(rows, -1).clone()
     for place in range(k):
         rest = state.rest.to(atoms.dtype)
         slack = SAME * torch.linalg.vector_norm(rest, dim=1)
-        choice, score = _best(rest @ units.T, taken, slack)
+        choice, score = _best(rest @ units.T, slack)
         alive = state.alive & (score > SETTLED * state.lengths)
         if not alive.any():
             break
-        taken.scatter_(1, choice[:, None], value=True)
         state.add(place, choice, atoms[choice].double(), alive)
     return state.told()
 
 
-def _best(scores: Tensor, taken: Tensor, slack: Tensor) -> tuple[Tensor, Tensor]:
-    """The first of the atoms that are best by magnitude and not taken, for every row, and its score."""
-    scores = scores.abs().masked_fill_(taken, -1.0)
+def _best(scores: Tensor, slack: Tensor) -> tuple[Tensor, Tensor]:
+    """The first of the atoms that are best by magnitude, for every row, and the best score.
+
+    One that was chosen is orthogonal to the rest, and one of zeros to everything: neither is ever best.
+    """
+    scores = scores.abs()
     best = scores.amax(1)
     choice = (scores >= (best - slack)[:, None]).to(torch.uint8).argmax(1)
     return choice, best.double()
@@ -167,6 +168,6 @@ def rows_within(limit: int, *, atoms: int, width: int, k: int, size: int) -> int
         k: most atoms of a sum.
         size: bytes of an entry of the scores.
     """
-    scores = atoms * (2 * size + 2)
+    scores = atoms * (2 * size + 1)
     own = 8 * width * (k + 6) + 8 * k * (k + 4)
     return max(1, limit // (scores + own))

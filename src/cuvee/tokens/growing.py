@@ -1,4 +1,4 @@
-"""The rows of a transplanted tokenizer, made block by block: copied, told as sums of the model's rows, or their mean."""
+"""The rows of a transplanted tokenizer, made block by block: copied, sums of the model's rows, or their mean."""
 
 from __future__ import annotations
 

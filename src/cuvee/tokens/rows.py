@@ -46,7 +46,7 @@ def find_rows(reader: Reader) -> TokenRows | list[Fault]:
     own = [name for name in heads if not (name in copies and begins_alike(reader, name, copies[name]))]
     same = [s.name for s in embeddings if s.shape[0] == count]
     sides: dict[str, Side] = {name: "head" if name in own else "embedding" for name in (*same, *heads)}
-    sides |= {name: "head" if own else "embedding" for name in _biases(reader.specs, count)}
+    sides |= dict.fromkeys(_biases(reader.specs, count), "head" if own else "embedding")
     if faults := [*_not_floats(reader, sides), *_unknown(reader, count, first.shape[1], sides)]:
         return faults
     return TokenRows(count, first.name, own[0] if own else None, sides)

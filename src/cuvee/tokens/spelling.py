@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Final
 
 from cuvee.tokens.vocabulary import Vocabulary
 
-_BYTE = re.compile(r"<0x([0-9A-F]{2})>")
+_BYTE: Final = re.compile(r"<0x([0-9A-F]{2})>")
 
 
 def _byte_level() -> dict[str, int]:
+    """The letters that GPT-2 writes bytes with: printable ones as they are, the others from 256 on."""
     kept = [*range(33, 127), *range(161, 173), *range(174, 256)]
     found, n = {chr(b): b for b in kept}, 0
     for b in range(256):
@@ -20,23 +22,32 @@ def _byte_level() -> dict[str, int]:
     return found
 
 
-LETTERS = _byte_level()
+LETTERS: Final = _byte_level()
 
 
 def spellings(vocabulary: Vocabulary) -> Mapping[str, bytes]:
-    """The bytes of every token."""
-    text = str(vocabulary.data.get("decoder")) + str(vocabulary.data.get("pre_tokenizer"))
-    own = {t.content for t in vocabulary.added}
-    found = {}
-    for token in vocabulary.ids:
+    """The bytes that every token stands for in the middle of a text.
+
+    Byte-level tokens are letters for bytes; `▁` is a blank and `<0x0A>` a byte; a WordPiece that does not go on with a
+    word begins one, after a blank. Added tokens stand for themselves.
+    """
+    said = f"{vocabulary.data.get('decoder')}{vocabulary.data.get('pre_tokenizer')}"
+    own = {token.content for token in vocabulary.added}
+    prefix = str(vocabulary.data["model"].get("continuing_subword_prefix") or "##")
+
+    def spelled(token: str) -> bytes:
         if token in own:
-            found[token] = token.encode()
-        elif "ByteLevel" in text and all(c in LETTERS for c in token):
-            found[token] = bytes(LETTERS[c] for c in token)
-        elif vocabulary.kind == "wordpiece":
-            found[token] = token[2:].encode() if token.startswith("##") else b" " + token.encode()
-        elif match := _BYTE.fullmatch(token):
-            found[token] = bytes([int(match[1], 16)])
-        else:
-            found[token] = token.replace("▁", " ").encode()
-    return found
+            return _utf8(token)
+        if "ByteLevel" in said:
+            return bytes(LETTERS[c] for c in token) if all(c in LETTERS for c in token) else _utf8(token)
+        if vocabulary.kind == "wordpiece":
+            return _utf8(token.removeprefix(prefix)) if token.startswith(prefix) else b" " + _utf8(token)
+        if match := _BYTE.fullmatch(token):
+            return bytes([int(match[1], 16)])
+        return _utf8(token.replace("▁", " "))
+
+    return {token: spelled(token) for token in vocabulary.ids}
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

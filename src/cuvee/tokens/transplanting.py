@@ -123,6 +123,11 @@ def plan_transplant(
     notes = [note for one in (config, *numbered) for note in one.notes]
     if shared < k and method in BY_ANCHORS:
         notes.append(f"only {shared} tokens are shared: at most as many anchors make up a row, not {k}")
+    elif method == "omp" and 4 * k > (width := min(shared, _width(new))):
+        notes.append(
+            f"{k} anchors are many for {shared} shared tokens and embeddings {_width(new)} wide: a sum of that many "
+            f"follows noise; try --k {max(1, width // 8)}"
+        )
     files = _files(model, donor, texts)
     return Plan(old, new, pairing, method, min(k, max(shared, 1)), rows, config, texts, files, split, tuple(notes))
 
@@ -141,6 +146,10 @@ def _side(reader: Reader) -> Side | list[Fault]:
     if vocabulary is None or isinstance(rows, list) or faults:
         return faults
     return Side(reader, vocabulary, rows)
+
+
+def _width(side: Side) -> int:
+    return side.reader.specs[side.rows.embedding].shape[1]
 
 
 def _too_small(side: Side) -> Iterator[Fault]:

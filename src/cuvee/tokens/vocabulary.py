@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+Kind = Literal["bpe", "unigram", "wordpiece", "wordlevel"]
+
 
 @dataclass(frozen=True, slots=True)
 class AddedToken:
@@ -18,10 +20,19 @@ class AddedToken:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What a tokenizer knows."""
+    """What a tokenizer knows.
+
+    Attributes:
+        label: the model's name in messages.
+        kind: how it makes tokens.
+        ids: the number of every token as it is stored, added ones included.
+        added: tokens that are looked for before all others.
+        specials: roles (`bos`, `eos`, `pad` …) and their tokens.
+        data: what tokenizer.json says.
+    """
 
     label: str
-    kind: Literal["bpe", "unigram", "wordpiece", "wordlevel"]
+    kind: Kind
     ids: Mapping[str, int] = field(repr=False)
     added: tuple[AddedToken, ...]
     specials: Mapping[str, str]
