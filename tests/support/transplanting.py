@@ -1,4 +1,4 @@
-"""Two tiny models with tokenizers of other kinds, whose tokens and rows are known: what a transplant makes is known too.
+"""Two tiny models with tokenizers of other kinds, whose tokens and rows are known, and so what a transplant makes.
 
 The model's tokenizer is a byte-level BPE, the donor's a Unigram with blanks as `▁`. Both have ` red`, ` blue`, ` green`
 and the letters; the donor alone has ` purple`, ` violet` and a user token, and its special tokens have other names.
