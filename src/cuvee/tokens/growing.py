@@ -13,6 +13,7 @@ from cuvee import tensors
 from cuvee.checkpoint.protocol import Reader
 from cuvee.errors import Fault, InputError, ResourceError
 from cuvee.tensors import Sparse
+from cuvee.tokens.pairing import specials_of
 from cuvee.tokens.pieces import pieces_of
 from cuvee.tokens.rows import Side as Kind
 from cuvee.tokens.spelling import spellings
@@ -80,7 +81,7 @@ def _nothing(count: int) -> Sparse:
 def _of_pieces(plan: Plan) -> Sparse:
     """The mean of the pieces that each token's text is split into."""
     old, new = plan.model.vocabulary, plan.donor.vocabulary
-    special = set(old.specials.values()) | {token.content for token in old.added if token.special}
+    special = specials_of(old)
     spelled = {old.ids[token]: text for token, text in spellings(old).items() if token not in special and text}
     numbers = {text: number for number, text in sorted(spelled.items(), reverse=True)}
     texts = {new.ids[token]: text for token, text in spellings(new).items()}

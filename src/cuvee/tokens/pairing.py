@@ -42,7 +42,7 @@ def pair(new: Vocabulary, old: Vocabulary) -> Pairing:
     for, of which tokens have different spellings (`▁the`, `Ġthe`; `##s`; `<0x0A>`); of several old ones the one that is
     written the same way, else the one with the lowest number.
     """
-    special = _specials(new)
+    special = specials_of(new)
     same = dict(_by_bytes(new, old, special))
     by_role: dict[int, int] = {}
     for token in sorted(special, key=new.ids.__getitem__):
@@ -56,19 +56,19 @@ def pair(new: Vocabulary, old: Vocabulary) -> Pairing:
     return Pairing(same, by_role, alone, tuple(number for number in range(new.size) if number not in known))
 
 
-def _specials(vocabulary: Vocabulary) -> set[str]:
+def specials_of(vocabulary: Vocabulary) -> set[str]:
     """Tokens that have a part in texts and no text of their own."""
     marked = {token.content for token in vocabulary.added if token.special}
-    return (marked | set(vocabulary.specials.values())) & vocabulary.ids.keys()
+    return {*marked, *vocabulary.specials.values(), *vocabulary.additional} & vocabulary.ids.keys()
 
 
 def _marked(vocabulary: Vocabulary) -> set[str]:
     """Tokens that may be the same special token as one that is written the same way."""
-    return _specials(vocabulary) | {token.content for token in vocabulary.added}
+    return specials_of(vocabulary) | {token.content for token in vocabulary.added}
 
 
 def _by_bytes(new: Vocabulary, old: Vocabulary, special: set[str]) -> Iterator[tuple[int, int]]:
-    theirs = _specials(old)
+    theirs = specials_of(old)
     spelled = spellings(old)
     known: dict[bytes, str] = {}
     for token in sorted(spelled, key=old.ids.__getitem__, reverse=True):

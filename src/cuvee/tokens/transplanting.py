@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 from cuvee.checkpoint.protocol import Reader, SideFile
 from cuvee.errors import Fault, InputError
 from cuvee.tokens.numbers import Path, Renumbered, renumber
-from cuvee.tokens.pairing import Pairing, pair
+from cuvee.tokens.pairing import Pairing, pair, specials_of
 from cuvee.tokens.pieces import Split
 from cuvee.tokens.reading import read_vocabulary
 from cuvee.tokens.rows import TokenRows, find_rows
@@ -67,11 +67,8 @@ class Plan:
     @property
     def anchors(self) -> tuple[tuple[int, int], ...]:
         """Ordinary tokens that both have: the donor's number and the model's."""
-        special = {
-            self.donor.vocabulary.ids[t]
-            for t in self.donor.vocabulary.specials.values()
-            if t in self.donor.vocabulary.ids
-        }
+        vocabulary = self.donor.vocabulary
+        special = {vocabulary.ids[token] for token in specials_of(vocabulary)}
         return tuple((new, old) for new, old in sorted(self.pairing.same.items()) if new not in special)
 
     def specs(self, specs: Mapping[str, TensorSpec]) -> dict[str, TensorSpec]:

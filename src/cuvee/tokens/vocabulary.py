@@ -29,6 +29,7 @@ class Vocabulary:
         added: tokens that are looked for before all others.
         specials: roles (`bos`, `eos`, `pad` …) and their tokens.
         data: what tokenizer.json says.
+        additional: further special tokens that the configuration names.
     """
 
     label: str
@@ -37,6 +38,7 @@ class Vocabulary:
     added: tuple[AddedToken, ...]
     specials: Mapping[str, str]
     data: Mapping[str, Any] = field(repr=False)
+    additional: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
