@@ -23,7 +23,13 @@ ESTIMATORS = ("predict/estimators/classifier.py", "predict/estimators/regressor.
 # makes of a checkpoint and to run a model are two jobs, together longer than a file may be. scikit-learn is imported
 # where its metrics, its estimators as members, its splits and its meta-learners are.
 ADAPTERS: dict[str, str | tuple[str, ...] | None] = {
-    "transformers": ("families/pretrained.py", "families/running.py", "families/loading.py"),
+    "transformers": (
+        "families/pretrained.py",
+        "families/running.py",
+        "families/loading.py",
+        "tokens/converting.py",
+    ),
+    "tokenizers": "tokens/counting.py",
     "huggingface_hub": "checkpoint/hub.py",
     "fsspec": "checkpoint/transport.py",
     "s3fs": "checkpoint/transport.py",
