@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -93,8 +93,3 @@ def _at(config: Any, path: Path) -> Any:
     for key in path:
         config = config[key]
     return config
-
-
-def iterate(changes: Mapping[Path, Any]) -> Iterator[tuple[str, Any]]:
-    """Changes by dotted path."""
-    return ((".".join(path), value) for path, value in changes.items())

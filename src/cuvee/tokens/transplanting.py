@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from cuvee.checkpoint.protocol import Reader, SideFile
+from cuvee.checkpoint.strict_json import parse_json, read_capped
 from cuvee.errors import Fault, InputError
-from cuvee.tokens.numbers import Path, Renumbered, renumber
+from cuvee.tokens.numbers import Renumbered, renumber
 from cuvee.tokens.pairing import Pairing, pair, specials_of
 from cuvee.tokens.pieces import Split
 from cuvee.tokens.reading import read_vocabulary
@@ -23,6 +24,8 @@ BY_ANCHORS: Final = ("omp", "common-interpolation")
 """Those that look at what the donor has in common with the model."""
 
 GENERATION: Final = "generation_config.json"
+_LIMIT: Final = 10_000_000
+"""Bytes that it may have."""
 
 
 @dataclass(frozen=True)
@@ -177,8 +180,24 @@ def _configurations(
     text = old.reader.config_text
     config = Renumbered("") if text is None else renumber(text, "config.json", **asked)
     found = {file.name: file for file in old.reader.side_files if file.name == GENERATION}
-    numbered = [renumber(f.fetched().read_text("utf-8"), name, **asked) for name, f in found.items()]
+    numbered = [renumber(_text(file, old), name, **asked) for name, file in found.items()]
     return config, {name: one.text for name, one in zip(found, numbered, strict=True)}, numbered
+
+
+def _text(file: SideFile, side: Side) -> str:
+    """A JSON object's text.
+
+    Raises:
+        InputError: `bad-config`.
+    """
+    try:
+        content = read_capped(file.fetched(), _LIMIT)
+        if not isinstance(parse_json(content)[0], dict):
+            raise ValueError("it should hold an object")
+        return content.decode("utf-8")
+    except (OSError, ValueError) as error:
+        message = f"{side.reader.label}: {file.name} cannot be read: {error}"
+        raise InputError(Fault("bad-config", message, subject=file.name)) from error
 
 
 def _files(model: Reader, donor: Reader, texts: Mapping[str, str]) -> tuple[SideFile, ...]:
@@ -212,11 +231,6 @@ TOKENIZER_FILES: Final = (
 def is_of_tokenizer(name: str) -> bool:
     """Whether a file of a model's folder belongs to its tokenizer."""
     return name in TOKENIZER_FILES or name.endswith(".tiktoken") or name.startswith("additional_chat_templates/")
-
-
-def changed_paths(plan: Plan) -> Mapping[Path, Any]:
-    """What was changed in the configuration."""
-    return plan.config.changes
 
 
 def names_of(vocabulary: Vocabulary) -> Sequence[str | None]:

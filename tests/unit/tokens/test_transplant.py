@@ -319,3 +319,10 @@ def test_a_damaged_tokenizer(tmp_path: Path, text: str) -> None:
     pair.write_pair(tmp_path)
     (tmp_path / "donor" / "tokenizer.json").write_text(text, "utf-8")
     refused(tmp_path, "bad-tokenizer", "tokenizer.json")
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"eos_token_id": 1'])
+def test_generation_settings_that_are_damaged(tmp_path: Path, text: str) -> None:
+    pair.write_pair(tmp_path)
+    (tmp_path / "model" / "generation_config.json").write_text(text, "utf-8")
+    refused(tmp_path, "bad-config", "generation_config.json")
