@@ -60,7 +60,7 @@ VERBS: Final = (
     Verb("average", "Average the checkpoints of a training run into a new folder.", _MERGE),
     Verb("pack", "Pack the models of a recipe: one delta, and one bit per entry and model.", _MERGE),
     Verb("unpack", "Write one task of a pack out as a model, or list the tasks.", _MERGE),
-    Verb("tokens", "Work with the tokenizers of models: transplant one.", _MERGE, _TOKENS),
+    Verb("tokens", "Work with the tokenizers of models.", _MERGE, _TOKENS),
     Verb("collect", "Run a model over calibration data and keep what RegMean or Fisher merging asks for.", _MERGE),
     Verb("verify", "Check a model folder: readable, complete, finite, as recorded, loadable.", _MERGE),
     Verb("card", "Write the model card of a merge, README.md, for the hub.", _MERGE),
