@@ -14,7 +14,7 @@ RIVAL  := mergekit==0.1.5 transformers==5.23.0
 # Some images forbid Python to keep what it compiles; every process, and the tests start hundreds, would then compile anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check lint types contract slow soak bench bench-micro bench-scaling bench-search bench-healing bench-ensembles giants gpu gpu-bench fuzz peers lm-eval browser
+.PHONY: demo test check lint types contract slow soak bench bench-micro bench-scaling bench-search bench-healing bench-transplant bench-ensembles giants gpu gpu-bench fuzz peers lm-eval browser
 .PHONY: catalogue claims setup clean
 
 setup: $(STAMP)
@@ -77,6 +77,9 @@ bench-search: $(STAMP)
 # A stack of layers before and after a short fine-tuning: three minutes.
 bench-healing: $(STAMP)
 	$(BIN)/python benchmarks/healing.py $(BENCH)
+
+bench-transplant: $(STAMP)
+	$(BIN)/python benchmarks/transplant.py $(BENCH)
 
 # Combining predictions: what selection, stacking, calibration and dynamic selection gain, side by side with other tools
 # (mlxtend, which must be installed besides), overhead, speech, tokens: fifteen minutes. BENCH=selection names one of them.

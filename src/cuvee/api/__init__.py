@@ -35,6 +35,7 @@ from cuvee.api.reporting import ReportResult, report
 from cuvee.api.searching import search, search_pool
 from cuvee.api.stacking import StackRecipe, StackResult, stack, stack_recipe
 from cuvee.api.token_diff import token_diff
+from cuvee.api.transplanting import transplant
 from cuvee.api.tuning import tune
 from cuvee.searching.trials import TRIALS
 
@@ -96,6 +97,7 @@ __all__ = [
     "stack",
     "stack_recipe",
     "token_diff",
+    "transplant",
     "tune",
     "unpack",
     "update_ensemble",

@@ -24,6 +24,7 @@ _DRAWS = 400
 """Draws of rows for scores that are no means: the error bar is right to about 4 %."""
 _AFTERWARDS = {
     "tuned": "it was tuned afterwards, and what is explained is the merge before that",
+    "transplanted": "it got another tokenizer afterwards, and what is explained is the merge before that",
     "recalibrated": "statistics were estimated on data afterwards",
 }
 """What a record tells of a merge that is no longer what its recipe makes."""

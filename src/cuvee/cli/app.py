@@ -33,9 +33,9 @@ _ENSEMBLE: Final = {
     "schema": "Print the JSON Schema of the YAML files of ensembles, for editors.",
 }
 
-
 _TOKENS: Final = {
     "diff": "Compare the tokenizers of two models, and say what a merge of them needs.",
+    "transplant": "Give a model another model's tokenizer; its body stays as it is.",
 }
 
 _LORA: Final = {

@@ -53,7 +53,7 @@ def already_made(
 def _is_of_job(record: Mapping[str, Any], plan: Plan, seed: int, sha256: bool) -> bool:
     tensors = {name: (t["dtype"], tuple(t["shape"])) for name, t in record["output"]["tensors"].items()}
     return (
-        "tuned" not in record
+        not record.keys() & {"tuned", "transplanted"}
         and (record["recipe_sha256"], record["seed"]) == (recipe_hash(plan.recipe), seed)
         and tensors == {step.out.name: (step.out.dtype, step.out.shape) for step in plan.steps}
         and record["versions"].items() >= {"cuvee": version("cuvee"), "torch": torch.__version__}.items()

@@ -51,6 +51,19 @@ _TUNED: Final = {
     "tensors": [str],
     "versions": _SUMS,
 }
+_TRANSPLANTED: Final = {
+    "of": str,
+    "donor": str,
+    "donor_content": str,
+    "method": str,
+    "k": int,
+    "anchors": int,
+    "rows": {str: int},
+    "tensors": [str],
+    "tokenizer": [str],
+    "config_changes": dict,
+    "versions": _SUMS,
+}
 
 
 def _input_form(depth: int) -> dict[str, Any]:
@@ -80,6 +93,7 @@ _FORM: Final = {
         "kept": [str],
     },
     "tuned?": [_TUNED],
+    "transplanted?": [_TRANSPLANTED],
     "citations": [{"text": str, "arxiv?": str, "url?": str}],
     "notes": [str],
     "versions": {str: str},

@@ -120,6 +120,8 @@ def _contradictions(record: Mapping[str, Any], weights: _Weights) -> Iterator[st
         yield "recalibrated"
     if any(not set(run["tensors"]) <= output["tensors"].keys() for run in record.get("tuned", ())):
         yield "tuned"
+    if any(not set(run["tensors"]) <= output["tensors"].keys() for run in record.get("transplanted", ())):
+        yield "transplanted"
     if RECIPE_NAME not in output["files"]:
         yield f"output.files lacks {RECIPE_NAME}"
     if "sha256" in output and output["sha256"].keys() != weights.files:

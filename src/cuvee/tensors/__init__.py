@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     )
     from cuvee.tensors.operators import contrast_and_conflict
     from cuvee.tensors.order import largest_magnitude, sorted_models, users_of
+    from cuvee.tensors.pursuit import Sparse, pursue, rows_within
     from cuvee.tensors.quadratic import damp, solve, solve_diagonal, solve_own
     from cuvee.tensors.random import stream_key, uniform, uniform_like
     from cuvee.tensors.rounding import round_to
@@ -101,6 +102,9 @@ _HOME = {
     "largest_magnitude": "order",
     "sorted_models": "order",
     "users_of": "order",
+    "Sparse": "pursuit",
+    "pursue": "pursuit",
+    "rows_within": "pursuit",
     "damp": "quadratic",
     "solve": "quadratic",
     "solve_diagonal": "quadratic",
@@ -160,6 +164,7 @@ __all__ = [
     "Extremes",
     "Matrices",
     "SharedBasis",
+    "Sparse",
     "Triplets",
     "agreeing_weight",
     "agreement",
@@ -207,9 +212,11 @@ __all__ = [
     "off_the_known",
     "pack_bits",
     "per_model",
+    "pursue",
     "round_to",
     "row_products",
     "row_sums",
+    "rows_within",
     "shared_basis",
     "side_by_side",
     "slerp_coefficients",

@@ -10,9 +10,9 @@ from cuvee.checkpoint import FolderWriter, content_hash, plan_layout
 from cuvee.checkpoint.contents import RECORD_NAME
 from cuvee.checkpoint.fingerprint import digest_bytes, sha256_file
 from cuvee.checkpoint.protocol import Layout, Reader
+from cuvee.execute.origin import Origin
 from cuvee.execute.publish import RECIPE_NAME
 from cuvee.execute.record import as_text
-from cuvee.tuning.origin import Origin
 
 if TYPE_CHECKING:
     from torch import Tensor

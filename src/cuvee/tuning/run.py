@@ -15,13 +15,13 @@ from cuvee.checkpoint.protocol import Reader
 from cuvee.checkpoint.staging import check_output, find_places
 from cuvee.data.rows import Row
 from cuvee.errors import Fault, InputError
+from cuvee.execute.origin import Origin, origin_of
 from cuvee.families.running import Running, load
 from cuvee.tuning.asked import Asked
 from cuvee.tuning.chosen import Places, chosen, first_names, places
 from cuvee.tuning.learner import Learner, Whole
 from cuvee.tuning.loop import Course, Told, descend
 from cuvee.tuning.lora import LowRank
-from cuvee.tuning.origin import Origin, origin_of
 from cuvee.tuning.outcome import Figure, TuneResult, figure, gained
 from cuvee.tuning.output import check_writable, on_disk, write
 from cuvee.tuning.room import check_memory, memory_needed

@@ -12,6 +12,7 @@ def tokens(*word: str, common: Common = COMMON) -> int:
     For example:
 
         cuvee tokens diff ./math ./code
+        cuvee tokens transplant model donor -o out
 
     Args:
         word: What to do, and with what; without it this text is printed.

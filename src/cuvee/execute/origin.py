@@ -1,4 +1,4 @@
-"""Where the model comes from: the record that its folder holds, or one that says that it was taken as it is."""
+"""Where a model comes from that is written anew: its folder's record, or one that says that it was taken as it is."""
 
 from __future__ import annotations
 
