@@ -75,10 +75,9 @@ def _config(adapters: Sequence[Adapter]) -> dict[str, Any]:
 def _notes(adapters: Sequence[Adapter], modules: Sequence[str], whole: object) -> list[str]:
     notes = [f"{adapter.label}: {note}" for adapter in adapters for note in adapter.notes]
     for adapter in adapters:
-        if lacking := [module for module in modules if module not in adapter.changes]:
-            notes.append(
-                f"{adapter.label} leaves {len(lacking)} modules alone ({listed(lacking)}): a change of 0 there"
-            )
+        lacking = [module for module in modules if module not in adapter.changes]
+        said = f"{adapter.label} leaves {len(lacking)} modules alone ({listed(lacking)}): a change of 0 there"
+        notes += [said] if lacking else []
     if whole and len(adapters) > 1:
         notes.append("whole tensors are weighted means: weights divided by their sum")
     bases = dict.fromkeys(adapter.base for adapter in adapters)

@@ -20,6 +20,7 @@ from cuvee.errors import Fault, InputError, OutputExists, UsageError, number_fau
 if TYPE_CHECKING:
     from cuvee.adapters.written import Result
     from cuvee.checkpoint.adapter import Adapter
+    from cuvee.checkpoint.protocol import Reader
 
 AnyPath = str | os.PathLike[str]
 Follow = Callable[[int, int], None]
@@ -149,8 +150,8 @@ def extract_adapter(
     with opened([as_model(tuned), as_model(base)], None) as readers:
         result = extract(readers[0], readers[1], wanted, progress)
         sources = {
-            "tuned": {"model": readers[0].label, "files": _hashes(readers[0].input_files)},
-            "base": {"model": readers[1].label, "files": _hashes(readers[1].input_files)},
+            "tuned": {"model": readers[0].label, "content": _content(readers[0])},
+            "base": {"model": readers[1].label, "content": _content(readers[1])},
         }
         said = {"rank": rank, "energy": energy, **{k: list(v) if isinstance(v, tuple) else v for k, v in how.items()}}
         return _written(result, target, {"made_by": "lora extract", **sources, "settings": said})
@@ -190,9 +191,15 @@ def _hashes(files: Sequence[Any]) -> dict[str, str]:
     """SHA-256 of the files that were read."""
     found = {}
     for file in files:
-        with Path(file.path).open("rb") as stream:
-            found[Path(file.path).name] = hashlib.file_digest(stream, "sha256").hexdigest()
+        with Path(file.name).open("rb") as stream:
+            found[Path(file.name).name] = hashlib.file_digest(stream, "sha256").hexdigest()
     return found
+
+
+def _content(reader: Reader) -> str:
+    """SHA-256 of the names and fingerprints of all tensors of a model."""
+    lines = (f"{name} {reader.digest(name)}\n" for name in sorted(reader.specs))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _written(result: Result, target: Path, made: Mapping[str, Any]) -> AdapterResult:
