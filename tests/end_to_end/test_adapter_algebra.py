@@ -265,8 +265,9 @@ def test_full_finetunes_come_back(tmp_path: Path, kind: str) -> None:
     model = load_base(base)
     torch.manual_seed(1)
     with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.02)
+        for name, parameter in model.named_parameters():
+            if kind != "gpt2" or "wte" not in name:  # its head is tied: see the next test
+                parameter.add_(torch.randn_like(parameter) * 0.02)
     with unwarned():
         model.save_pretrained(str(tmp_path / "tuned"))
     with pytest.raises(InputError) as caught:
@@ -282,6 +283,14 @@ def test_full_finetunes_come_back(tmp_path: Path, kind: str) -> None:
         warnings.simplefilter("ignore")
         found = merged_by_peft(base, tmp_path / "out")
     assert torch.allclose(logits(found), logits(model), atol=1e-4)
+
+
+def test_a_tied_embedding_is_refused(tmp_path: Path) -> None:
+    base, other = write_base("gpt2", tmp_path / "base"), write_base("gpt2", tmp_path / "other", seed=1)
+    how: dict[str, Any] = {"rank": 4, "save": ("wte|wpe|ln_",), "save_bias": True}
+    with pytest.raises(InputError) as caught:
+        api.extract_adapter(other, base, tmp_path / "out", **how)
+    assert [fault.subject for fault in caught.value.faults] == ["transformer.wte.weight"]
 
 
 def test_another_vocabulary_is_told(yard: Path, tmp_path: Path) -> None:

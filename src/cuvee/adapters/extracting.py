@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cuvee.adapters.written import Change, Result
 from cuvee.checkpoint.adapter_tensors import PREFIX
+from cuvee.checkpoint.adapter_tying import is_tied
 from cuvee.checkpoint.protocol import Reader
 from cuvee.errors import Fault, InputError, UsageError, listed
 from cuvee.families.names import is_vocabulary, role_of
@@ -144,13 +145,15 @@ def _matches(patterns: Sequence[str], name: str) -> bool:
 
 def _sort(tuned: Reader, base: Reader, wanted: Wanted) -> _Sorted:
     """Say of every tensor that differs what becomes of it."""
-    found = _Sorted()
+    found, tied = _Sorted(), is_tied(base)
     for name in base.specs:
         if name not in tuned.specs or tuned.digest(name) == base.digest(name):
             continue
         module = name.rpartition(".")[0]
         if (wanted.only and not _matches(wanted.only, name)) or _matches(wanted.leave, name):
             found.left.append(name)
+        elif tied and is_vocabulary(name):
+            found.faults.append(_tied_fault(base, name))
         elif _matches(wanted.save, module):
             found.whole.setdefault(module, []).append(name)
         else:
@@ -158,6 +161,16 @@ def _sort(tuned: Reader, base: Reader, wanted: Wanted) -> _Sorted:
     for module, names in found.whole.items():  # a module is stored with all that it has
         names[:] = [name for name in tuned.specs if name.rpartition(".")[0] == module]
     return found
+
+
+def _tied_fault(base: Reader, name: str) -> Fault:
+    """PEFT puts an embedding in place without the output head that is the same tensor, which would stay the base's."""
+    message = (
+        f"`{name}` changed, and in {base.label} the input embedding and the output head are one tensor: an adapter "
+    )
+    message += "would change one side only"
+    hint = f"--leave '{re.escape(name)}$' leaves it as it is in the base; or keep the fine-tuned model whole"
+    return Fault("no-low-rank", message, subject=name, hint=hint)
 
 
 def _sort_one(tuned: Reader, name: str, wanted: Wanted, found: _Sorted) -> None:
