@@ -98,7 +98,7 @@ def shared_basis_of_factors(parts: Sequence[Factored]) -> SharedBasis:
     """
     left = torch.linalg.qr(torch.cat([part.b for part in parts], dim=1))
     rights = [torch.linalg.qr(part.a.mT) for part in parts]
-    core = triplets(left.R @ torch.block_diag(*(right.R.mT for right in rights)))
+    core = triplets(left.R @ torch.block_diag(*(right.R.mT for right in rights)))  # type: ignore[no-untyped-call]
     shape = parts[0].shape[0], parts[0].shape[1] * len(parts)
     floor = rank_floor(float(core.sigma[0]) if len(core.sigma) else 0.0, shape)
     kept = int((core.sigma > floor).sum())
