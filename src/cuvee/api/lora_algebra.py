@@ -172,7 +172,8 @@ def _adapters(named: Sequence[AnyPath]) -> Iterator[list[Adapter]]:
     from cuvee.checkpoint.adapter import open_adapter
 
     with ExitStack() as stack:
-        found, faults = [], []
+        found: list[Adapter] = []
+        faults: list[Fault] = []
         for one in named:
             try:
                 found.append(stack.enter_context(closing(open_adapter(as_model(one)))))
