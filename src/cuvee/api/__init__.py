@@ -26,6 +26,7 @@ from cuvee.api.ladder_files import LadderFiles, ladder_files
 from cuvee.api.laddering import ladder
 from cuvee.api.learning import learn
 from cuvee.api.loading import load
+from cuvee.api.lora_algebra import extract_adapter, merge_adapters
 from cuvee.api.memory import merge_state_dicts
 from cuvee.api.merging import MergeResult, merge
 from cuvee.api.packing import PackResult, inspect_pack, is_pack, pack, unpack
@@ -69,6 +70,7 @@ __all__ = [
     "evaluate",
     "explain",
     "explain_ensemble",
+    "extract_adapter",
     "fit_ensemble",
     "generate",
     "inspect",
@@ -82,6 +84,7 @@ __all__ = [
     "lora_apply",
     "lora_info",
     "merge",
+    "merge_adapters",
     "merge_state_dicts",
     "opened",
     "pack",

@@ -7,7 +7,7 @@ from cuvee.errors import Fault, UsageError, nearest
 
 
 def lora(*word: str, common: Common = COMMON) -> int:
-    """Look at LoRA adapters, and apply them to their base.
+    """Look at LoRA adapters, apply, merge and extract them.
 
     An adapter is a folder as PEFT writes one. Wherever a model is named,
     `base+adapter` names the base with the adapter applied, and an adapter's
@@ -17,6 +17,8 @@ def lora(*word: str, common: Common = COMMON) -> int:
 
         cuvee lora info my-adapter
         cuvee lora apply base my-adapter -o model
+        cuvee lora merge math code -o both --weights 0.7,0.3
+        cuvee lora extract tuned base -o adapter --rank 16
 
     Args:
         word: What to do, and with what; without it this text is printed.

@@ -1,0 +1,145 @@
+"""Adapters side by side: every module's changes as factors, and what stands in the way of merging them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from cuvee.checkpoint.adapter import Adapter
+from cuvee.checkpoint.adapter_tensors import LowRank
+from cuvee.errors import Fault, InputError, listed
+from cuvee.tensors.factored import Factored
+
+SHARED_KEYS: Final = ("fan_in_fan_out", "bias", "modules_to_save", "task_type", "ensure_weight_tying")
+"""Keys of the configuration that say how the result is read, and on which the adapters must agree."""
+
+
+def modules_of(adapters: Sequence[Adapter]) -> list[str]:
+    """Every module that some adapter changes, in the order in which they come."""
+    return list(dict.fromkeys(module for adapter in adapters for module in adapter.changes))
+
+
+def factored(adapter: Adapter, change: LowRank) -> Factored:
+    """ΔW = B (s A), in float64."""
+    return Factored(adapter.read(change.b.name).double(), adapter.read(change.a.name).double() * change.scale)
+
+
+def absent(shape: tuple[int, int]) -> Factored:
+    """The change of a module that an adapter leaves alone: rank 0."""
+    return Factored(torch.zeros(shape[0], 0, dtype=torch.float64), torch.zeros(0, shape[1], dtype=torch.float64))
+
+
+def factors_of_module(adapters: Sequence[Adapter], module: str) -> list[Factored]:
+    """The module's change in every adapter."""
+    found = [adapter.changes.get(module) for adapter in adapters]
+    shape = next((change.b.shape[0], change.a.shape[1]) for change in found if change is not None)
+    return [
+        absent(shape) if change is None else factored(adapter, change)
+        for adapter, change in zip(adapters, found, strict=True)
+    ]
+
+
+def check_aligned(adapters: Sequence[Adapter], *, averages: bool) -> None:
+    """Refuse adapters that cannot become one.
+
+    Args:
+        adapters: those to be merged.
+        averages: whether the method is a weighted sum, so that whole tensors can be averaged.
+
+    Raises:
+        InputError: `adapter-mismatch`, `no-low-rank`, `bad-adapter`: all faults.
+    """
+    faults = [fault for adapter in adapters for fault in _form_faults(adapter)]
+    faults += _shape_faults(adapters)
+    if len(adapters) > 1:
+        faults += [*_key_faults(adapters), *_whole_faults(adapters, averages=averages)]
+    for adapter in adapters:
+        try:
+            adapter.check_finite()
+        except InputError as error:
+            faults += error.faults
+    if faults:
+        raise InputError(faults)
+
+
+def _form_faults(adapter: Adapter) -> Iterator[Fault]:
+    """Changes that are no B · A alone."""
+    if dora := [change.module for change in adapter.changes.values() if change.magnitude is not None]:
+        message = (
+            f"{adapter.label} is DoRA ({listed(dora, most=2)}): it gives every output's weights a length, so that "
+        )
+        message += "its change is no B · A and depends on the base"
+        hint = "apply it to its base (`cuvee lora apply`), extract a LoRA of the result (`cuvee lora extract`), and "
+        yield Fault("no-low-rank", message, subject=adapter.label, hint=hint + "merge that")
+    if biased := [change.module for change in adapter.changes.values() if change.bias is not None]:
+        message = f"{adapter.label}: B has a bias ({listed(biased, most=2)}), which changes a bias of the base"
+        hint = "merge the models instead: `base+adapter` in a recipe"
+        yield Fault("no-low-rank", message, subject=adapter.label, hint=hint)
+
+
+def _shape_faults(adapters: Sequence[Adapter]) -> Iterator[Fault]:
+    for module in modules_of(adapters):
+        shapes: dict[tuple[int, int, bool], list[str]] = {}
+        for adapter in adapters:
+            if (one := adapter.changes.get(module)) is not None:
+                shapes.setdefault((one.b.shape[0], one.a.shape[1], one.is_embedding), []).append(adapter.label)
+        if len(shapes) > 1:
+            said = "; ".join(f"{m}×{n} in {listed(labels)}" for (m, n, _), labels in shapes.items())
+            message = f"`{module}` must have one shape in all adapters, found {said}"
+            yield Fault("adapter-mismatch", message, subject=module, hint="merge adapters of one base only")
+
+
+def _key_faults(adapters: Sequence[Adapter]) -> Iterator[Fault]:
+    for key in SHARED_KEYS:
+        found = {adapter.label: _plain(adapter.config.get(key)) for adapter in adapters}
+        if len(set(found.values())) > 1 and key != "task_type":
+            said = ", ".join(f"{value} in {label}" for label, value in found.items())
+            message = f"`{key}` must be the same in all adapters, found {said}"
+            hint = "merge the models instead: `base+adapter` in a recipe"
+            yield Fault("adapter-mismatch", message, subject=key, hint=hint)
+
+
+def _plain(value: object) -> str:
+    """A key's value in one form: what is not there, empty, false or `none` says the same."""
+    return (
+        str(sorted(value) if isinstance(value, list) else value) if value not in (None, [], False, "none") else "none"
+    )
+
+
+def _whole_faults(adapters: Sequence[Adapter], *, averages: bool) -> Iterator[Fault]:
+    hint = "merge the models instead: `base+adapter` in a recipe"
+    for adapter in adapters:
+        if adapter.rows:
+            message = f"{adapter.label}: rows of tokens ({listed(adapter.rows)}) stand in place of the base's"
+            yield Fault("adapter-mismatch", message, subject=adapter.label, hint=hint)
+    names = dict.fromkeys(name for adapter in adapters for name in adapter.whole)
+    if names and not averages:
+        message = (
+            f"whole tensors ({listed(names)}) stand in place of the base's, and only weighted sums can average them"
+        )
+        yield Fault("adapter-mismatch", message, hint=f"use `--method cat`, `svd` or `linear`, or {hint}")
+        return
+    for name in names:
+        shapes = {adapter.whole[name].shape if name in adapter.whole else None for adapter in adapters}
+        if len(shapes) > 1:
+            lacking = [adapter.label for adapter in adapters if name not in adapter.whole]
+            what = f"it is not in {listed(lacking)}" if lacking else f"its shapes are {sorted(map(str, shapes))}"
+            message = f"`{name}` stands whole in some adapter, and {what}"
+            yield Fault("adapter-mismatch", message, subject=name, hint=hint)
+
+
+def averaged_whole(adapters: Sequence[Adapter], weights: Sequence[float]) -> Mapping[str, Tensor]:
+    """Whole tensors, Σ wᵢ xᵢ / Σ wᵢ, under their names in the file of the first adapter."""
+    total = sum(weights)
+    found: dict[str, Tensor] = {}
+    for name, spec in adapters[0].whole.items():
+        values = [adapter.read(adapter.whole[name].name) for adapter in adapters]
+        mixed = sum(
+            (x.double() * (w / total) for x, w in zip(values[1:], weights[1:], strict=True)),
+            values[0].double() * (weights[0] / total),
+        )
+        found[spec.name] = mixed.to(values[0].dtype)
+    return found
