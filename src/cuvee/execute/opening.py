@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cuvee import methods
 from cuvee.errors import Fault, InputError
+from cuvee.execute.agreeing import with_agreement
 from cuvee.recipe import Recipe, recipe_hash
 from cuvee.types import ModelRef
 
@@ -60,7 +61,8 @@ class OpenModels:
         """The models of a recipe in the order that plans have them."""
         from cuvee.planning import referenced
 
-        return [self._reader(ref, recipe) for ref in referenced(recipe)]
+        refs = referenced(recipe)
+        return with_agreement(recipe, refs, [self._reader(ref, recipe) for ref in refs])
 
     def _reader(self, ref: ModelRef, recipe: Recipe) -> Reader:
         inner = recipe.inner(ref)

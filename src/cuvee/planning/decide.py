@@ -97,7 +97,10 @@ def _shape_faults(ground: Ground, slot: Slot, present: Sequence[Entry]) -> Itera
     told = ", ".join(f"{label} {list(shape)}" for label, shape in dict.fromkeys(shapes))
     rows_only = len({shape[1:] for _, shape in shapes}) == 1
     if rows_only and is_vocabulary(slot.name):
-        hint = "the vocabularies differ; vocabulary merging comes with `tokenizer_source`, in a later version"
+        hint = "the vocabularies differ: `tokenizer: {source: union}` in the recipe merges them, `source: base` or a "
+        hint += (
+            "model's name takes one of them; or give one model the other's tokenizer first: `cuvee tokens transplant`"
+        )
         yield Fault(
             "vocabulary-mismatch", f"tensor {slot.name}: one row per token; found {told}", None, slot.name, hint
         )
