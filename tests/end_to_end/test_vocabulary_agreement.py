@@ -122,3 +122,49 @@ def test_embeddings_smaller_than_the_vocabulary_are_refused(yard: Path, tmp_path
     assert caught.value.codes == ("embedding-too-small", "embedding-too-small")
     assert "300 rows" in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+CHAT = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]
+
+
+def written(folder: Path) -> str:
+    """A conversation as the tokenizer of a folder writes it."""
+    found: str = transformers.AutoTokenizer.from_pretrained(folder).apply_chat_template(CHAT, tokenize=False)
+    return found
+
+
+def templated(folder: Path, name: str, template: str | None, seed: int) -> Path:
+    made = model(folder / name, byte_level(ENGLISH), seed=seed, eos_token="<|end|>", template=template)
+    (made / "README.txt").write_text(name, "utf-8")
+    return made
+
+
+def test_a_chat_template_is_chosen_by_name_by_count_or_literally(tmp_path: Path) -> None:
+    plain = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
+    shout = "{% for m in messages %}{{ m['content'] | upper }}!{% endfor %}"
+    a, b, c = (
+        templated(tmp_path, name, t, i) for i, (name, t) in enumerate({"a": plain, "b": shout, "c": shout}.items())
+    )
+    cases = {"auto": "HI!HO!", shout: "HI!HO!", "chatml": "<|im_start|>user\nhi<|im_end|>\n"}
+    for number, (setting, start) in enumerate(cases.items()):
+        out = tmp_path / f"out{number}"
+        made = cuvee.merge(recipe(a, b, c, chat_template=setting), out)
+        assert written(out).startswith(start)
+        assert any("chat template" in note for note in made.notes)
+        assert cuvee.verify(out).ok
+        for file in ("tokenizer.json", "README.txt"):
+            assert (out / file).read_bytes() == (a / file).read_bytes()
+    assert written(a).startswith("user: hi")
+    again = cuvee.merge(recipe(a, b, c, chat_template="auto"), tmp_path / "out0", resume=True)
+    assert again.was_complete
+    unsaid = cuvee.merge(recipe(a, b, c), tmp_path / "unsaid")
+    assert written(tmp_path / "unsaid") == written(a)
+    assert any("another chat template" in note for note in unsaid.notes)
+
+
+def test_a_template_needs_a_tokenizer_and_auto_needs_a_template(yard: Path, tmp_path: Path) -> None:
+    for models, setting in (((yard / "none", yard / "a"), "chatml"), ((yard / "a", yard / "b"), "auto")):
+        with pytest.raises(InputError) as caught:
+            cuvee.merge(recipe(*models, chat_template=setting), tmp_path / "out")
+        assert caught.value.code == "tokenizer-missing"
+    assert not (tmp_path / "out").exists()

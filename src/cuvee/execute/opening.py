@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cuvee import methods
 from cuvee.errors import Fault, InputError
 from cuvee.execute.agreeing import with_agreement
+from cuvee.execute.templating import with_chat_template
 from cuvee.recipe import Recipe, recipe_hash
 from cuvee.types import ModelRef
 
@@ -59,10 +60,12 @@ class OpenModels:
 
     def readers(self, recipe: Recipe) -> list[Reader]:
         """The models of a recipe in the order that plans have them."""
-        from cuvee.planning import referenced
+        from cuvee.planning import models_of, referenced
 
         refs = referenced(recipe)
-        return with_agreement(recipe, refs, [self._reader(ref, recipe) for ref in refs])
+        found = with_agreement(recipe, refs, [self._reader(ref, recipe) for ref in refs])
+        count = len(models_of(recipe))
+        return [*with_chat_template(recipe, found[:count]), *found[count:]]
 
     def _reader(self, ref: ModelRef, recipe: Recipe) -> Reader:
         inner = recipe.inner(ref)

@@ -272,7 +272,7 @@ class RecipeItem(ModuleItem):
     tokenizer: Annotated[TokenizerItem | None, Field(description="Not carried out yet.")] = None
     chat_template: Annotated[
         Annotated[str, AfterValidator(_chat_template)] | None,
-        Field(description="`auto`, the name of a template, or a Jinja text. Not carried out yet."),
+        Field(description="`auto` (the models' most common one), the name of a template, or a Jinja text."),
     ] = None
     missing: Annotated[
         Literal["refuse", "copy"] | None,
