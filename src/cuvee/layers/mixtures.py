@@ -121,7 +121,7 @@ LAYOUTS: Final[Mapping[str, MixtureLayout]] = {
         ),
     )
 }
-"""The layouts by name. That of the first DeepSeek-MoE is not among them: transformers has no class of its own for it."""
+"""The layouts by name. The first DeepSeek-MoE is not among them: transformers has no class of its own for it."""
 
 ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "qwen": ("qwen2_moe",),

@@ -123,6 +123,7 @@ def _built(item: MixtureItem, root: Path | None, document: Document) -> tuple[Mi
         architecture=item.architecture,
         others=item.others,
         seed=item.seed,
+        gate_scale=item.gate_scale,
         root=root,
         locate=document.positions,
     )

@@ -76,6 +76,7 @@ class MixtureItem(Item):
         Literal["base", "average"], Field(description="Everything else: the base's, or the experts' mean.")
     ] = "base"
     seed: Annotated[int, Field(description="Seed of random routers and of noise.")] = 0
+    gate_scale: Annotated[Scale, Field(gt=0, description="What random routers are multiplied by.")] = 1.0
 
 
 ITEMS: Final[dict[str, type[Item]]] = {"experts": ExpertItem, "shared_experts": ExpertItem}
