@@ -1,4 +1,4 @@
-"""Make mixtures of experts from dense models.
+"""Mixtures of experts made of dense models.
 
 Nothing heavy is imported until a call needs it.
 """
@@ -9,98 +9,107 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cuvee.api.arguments import as_model, as_path, callback_faults, refuse, switch_faults, unfit
 from cuvee.api.files import opened
 from cuvee.api.merging import files_elsewhere
-from cuvee.errors import Fault, number_faults
-from cuvee.types import scheme_of
+from cuvee.errors import Fault, UsageError, nearest, number_faults
+from cuvee.types import DTYPES, scheme_of
 
 if TYPE_CHECKING:
-    from cuvee.checkpoint.protocol import Reader
     from cuvee.execute import Progress
     from cuvee.mixtures.model import Mixture
-    from cuvee.mixtures.planning import MixturePlan
+    from cuvee.mixtures.outline import Outline
     from cuvee.mixtures.writing import MixtureResult
 
+AnyMixture: TypeAlias = "Mixture | Mapping[str, Any] | str | os.PathLike[str]"
+"""A mixture, a mapping with the keys of its YAML, or the path of that file."""
 
-def moe(
-    mixture: Mixture | Mapping[str, Any] | str | os.PathLike[str],
+
+def build_mixture(
+    mixture: AnyMixture,
     out: str | os.PathLike[str],
     *,
     overwrite: bool = False,
-    resume: bool = False,
     threads: int | None = None,
     max_memory: str | int | None = None,
     shard_size: str | int = "5GB",
     allow_nonfinite: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> MixtureResult:
-    """Make a mixture of experts from dense models of one form, into a new folder (docs/mixtures.md).
+    """Make a mixture of experts of dense models (docs/mixtures.md).
 
     Args:
-        mixture: a mixture, the path of a YAML file as mergekit-moe reads it, or a mapping with its keys.
-        out: the folder to make.
-        overwrite: as for `merge`.
-        resume: as for `merge`.
-        threads: as for `merge`.
-        max_memory: as for `merge`.
-        shard_size: as for `merge`.
-        allow_nonfinite: as for `merge`.
-        progress: as for `merge`.
+        mixture: what to make: a YAML file as mergekit-moe reads it, a mapping with its keys, or what `upcycled` gives.
+        out: the folder to make, which appears complete or not at all.
+        overwrite: replace a model folder that is there.
+        threads: workers, 1 or more; one per core by default.
+        max_memory: most memory besides file cache, in bytes or as `"8GiB"`.
+        shard_size: largest weight file, in bytes or as `"5GB"`.
+        allow_nonfinite: take members that hold NaN or infinity.
+        progress: called as the work goes on, from any thread.
 
     Raises:
         UsageError: an argument is wrong.
-        RecipeError: all faults of the description.
-        InputError: all that stands against it in the models: `no-layout`, `expert-mismatch`, `tokenizer-missing` …
+        RecipeError: every fault of the description.
+        InputError: members that cannot be read or do not fit (`expert-mismatch`, `no-layout`, `tokenizer-missing` …).
         OutputExists, ResourceError: as for `merge`.
     """
     from cuvee.checkpoint import parse_size
+    from cuvee.mixtures.fitting import fit
+    from cuvee.mixtures.planning import plan_mixture as planned
     from cuvee.mixtures.writing import write_mixture
 
     refuse(
         [
             *number_faults(seed=0, threads=threads),
-            *switch_faults(overwrite=overwrite, resume=resume, allow_nonfinite=allow_nonfinite),
+            *switch_faults(overwrite=overwrite, allow_nonfinite=allow_nonfinite),
             *callback_faults(progress),
             *_far_faults(out),
         ]
     )
     target = as_path(out, "out", "the output must be a folder's name")
-    size, limit = parse_size(shard_size), None if max_memory is None else parse_size(max_memory)
-    with _members(mixture) as (asked, readers, own):
+    limit = None if max_memory is None else parse_size(max_memory)
+    size = parse_size(shard_size)
+    asked = _asked(mixture)
+    own = [Path(mixture)] if isinstance(mixture, str | os.PathLike) else []
+    with _members(asked) as readers:
+        made = planned(asked, readers, fit(asked, readers))
         return write_mixture(
             asked,
+            made,
             readers,
             target,
             shard_bytes=size,
-            protected=[*own, *files_elsewhere(readers)],
-            overwrite=overwrite,
-            resume=resume,
-            threads=threads,
             limit=limit,
+            threads=threads,
+            overwrite=overwrite,
             allow_nonfinite=allow_nonfinite,
+            protected=[*files_elsewhere(list(readers.values())), *own],
             progress=progress,
         )
 
 
-def plan_moe(mixture: Mixture | Mapping[str, Any] | str | os.PathLike[str]) -> MixturePlan:
-    """What `moe` would do, from headers only; no prompt is run.
+def plan_mixture(mixture: AnyMixture) -> Outline:
+    """Say what a mixture would be; only headers are read.
 
     Args:
-        mixture: as for `moe`.
+        mixture: as for `build_mixture`.
 
     Raises:
-        RecipeError, InputError: as for `moe`.
+        UsageError, RecipeError, InputError: as for `build_mixture`.
     """
-    from cuvee.mixtures.writing import planned
+    from cuvee.mixtures.fitting import fit
+    from cuvee.mixtures.outline import outline_of
+    from cuvee.mixtures.planning import plan_mixture as planned
 
-    with _members(mixture, weights=False) as (asked, readers, _):
-        return planned(asked, readers)
+    asked = _asked(mixture)
+    with _members(asked, weights=False) as readers:
+        return outline_of(asked, planned(asked, readers, fit(asked, readers)))
 
 
-def upcycle(
+def upcycled(
     model: str | os.PathLike[str],
     experts: int,
     *,
@@ -111,56 +120,81 @@ def upcycle(
     dtype: str | None = None,
     architecture: str | None = None,
 ) -> Mixture:
-    """A mixture of copies of one model's MLPs with random routers, for `moe` to write: sparse upcycling.
+    """Describe a mixture whose experts are copies of one model's MLPs: sparse upcycling.
 
-    Without noise the mixture computes what the model does, until it is trained.
+    Without noise it computes what the model computes, whatever the routers say, until it is trained.
 
     Args:
-        model: the dense model.
+        model: a folder, a hub id with `@revision`, or `base+adapter`.
         experts: how many copies, 1 or more.
-        experts_per_token: experts that a token is sent to, at most all.
+        experts_per_token: experts that a token is sent to, at most as many.
         noise_scale: standard deviation of what is added to every entry of every copy, 0 or more.
-        gate_scale: standard deviation of the routers' entries, above 0.
-        seed: seed of routers and noise.
-        dtype: float dtype of the result; that of the model without it.
-        architecture: the layout; chosen by the model without it.
+        gate_scale: standard deviation of the routers' entries, 0 or more.
+        seed: of routers and noise.
+        dtype: float dtype of the output.
+        architecture: its layout; chosen by the model without it.
 
     Raises:
         UsageError: an argument is wrong.
-        RecipeError: `dtype` or `architecture` is none.
     """
-    from cuvee.mixtures.reading import read_mixture
-    from cuvee.recipe.reference import written_reference
+    from cuvee.layers.mixtures import ALIASES, LAYOUTS
+    from cuvee.mixtures.planning import upcycled as made
 
-    wrong = number_faults(seed=seed, experts=experts, experts_per_token=experts_per_token)
-    wrong += [] if experts is not None else [unfit("experts", "an integer of at least 1", experts)]
-    wrong += _scale_faults("noise_scale", noise_scale, least=0.0)
-    wrong += _scale_faults("gate_scale", gate_scale, least=1e-12)
-    refuse(wrong)
-    ref = written_reference(as_model(model))
-    one = {"source_model": ref, **({"noise_scale": float(noise_scale)} if noise_scale else {})}
-    data: dict[str, Any] = {"base_model": ref, "experts": [one] * experts, "gate_mode": "random", "seed": seed}
-    data |= {"experts_per_token": experts_per_token, "gate_scale": float(gate_scale)}
-    return read_mixture({**data, "dtype": dtype, "architecture": architecture})
+    refuse(
+        [
+            *number_faults(seed=seed, experts=experts, experts_per_token=experts_per_token),
+            *([unfit("experts", "an integer, 1 or more", experts)] if experts is None else []),
+            *_scale_faults(noise_scale=noise_scale, gate_scale=gate_scale),
+            *_choice_faults("dtype", dtype, [name for name, one in DTYPES.items() if one.kind == "float"]),
+            *_choice_faults("architecture", architecture, [*LAYOUTS, *ALIASES]),
+        ]
+    )
+    if experts_per_token > experts:
+        message = f"`experts_per_token` should be at most the number of experts, {experts}; found {experts_per_token}"
+        raise UsageError(Fault("bad-argument", message, subject="experts_per_token"))
+    scales = {"noise_scale": float(noise_scale), "gate_scale": float(gate_scale)}
+    rest: dict[str, Any] = {"seed": seed, "dtype": dtype, "architecture": architecture}
+    return made(as_model(model), experts, per_token=experts_per_token, **scales, **rest)
 
 
-@contextmanager
-def _members(given: Any, *, weights: bool = True) -> Iterator[tuple[Mixture, list[Reader], list[Path]]]:
-    """The mixture, its members opened, and the file it was read from."""
+def _asked(given: AnyMixture) -> Mixture:
+    """The mixture that a caller means.
+
+    Raises:
+        UsageError: it is none of the forms that a mixture has.
+        RecipeError: its faults.
+    """
     from cuvee.mixtures.model import Mixture
     from cuvee.mixtures.reading import read_mixture
 
-    if not isinstance(given, Mixture | Mapping | str | os.PathLike):
-        refuse([unfit("mixture", "the path of a YAML file, or a mapping with its keys", given)])
-    asked = given if isinstance(given, Mixture) else read_mixture(given)
-    own = [Path(given)] if isinstance(given, str | os.PathLike) else []
-    with opened(asked.members, asked.root, weights=weights) as readers:
-        yield asked, readers, own
+    if isinstance(given, Mixture):
+        return given
+    if isinstance(given, Mapping):
+        return read_mixture(given)
+    wanted = "a mixture, a mapping with its keys, or the path of its file"
+    if not isinstance(given, str | os.PathLike):
+        raise UsageError(unfit("mixture", wanted, given))
+    return read_mixture(as_path(given, "mixture", f"`mixture` must be {wanted}"))
 
 
-def _scale_faults(name: str, value: object, *, least: float) -> list[Fault]:
-    good = isinstance(value, int | float) and not isinstance(value, bool) and least <= value < float("inf")
-    return [] if good else [unfit(name, f"a number of at least {least:g}", value)]
+@contextmanager
+def _members(mixture: Mixture, *, weights: bool = True) -> Iterator[dict[Any, Any]]:
+    """The members, open, by reference."""
+    with opened(mixture.members, mixture.root, weights=weights) as readers:
+        yield dict(zip(mixture.members, readers, strict=True))
+
+
+def _scale_faults(**scales: object) -> Iterator[Fault]:
+    for name, value in scales.items():
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not 0 <= float(value) < float("inf"):  # type: ignore[arg-type]
+            yield unfit(name, "a finite number, 0 or more", value)
+
+
+def _choice_faults(name: str, given: object, known: list[str]) -> list[Fault]:
+    if given is None or given in known:
+        return []
+    return [unfit(name, f"one of {', '.join(known)}", given, nearest(given, known) if isinstance(given, str) else None)]
 
 
 def _far_faults(out: object) -> list[Fault]:

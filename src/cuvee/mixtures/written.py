@@ -1,35 +1,35 @@
-"""A mixture as plain data and as YAML, with mergekit-moe's keys."""
+"""A mixture as plain data, with mergekit's keys, and as YAML that is read back."""
 
 from __future__ import annotations
 
-from io import StringIO
 from typing import Any, Final
 
 from cuvee.mixtures.model import Expert, Mixture
 from cuvee.recipe.reference import written_reference
+from cuvee.recipe.write import data_as_yaml
 
-HEAD: Final = "# Model paths are relative to the folder of the file that this mixture was made from.\n"
+_DEFAULTS: Final = {"gate_mode": "hidden", "experts_per_token": 2, "others": "base", "seed": 0, "gate_scale": 1.0}
 
 
-def as_data(mixture: Mixture) -> dict[str, Any]:
-    """A mixture as `read_mixture` reads it back; what has its default is left out, prompts of files are written out."""
+def to_data(mixture: Mixture) -> dict[str, Any]:
+    """A mixture as plain data; what has its default is left out, and prompts of files are written out."""
     data: dict[str, Any] = {
         "base_model": written_reference(mixture.base),
+        "experts": [_expert(expert) for expert in mixture.experts],
+        "shared_experts": [_expert(expert) for expert in mixture.shared] or None,
         "gate_mode": mixture.gate_mode,
         "dtype": mixture.dtype,
         "experts_per_token": mixture.per_token,
         "architecture": mixture.architecture,
-        "others": None if mixture.others == "base" else mixture.others,
-        "seed": mixture.seed or None,
-        "gate_scale": None if mixture.gate_scale == 1 else mixture.gate_scale,
-        "experts": [_expert(expert) for expert in mixture.experts],
-        "shared_experts": [_expert(expert) for expert in mixture.shared] or None,
+        "others": mixture.others,
+        "seed": mixture.seed,
+        "gate_scale": mixture.gate_scale,
     }
-    return {key: value for key, value in data.items() if value is not None}
+    return {key: value for key, value in data.items() if value is not None and value != _DEFAULTS.get(key)}
 
 
 def _expert(expert: Expert) -> dict[str, Any]:
-    data = {
+    data: dict[str, Any] = {
         "source_model": written_reference(expert.model),
         "positive_prompts": list(expert.positive) or None,
         "negative_prompts": list(expert.negative) or None,
@@ -39,12 +39,6 @@ def _expert(expert: Expert) -> dict[str, Any]:
     return {key: value for key, value in data.items() if value is not None}
 
 
-def as_yaml(mixture: Mixture) -> str:
-    """A mixture as a file."""
-    from ruamel.yaml import YAML
-
-    stream = StringIO()
-    yaml = YAML()
-    yaml.default_flow_style = False
-    yaml.dump(as_data(mixture), stream)
-    return HEAD + stream.getvalue()
+def to_yaml(mixture: Mixture) -> str:
+    """A mixture as YAML text that `parse_mixture` reads back."""
+    return data_as_yaml(to_data(mixture))
