@@ -29,7 +29,6 @@ from cuvee.api.loading import load
 from cuvee.api.lora_algebra import extract_adapter, merge_adapters
 from cuvee.api.memory import merge_state_dicts
 from cuvee.api.merging import MergeResult, merge
-from cuvee.api.mixing import moe, plan_moe, upcycle
 from cuvee.api.mixing import build_mixture, plan_mixture, upcycled
 from cuvee.api.packing import PackResult, inspect_pack, is_pack, pack, unpack
 from cuvee.api.pushing import PushResult, push
@@ -89,12 +88,10 @@ __all__ = [
     "merge",
     "merge_adapters",
     "merge_state_dicts",
-    "moe",
     "opened",
     "pack",
     "plan",
     "plan_mixture",
-    "plan_moe",
     "predict_ensemble",
     "push",
     "recalibrate_batchnorm",
@@ -110,7 +107,6 @@ __all__ = [
     "tune",
     "unpack",
     "upcycled",
-    "upcycle",
     "update_ensemble",
     "verify",
     "will_merge",

@@ -46,11 +46,6 @@ _LORA: Final = {
 }
 
 
-_MOE: Final = {
-    "route": "Say which expert of a mixture takes what share of prompts, layer by layer.",
-}
-
-
 @dataclass(frozen=True, slots=True)
 class Verb:
     """A command as the overview tells it; its module, of the same name, is imported when it is called."""
@@ -72,7 +67,6 @@ VERBS: Final = (
     Verb("tune", "Fine-tune a model for a few steps: heal a stack, or refine a merge.", _MERGE),
     Verb("average", "Average the checkpoints of a training run into a new folder.", _MERGE),
     Verb("stack", "Stack a model's own layers anew: deeper, shorter, or in another order.", _MERGE),
-    Verb("moe", "Make a mixture of experts from dense models, or from copies of one.", _MERGE, _MOE),
     Verb("moe", "Make a mixture of experts of dense models.", _MERGE),
     Verb("pack", "Pack the models of a recipe: one delta, and one bit per entry and model.", _MERGE),
     Verb("unpack", "Write one task of a pack out as a model, or list the tasks.", _MERGE),
