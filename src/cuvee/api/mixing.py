@@ -32,6 +32,7 @@ def build_mixture(
     out: str | os.PathLike[str],
     *,
     overwrite: bool = False,
+    resume: bool = False,
     threads: int | None = None,
     max_memory: str | int | None = None,
     shard_size: str | int = "5GB",
@@ -44,6 +45,7 @@ def build_mixture(
         mixture: what to make: a YAML file as mergekit-moe reads it, a mapping with its keys, or what `upcycled` gives.
         out: the folder to make, which appears complete or not at all.
         overwrite: replace a model folder that is there.
+        resume: go on from where a run of the same mixture was interrupted, if one was.
         threads: workers, 1 or more; one per core by default.
         max_memory: most memory besides file cache, in bytes or as `"8GiB"`.
         shard_size: largest weight file, in bytes or as `"5GB"`.
@@ -64,7 +66,7 @@ def build_mixture(
     refuse(
         [
             *number_faults(seed=0, threads=threads),
-            *switch_faults(overwrite=overwrite, allow_nonfinite=allow_nonfinite),
+            *switch_faults(overwrite=overwrite, resume=resume, allow_nonfinite=allow_nonfinite),
             *callback_faults(progress),
             *_far_faults(out),
         ]
@@ -85,6 +87,7 @@ def build_mixture(
             limit=limit,
             threads=threads,
             overwrite=overwrite,
+            resume=resume,
             allow_nonfinite=allow_nonfinite,
             protected=[*files_elsewhere(list(readers.values())), *own],
             progress=progress,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,7 @@ from cuvee.checkpoint.protocol import Reader
 from cuvee.execute import Progress
 from cuvee.execute.publish import RECIPE_NAME
 from cuvee.execute.record import as_text, record_of
+from cuvee.execute.resume import describe, told_to_resume
 from cuvee.execute.run import execute
 from cuvee.mixtures.gates import gate_vectors
 from cuvee.mixtures.made import Made
@@ -40,12 +41,14 @@ class MixtureResult:
         outline: what it is.
         record: the content of `cuvee.json`.
         notes: what the user should know.
+        resumed_bytes: what was taken over from a run that was interrupted.
     """
 
     path: Path
     outline: Outline
     record: Mapping[str, Any] = field(repr=False)
     notes: tuple[str, ...] = ()
+    resumed_bytes: int = 0
 
 
 def write_mixture(
@@ -58,6 +61,7 @@ def write_mixture(
     limit: int | None = None,
     threads: int | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     allow_nonfinite: bool = False,
     protected: Sequence[Path] = (),
     progress: Callable[[Progress], None] | None = None,
@@ -73,6 +77,7 @@ def write_mixture(
         limit: most bytes of memory besides file cache.
         threads: workers.
         overwrite: replace a model folder that is there.
+        resume: go on from where a run of the same was interrupted.
         allow_nonfinite: let NaN and infinity pass.
         protected: what the output must not replace.
         progress: called after every tile, from any thread.
@@ -80,16 +85,19 @@ def write_mixture(
     Raises:
         InputError: a member is not finite, or changed while it was read; prompts that cannot be run.
         OutputExists: `out` is there.
-        ResourceError: no room.
+        ResourceError: no room; with `resume`, what an interrupted run left is of another mixture.
     """
     plan, method = made.plan, methods.get("linear")
     layout = plan_layout([step.out for step in plan.steps], shard_bytes)
     workers = fit_workers(plan, limit, threads)
-    with FolderWriter(layout, out, overwrite=overwrite, protected=protected) as writer:
-        rows = gate_vectors(mixture, readers[mixture.base], range(made.fit.layers), made.fit.width)
-        opened = [*(readers[ref] for ref in mixture.members), Made(made.specs, with_routers(made, rows, mixture))]
-        how: dict[str, Any] = {"threads": workers.threads, "tile": workers.tile, "allow_nonfinite": allow_nonfinite}
-        digests = execute(plan, opened, writer, method, seed=mixture.seed, **how, progress=progress)
+    rows = gate_vectors(mixture, readers[mixture.base], range(made.fit.layers), made.fit.width)
+    opened = [*(readers[ref] for ref in mixture.members), Made(made.specs, with_routers(made, rows, mixture))]
+    told: dict[str, Any] = {"seed": mixture.seed, "allow_nonfinite": allow_nonfinite}
+    job = {**describe(plan, opened, layout, **told), "mixture": to_data(mixture)}
+    kept = FolderWriter(layout, out, overwrite=overwrite, protected=protected, job=job, resume=resume)
+    with told_to_resume(kept), kept as writer:
+        how: dict[str, Any] = {**told, "threads": workers.threads, "tile": workers.tile, "progress": progress}
+        digests = execute(plan, opened, writer, method, **how, journal=writer)
         texts = {RECIPE_NAME: _HEAD + to_yaml(mixture), "config.json": plan.config_text or ""}
         for name, text in texts.items():
             writer.add_text(name, text)
@@ -99,27 +107,24 @@ def write_mixture(
         record = _of_mixture(record, mixture, made)
         writer.add_text(RECORD_NAME, as_text(record))
         writer.publish()
-    return MixtureResult(out, outline_of(mixture, made), record, tuple(record["notes"]))
+    return MixtureResult(out, outline_of(mixture, made), record, tuple(record["notes"]), digests.resumed_bytes)
 
 
 def _of_mixture(record: Mapping[str, Any], mixture: Mixture, made: MixturePlan) -> dict[str, Any]:
-    """A merge's record told as a mixture's: what was asked is the mixture, and its papers are cited."""
-    data, outline = to_data(mixture), outline_of(mixture, made)
-    same = len(mixture.experts) > 1 and len({expert.model for expert in mixture.experts}) == 1
-    cited = UPCYCLING if same else BTX
-    told = {
-        "layout": outline.layout,
-        "experts": list(outline.experts),
-        "shared": outline.shared,
-        "experts_per_token": outline.per_token,
-        "layers": outline.layers,
-        "parameters": outline.parameters,
-        "active": outline.active,
-    }
+    """A merge's record told as a mixture's: what was asked is the mixture, and what comes from no model is no input."""
+    data, (*inputs, of_no_model) = to_data(mixture), record["inputs"]
     return {
         **record,
         "recipe": data,
         "recipe_sha256": hash_of_data(data),
-        "citations": [{"text": cited.text, "arxiv": cited.arxiv}],
-        "mixture": told,
+        "inputs": inputs,
+        "citations": [{"text": cite.text, "arxiv": cite.arxiv} for cite in _cited(mixture)],
+        "mixture": {"layout": made.fit.layout.name, "layers": made.fit.layers, "made": of_no_model["content"]},
     }
+
+
+def _cited(mixture: Mixture) -> Iterator[Cite]:
+    if len({expert.model for expert in mixture.experts}) == 1:
+        yield UPCYCLING
+    if mixture.others == "average":
+        yield BTX

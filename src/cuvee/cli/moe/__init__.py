@@ -35,6 +35,7 @@ def moe(
     dtype: str | None = None,
     architecture: str | None = None,
     overwrite: Switch = False,
+    resume: Switch = False,
     threads: Threads = None,
     max_memory: MaxMemory = None,
     shard_size: Annotated[str, Parameter(name="--shard-size")] = "5GB",
@@ -64,6 +65,7 @@ def moe(
         dtype: With --upcycle, float dtype of the output.
         architecture: With --upcycle, layout of the output, such as mixtral.
         overwrite: Replace a model folder that is there already.
+        resume: Go on from where the same run was interrupted, if it was.
         threads: Workers; one per core without it.
         max_memory: Most memory besides file cache, such as 8GiB.
         shard_size: Largest weight file, such as 5GB.
@@ -96,6 +98,7 @@ def moe(
             asked,
             out,
             overwrite=overwrite,
+            resume=resume,
             threads=threads,
             max_memory=max_memory,
             shard_size=shard_size,

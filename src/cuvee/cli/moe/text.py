@@ -40,5 +40,9 @@ def outline_text(outline: Outline) -> Iterator[str]:
 
 def written_text(result: MixtureResult, seconds: float) -> Iterator[str]:
     """A mixture that was written, in lines."""
+    from cuvee.checkpoint.layout import format_size
+
     yield from outline_text(result.outline)
+    if result.resumed_bytes:
+        yield f"{format_size(result.resumed_bytes)} taken over from the run that was interrupted"
     yield f"written to {result.path} in {duration(seconds)}"
