@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -193,7 +194,7 @@ def test_dora_is_never_taken_for_lora(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         api.merge_adapters([tmp_path / "dora"], tmp_path / "out")
     assert caught.value.code == "no-low-rank"
-    assert "extract" in str(caught.value)
+    assert "--base" in str(caught.value)
     assert not (tmp_path / "out").exists()
 
 
@@ -204,6 +205,75 @@ def damaged(yard: Path, folder: Path, change: Callable[[dict[str, torch.Tensor]]
     change(tensors)
     save_file(tensors, folder / "adapter_model.safetensors")
     return folder
+
+
+@pytest.mark.parametrize("name", ["dora", "conv1d-dora"])
+def test_dora_on_its_base_is_what_peft_merges(tmp_path: Path, name: str) -> None:
+    kind, settings = ADAPTERS[name]
+    base = write_base(kind, tmp_path / "base")
+    train_adapter(base, tmp_path / "dora", **settings)
+    found = api.merge_adapters([tmp_path / "dora"], tmp_path / "out", base=base)
+    merged = merged_by_peft(base, tmp_path / "dora")
+    assert torch.allclose(logits(merged_by_peft(base, tmp_path / "out")), logits(merged), atol=1e-5)
+    assert not torch.allclose(logits(load_base(base)), logits(merged), atol=1e-3)
+    assert found.record["base"]["model"] == str(base)
+    half = api.merge_adapters([tmp_path / "dora"], tmp_path / "half", base=base, weights=[0.5])
+    assert [one.norm for one in half.modules] == pytest.approx([one.norm / 2 for one in found.modules])
+
+
+def test_dora_on_another_base_is_refused(yard: Path, tmp_path: Path) -> None:
+    kind, settings = ADAPTERS["dora"]
+    base = write_base(kind, tmp_path / "base")
+    train_adapter(base, tmp_path / "dora", **settings)
+    narrow = write_base(kind, tmp_path / "narrow", hidden_size=8, intermediate_size=24)
+    with pytest.raises(InputError) as caught:
+        api.merge_adapters([tmp_path / "dora"], tmp_path / "out", base=narrow)
+    assert set(caught.value.codes) == {"adapter-mismatch"}
+    with pytest.raises(InputError, match="passes over the lengths"):
+        api.merge_adapters([tmp_path / "dora"], tmp_path / "out", base=base, method="peft-linear")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_a_method_does_not_take_is_told_before_any_adapter_is_merged(yard: Path, tmp_path: Path) -> None:
+    def told(**how: Any) -> tuple[str, ...]:
+        seen: list[int] = []
+        with pytest.raises(UsageError) as caught:
+            api.merge_adapters([yard / "a", yard / "b"], tmp_path / "out", progress=lambda n, _: seen.append(n), **how)
+        assert not seen
+        assert not (tmp_path / "out").exists()
+        return caught.value.codes
+
+    assert told(method="knots", density=1.5) == ("out-of-range",)
+    assert told(method="knots", densty=0.5) == ("unknown-parameter",)
+    assert told(method="ties", density=-1) == ("out-of-range",)
+    assert told(method="cat", density=0.5, lambda_=2.0) == ("unknown-parameter", "unknown-parameter")
+    assert told(method="peft-ties", density=0) == ("out-of-range",)
+
+
+def test_ranks_and_weights_that_cannot_be_added_up_are_told_together(yard: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        api.merge_adapters([yard / "a", yard / "b"], tmp_path / "out", method="peft-linear")
+    assert caught.value.codes == ("adapter-mismatch",) * 2  # q_proj of two layers has rank 2 and 3
+    kind, settings = ADAPTERS["saved"]
+    base = write_base(kind, tmp_path / "base")
+    for seed in (1, 2):
+        train_adapter(base, tmp_path / f"s{seed}", seed=seed, **settings)
+    with pytest.raises(InputError) as caught:
+        api.merge_adapters([tmp_path / "s1", tmp_path / "s2"], tmp_path / "out", weights=[1, -1])
+    assert caught.value.codes == ("zero-weight-sum",)
+
+
+def test_all_matrices_that_are_not_finite_are_told(yard: Path, tmp_path: Path) -> None:
+    tensors = load_file(yard / "base" / "model.safetensors")
+    names = [name for name in tensors if "q_proj" in name]
+    for name in names:
+        tensors[name][0, 0] = float("nan")
+    shutil.copytree(yard / "base", tmp_path / "bad")
+    save_file(tensors, tmp_path / "bad" / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError) as caught:
+        api.extract_adapter(tmp_path / "bad", yard / "base", tmp_path / "out", rank=1)
+    assert caught.value.codes == ("non-finite",) * len(names)
+    assert [fault.subject for fault in caught.value.faults] == names
 
 
 def test_adapters_of_other_bases_and_nan_are_refused(yard: Path, tmp_path: Path) -> None:

@@ -84,10 +84,11 @@ def test_the_commands_of_the_page(
     (recipe,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     Path("merge.yml").write_text(recipe, "utf-8")
     assert cuvee.merge("merge.yml", "merged").lost == 0
-    (block,) = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-    for line in block.splitlines():
-        ran = call(capsys, *shlex.split(line, comments=True)[1:])
-        assert ran.code == 0, ran.err
+    cuvee.merge({"merge_method": "passthrough", "models": [{"model": "models/base+adapters/style"}]}, "models/tuned")
+    for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL):
+        for line in block.splitlines():
+            ran = call(capsys, *shlex.split(line, comments=True)[1:])
+            assert ran.code == 0, ran.err
     torch.testing.assert_close(
         logits(load_base(Path("models/math"))),
         logits(merged_by_peft(Path("models/base"), Path("adapters/math"))),

@@ -8,6 +8,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from cuvee.adapters.asked import Asked
+from cuvee.adapters.dora import Ground, dora_change
 from cuvee.checkpoint.adapter import Adapter
 from cuvee.checkpoint.adapter_tensors import LowRank
 from cuvee.errors import Fault, InputError, listed
@@ -32,30 +34,39 @@ def absent(shape: tuple[int, int]) -> Factored:
     return Factored(torch.zeros(shape[0], 0, dtype=torch.float64), torch.zeros(0, shape[1], dtype=torch.float64))
 
 
-def factors_of_module(adapters: Sequence[Adapter], module: str) -> list[Factored]:
-    """The module's change in every adapter."""
+def factors_of_module(adapters: Sequence[Adapter], module: str, ground: Ground | None = None) -> list[Factored]:
+    """The module's change in every adapter; that of DoRA on its base."""
     found = [adapter.changes.get(module) for adapter in adapters]
     shape = next((change.b.shape[0], change.a.shape[1]) for change in found if change is not None)
     return [
-        absent(shape) if change is None else factored(adapter, change)
+        absent(shape) if change is None else _change_of(adapter, change, ground)
         for adapter, change in zip(adapters, found, strict=True)
     ]
 
 
-def check_aligned(adapters: Sequence[Adapter], *, averages: bool) -> None:
+def _change_of(adapter: Adapter, change: LowRank, ground: Ground | None) -> Factored:
+    if change.magnitude is None or ground is None:
+        return factored(adapter, change)
+    return dora_change(ground, adapter, change)
+
+
+def check_aligned(adapters: Sequence[Adapter], asked: Asked, ground: Ground | None = None) -> None:
     """Refuse adapters that cannot become one.
 
     Args:
         adapters: those to be merged.
-        averages: whether the method is a weighted sum, so that whole tensors can be averaged.
+        asked: how; whole tensors can be averaged by a weighted sum only, and PEFT's arithmetic needs one rank.
+        ground: the base, which DoRA needs.
 
     Raises:
         InputError: `adapter-mismatch`, `no-low-rank`, `bad-adapter`: all faults.
     """
-    faults = [fault for adapter in adapters for fault in _form_faults(adapter)]
-    faults += _shape_faults(adapters)
+    faults = [fault for adapter in adapters for fault in _form_faults(adapter, asked, ground)]
+    faults += [*(ground.faults if ground else ()), *_shape_faults(adapters)]
+    if asked.method.startswith("peft-"):
+        faults += _rank_faults(adapters)
     if len(adapters) > 1:
-        faults += [*_key_faults(adapters), *_whole_faults(adapters, averages=averages)]
+        faults += [*_key_faults(adapters), *_whole_faults(adapters, asked)]
     for adapter in adapters:
         try:
             adapter.check_finite()
@@ -65,15 +76,21 @@ def check_aligned(adapters: Sequence[Adapter], *, averages: bool) -> None:
         raise InputError(faults)
 
 
-def _form_faults(adapter: Adapter) -> Iterator[Fault]:
+def _form_faults(adapter: Adapter, asked: Asked, ground: Ground | None) -> Iterator[Fault]:
     """Changes that are no B · A alone."""
-    if dora := [change.module for change in adapter.changes.values() if change.magnitude is not None]:
+    dora = [change for change in adapter.changes.values() if change.magnitude is not None]
+    unsaid = dora if ground is None else [change for change in dora if change.is_embedding]
+    if asked.method.startswith("peft-") and dora:
+        message = f"{adapter.label} is DoRA, and PEFT's arithmetic on A and B passes over the lengths of outputs"
+        hint = "use `svd`, `cat` or a method on ΔW, with `--base`"
+        yield Fault("no-low-rank", message, subject=adapter.label, hint=hint)
+    elif unsaid:
         message = (
-            f"{adapter.label} is DoRA ({listed(dora, most=2)}): it gives every output's weights a length, so that "
+            f"{adapter.label} is DoRA ({listed([one.module for one in unsaid], most=2)}): it gives every output's "
         )
-        message += "its change is no B · A and depends on the base"
-        hint = "apply it to its base (`cuvee lora apply`), extract a LoRA of the result (`cuvee lora extract`), and "
-        yield Fault("no-low-rank", message, subject=adapter.label, hint=hint + "merge that")
+        message += "weights a length, so that its change is no B · A and depends on the base"
+        hint = "name the base (`--base`), or merge the models instead: `base+adapter` in a recipe"
+        yield Fault("no-low-rank", message, subject=adapter.label, hint=hint)
     if biased := [change.module for change in adapter.changes.values() if change.bias is not None]:
         message = f"{adapter.label}: B has a bias ({listed(biased, most=2)}), which changes a bias of the base"
         hint = "merge the models instead: `base+adapter` in a recipe"
@@ -90,6 +107,15 @@ def _shape_faults(adapters: Sequence[Adapter]) -> Iterator[Fault]:
             said = "; ".join(f"{m}×{n} in {listed(labels)}" for (m, n, _), labels in shapes.items())
             message = f"`{module}` must have one shape in all adapters, found {said}"
             yield Fault("adapter-mismatch", message, subject=module, hint="merge adapters of one base only")
+
+
+def _rank_faults(adapters: Sequence[Adapter]) -> Iterator[Fault]:
+    """Modules that PEFT's arithmetic cannot add up: A and B must have one shape in all adapters."""
+    for module in modules_of(adapters):
+        ranks = sorted({one.changes[module].rank for one in adapters if module in one.changes})
+        if len(ranks) > 1:
+            message = f"`{module}`: PEFT's arithmetic needs one rank in all adapters, found {listed(map(str, ranks))}"
+            yield Fault("adapter-mismatch", message, subject=module, hint="use `cat`, `svd` or `ties`")
 
 
 def _key_faults(adapters: Sequence[Adapter]) -> Iterator[Fault]:
@@ -109,14 +135,18 @@ def _plain(value: object) -> str:
     )
 
 
-def _whole_faults(adapters: Sequence[Adapter], *, averages: bool) -> Iterator[Fault]:
+def _whole_faults(adapters: Sequence[Adapter], asked: Asked) -> Iterator[Fault]:
     hint = "merge the models instead: `base+adapter` in a recipe"
     for adapter in adapters:
         if adapter.rows:
             message = f"{adapter.label}: rows of tokens ({listed(adapter.rows)}) stand in place of the base's"
             yield Fault("adapter-mismatch", message, subject=adapter.label, hint=hint)
     names = dict.fromkeys(name for adapter in adapters for name in adapter.whole)
-    if names and not averages:
+    if names and asked.averages and not sum(asked.weights):
+        message = f"whole tensors ({listed(names)}) are averaged, and the weights sum to 0"
+        yield Fault("zero-weight-sum", message, subject="weights", hint=f"choose other weights, or {hint}")
+        return
+    if names and not asked.averages:
         message = (
             f"whole tensors ({listed(names)}) stand in place of the base's, and only weighted sums can average them"
         )

@@ -15,7 +15,7 @@ from cuvee.adapters.written import Change, Result
 from cuvee.checkpoint.adapter_tensors import PREFIX
 from cuvee.checkpoint.adapter_tying import is_tied
 from cuvee.checkpoint.protocol import Reader
-from cuvee.errors import Fault, InputError, UsageError, listed
+from cuvee.errors import Fault, InputError, UsageError, attempt, listed
 from cuvee.families.names import is_vocabulary, role_of
 from cuvee.tensors.factored import balanced, cut_to, leading
 from cuvee.tensors.lowrank import Triplets, triplets
@@ -76,11 +76,15 @@ def extract(tuned: Reader, base: Reader, wanted: Wanted, progress: Callable[[int
     found = _sort(tuned, base, wanted)
     if found.faults:
         raise InputError(found.faults)
-    changes = []
+    changes: list[Change] = []
+    faults: list[Fault] = []
     for number, name in enumerate(found.factored, 1):
-        changes.append(_change(tuned, base, name, wanted))
+        if (change := attempt(lambda name=name: _change(tuned, base, name, wanted), faults)) is not None:  # type: ignore[misc]
+            changes.append(change)
         if progress is not None:
             progress(number, len(found.factored))
+    if faults:
+        raise InputError(faults)
     if not changes:
         message = f"{tuned.label} and {base.label} have the same linear maps: there is nothing to extract"
         raise InputError(Fault("no-low-rank", message, subject=tuned.label, hint="name the fine-tuned model first"))

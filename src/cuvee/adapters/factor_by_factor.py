@@ -9,21 +9,13 @@ from torch import Tensor
 
 from cuvee.adapters.asked import Asked
 from cuvee.checkpoint.adapter import Adapter
-from cuvee.errors import Fault, InputError
 from cuvee.tensors import factor_by_factor as f
 from cuvee.tensors.random import stream_key
 
 
 def peft_factors(adapters: Sequence[Adapter], module: str, asked: Asked) -> tuple[Tensor, Tensor]:
-    """B and A as PEFT's `add_weighted_adapter` makes them; what an adapter does not change it has no part in.
-
-    Raises:
-        InputError: `adapter-mismatch`: ranks that differ, which PEFT cannot add up.
-    """
+    """B and A as PEFT's `add_weighted_adapter` makes them; what an adapter does not change it has no part in."""
     found = [(i, adapter, adapter.changes[module]) for i, adapter in enumerate(adapters) if module in adapter.changes]
-    if len({change.rank for _, _, change in found}) > 1:
-        message = f"`{module}`: PEFT's arithmetic needs one rank, found {sorted({c.rank for _, _, c in found})}"
-        raise InputError(Fault("adapter-mismatch", message, subject=module, hint="use `cat`, `svd` or `ties`"))
     weights = [f.split_weight(asked.weights[i] * change.scale) for i, _, change in found]
     sides = []
     for side in (0, 1):

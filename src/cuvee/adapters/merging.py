@@ -18,10 +18,12 @@ from cuvee.adapters.aligned import (
     modules_of,
 )
 from cuvee.adapters.asked import Asked
+from cuvee.adapters.dora import Ground, ground_of
 from cuvee.adapters.factor_by_factor import peft_factors
 from cuvee.adapters.written import Change, Result
 from cuvee.checkpoint.adapter import Adapter
-from cuvee.errors import listed
+from cuvee.checkpoint.protocol import Reader
+from cuvee.errors import Fault, UsageError, listed
 from cuvee.methods.ties import average_agreeing
 from cuvee.tensors.factored import (
     Factored,
@@ -40,7 +42,10 @@ _IDENTICAL = ("linear", "task_arithmetic", "ties", "dare_linear", "dare_ties", "
 
 
 def merge_adapters(
-    adapters: Sequence[Adapter], asked: Asked, progress: Callable[[int, int], None] | None = None
+    adapters: Sequence[Adapter],
+    asked: Asked,
+    progress: Callable[[int, int], None] | None = None,
+    base: Reader | None = None,
 ) -> Result:
     """Merge adapters of one base.
 
@@ -48,15 +53,19 @@ def merge_adapters(
         adapters: opened.
         asked: how.
         progress: called with modules done and their number.
+        base: their base, which DoRA's change depends on.
 
     Raises:
+        UsageError: settings that the method does not take.
         InputError: adapters that do not fit each other, or are no plain LoRA; all faults.
     """
-    check_aligned(adapters, averages=asked.averages)
+    ground = None if base is None else ground_of(base, list(adapters))
+    check_settings(asked, len(adapters))
+    check_aligned(adapters, asked, ground)
     modules = modules_of(adapters)
     changes = []
     for number, module in enumerate(modules, 1):
-        changes.append(_merged(adapters, module, asked))
+        changes.append(_merged(adapters, module, asked, ground))
         if progress is not None:
             progress(number, len(modules))
     whole = averaged_whole(adapters, asked.weights) if adapters[0].whole else {}
@@ -86,7 +95,7 @@ def _notes(adapters: Sequence[Adapter], modules: Sequence[str], whole: object) -
     return notes
 
 
-def _merged(adapters: Sequence[Adapter], module: str, asked: Asked) -> Change:
+def _merged(adapters: Sequence[Adapter], module: str, asked: Asked, ground: Ground | None) -> Change:
     """One module's change."""
     if (kept := _as_it_is(adapters, module, asked)) is not None:
         return kept
@@ -96,7 +105,7 @@ def _merged(adapters: Sequence[Adapter], module: str, asked: Asked) -> Change:
         return Change(
             module, a, b, float(a.shape[0]), made.is_embedding, 0.0, _length(Factored(b.double(), a.double()))
         )
-    parts = factors_of_module(adapters, module)
+    parts = factors_of_module(adapters, module, ground)
     wanted = _wanted(adapters, module, parts, asked)
     exact = asked.method in ("cat", "knots", "core-space") and asked.rank is None and asked.energy is None
     if exact and isinstance(wanted, Factored):
@@ -115,6 +124,8 @@ def _as_it_is(adapters: Sequence[Adapter], module: str, asked: Asked) -> Change 
     if len(holders) != 1 or asked.weights[holders[0]] != 1:
         return None
     change = adapters[holders[0]].changes[module]
+    if change.magnitude is not None:
+        return None
     linear = asked.averages and asked.method != "linear" and not asked.settings
     if not linear and not (len(adapters) == 1 and _keeps_everything(asked)):
         return None
@@ -159,6 +170,31 @@ def _in_basis(rows: Tensor, labels: Sequence[str], module: str, asked: Asked) ->
     weights = torch.tensor(asked.weights, dtype=torch.float64)
     merged = average_agreeing(keep_top(rows, densities), weights, bool(asked.settings.get("normalize", True)))
     return merged * float(asked.settings.get("lambda_", 1.0))
+
+
+def check_settings(asked: Asked, adapters: int) -> None:
+    """Try the method on a small change of every adapter, so that what it does not take is told before any work.
+
+    Raises:
+        UsageError: settings that it does not have, or out of their range.
+    """
+    labels = [f"adapter {number}" for number in range(1, adapters + 1)]
+    small = [torch.eye(2, dtype=torch.float64)] * adapters
+    if (name := asked.element_wise) is not None:
+        run_method(name, small, labels, "trial", asked)
+        return
+    peft = asked.method.removeprefix("peft-")
+    takes = ("density",) if asked.method != peft and peft != "linear" else ()
+    unknown = sorted(key for key in asked.settings if key not in takes)
+    density = asked.settings.get("density", 1.0)
+    faults = [
+        Fault("unknown-parameter", f"{asked.method} takes no `{key.rstrip('_')}`", subject=key) for key in unknown
+    ]
+    if takes and not (isinstance(density, int | float) and 0 < density <= 1):
+        message = f"`density` must be one number above 0 and at most 1; found {density!r}"
+        faults.append(Fault("out-of-range", message, subject="density"))
+    if faults:
+        raise UsageError(faults)
 
 
 def run_method(name: str, values: list[Tensor], labels: Sequence[str], module: str, asked: Asked) -> Tensor:

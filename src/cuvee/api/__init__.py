@@ -8,6 +8,7 @@ from cuvee.api.averaging import AverageRecipe, AverageResult, average, average_r
 from cuvee.api.carding import CardResult, card
 from cuvee.api.collecting import collect
 from cuvee.api.comparing import compare
+from cuvee.api.comparing_tokens import token_diff
 from cuvee.api.ensemble_changes import add_to_ensemble, remove_from_ensemble, update_ensemble
 from cuvee.api.ensemble_facts import EnsembleFacts, MemberFacts, Predictions
 from cuvee.api.ensembling import (
@@ -36,7 +37,6 @@ from cuvee.api.recalibrating import recalibrate_batchnorm
 from cuvee.api.reporting import ReportResult, report
 from cuvee.api.searching import search, search_pool
 from cuvee.api.stacking import StackRecipe, StackResult, stack, stack_recipe
-from cuvee.api.token_diff import token_diff
 from cuvee.api.transplanting import transplant
 from cuvee.api.tuning import tune
 from cuvee.searching.trials import TRIALS

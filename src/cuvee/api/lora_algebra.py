@@ -73,6 +73,7 @@ def merge_adapters(
     rank: int | None = None,
     energy: float | None = None,
     inner: str = "ties",
+    base: AnyPath | None = None,
     seed: int = 0,
     progress: Follow | None = None,
     **settings: Any,
@@ -89,6 +90,7 @@ def merge_adapters(
             has to be cut.
         energy: instead of a rank, the share of Σ σ² that is kept, (0, 1].
         inner: the method inside `knots` and `core-space`.
+        base: the model that they were trained on: only DoRA needs it, whose change depends on it.
         seed: of random masks.
         progress: called with modules done and their number.
         **settings: of the method: `density`, `lambda_`, `normalize` …
@@ -107,13 +109,16 @@ def merge_adapters(
     asked = Asked(method, shares, inner, settings, rank, energy, seed)
     refuse([*callback_faults(progress), *number_faults(seed=seed)])
     check_asked(asked, len(named))
-    with _adapters(named) as opened_adapters:
-        result = merge(opened_adapters, asked, progress)
+    with _adapters(named) as opened_adapters, opened([] if base is None else [as_model(base)], None) as bases:
+        result = merge(opened_adapters, asked, progress, next(iter(bases), None))
         sources = [_source(one) for one in opened_adapters]
         said = {"method": method, "weights": list(shares), "rank": rank, "energy": energy, "seed": seed, **settings}
         if method in ("knots", "core-space"):
             said["inner"] = inner
-        return _written(result, target, {"made_by": "lora merge", "adapters": sources, "settings": said})
+        made: dict[str, Any] = {"made_by": "lora merge", "adapters": sources, "settings": said}
+        if bases:
+            made["base"] = {"model": bases[0].label, "content": _content(bases[0])}
+        return _written(result, target, made)
 
 
 def extract_adapter(

@@ -20,6 +20,7 @@ def merge(
     rank: Whole | None = None,
     energy: float | None = None,
     inner: str = "ties",
+    base: str | None = None,
     density: str | None = None,
     lambda_: Annotated[float | None, Parameter(name="--lambda")] = None,
     seed: Seed = 0,
@@ -48,6 +49,7 @@ def merge(
         rank: Most singular values per module.
         energy: Instead of a rank, the share of the squared singular values to keep.
         inner: The method inside knots and core-space.
+        base: The model they were trained on: DoRA's change depends on it.
         density: Kept share of entries: one number, or one per adapter.
         lambda_: Scale of the merged change.
         seed: Seed of random masks.
@@ -59,7 +61,7 @@ def merge(
     settings: dict[str, Any] = {} if lambda_ is None else {"lambda_": lambda_}
     if (shares := number_list(density, "density")) is not None:
         settings["density"] = shares[0] if len(shares) == 1 else shares
-    how: dict[str, Any] = {"rank": rank, "energy": energy, "inner": inner, "seed": seed}
+    how: dict[str, Any] = {"rank": rank, "energy": energy, "inner": inner, "base": base, "seed": seed}
     with metered("merging", "step") as meter:
         given = number_list(weights, "weights")
         found = api.merge_adapters(adapters, out, method=method, weights=given, progress=meter, **how, **settings)
