@@ -31,6 +31,7 @@ class MixtureLayout:
             place. Where there is one the class always has it: a silent one, of zeros, stands for none.
         shared_gate: the gate of that expert, `[1, hidden]`: its output is multiplied by sigmoid(gate · x).
         correction: what is added to the scores before experts are chosen, `[experts]`, float32.
+        least: fewest experts that its class can route among.
         renormalises: whether the chosen experts' weights are made to sum to 1, so that equal experts are one dense MLP.
     """
 
@@ -45,6 +46,7 @@ class MixtureLayout:
     shared: str | None = None
     shared_gate: str | None = None
     correction: str | None = None
+    least: int = 1
     renormalises: bool = True
 
 
@@ -61,7 +63,7 @@ _QUERIES: Final = frozenset(
 ) | frozenset(f"self_attn.{part}.bias" for part in ("q_a_proj", "kv_a_proj_with_mqa", "o_proj"))
 
 
-def _deepseek(name: str, architecture: str, *, correction: str | None, renormalises: bool) -> MixtureLayout:
+def _deepseek(name: str, architecture: str, *, correction: str | None, least: int, renormalises: bool) -> MixtureLayout:
     return MixtureLayout(
         name,
         architecture,
@@ -73,6 +75,7 @@ def _deepseek(name: str, architecture: str, *, correction: str | None, renormali
         parts=_SAME,
         shared="mlp.shared_experts.{part}.weight",
         correction=correction,
+        least=least,
         renormalises=renormalises,
     )
 
@@ -112,11 +115,12 @@ LAYOUTS: Final[Mapping[str, MixtureLayout]] = {
             needs=_NORMS | _WEIGHTS | _NORMED,
             parts=_SAME,
         ),
-        _deepseek("deepseek_v2", "DeepseekV2ForCausalLM", correction=None, renormalises=False),
+        _deepseek("deepseek_v2", "DeepseekV2ForCausalLM", correction=None, least=1, renormalises=False),
         _deepseek(
             "deepseek_v3",
             "DeepseekV3ForCausalLM",
             correction="mlp.gate.e_score_correction_bias",
+            least=2,  # groups of experts are judged by their two best
             renormalises=True,
         ),
     )

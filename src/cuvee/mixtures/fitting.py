@@ -56,6 +56,9 @@ def fit(mixture: Mixture, readers: Mapping[ModelRef, Reader]) -> Fit:
     for ref, path in reversed(told.items()):
         if ref != mixture.base:
             faults += _expert_faults(mixture, layout, base, readers[ref], mixture.locate and mixture.locate(path))
+    if len(mixture.experts) < layout.least:
+        message = f"{layout.name} should have at least {layout.least} experts; found {len(mixture.experts)}"
+        faults.append(Fault("bad-mixture", message, mixture.locate and mixture.locate(("experts",)), layout.name))
     if mixture.is_prompted:
         faults += _tokenizer_faults(mixture, base)
     if faults:
