@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from cuvee.errors import Fault, InputError
 from cuvee.mixtures.model import Mixture
 from cuvee.tensors.random import normal, stream_key, uniform
 
@@ -26,7 +27,13 @@ def gate_vectors(mixture: Mixture, base: Reader, layers: Sequence[int], width: i
 
     Returns:
         For every layer, float32 `[len(mixture.gated), width]`.
+
+    Raises:
+        InputError: `bad-mixture`: routers that are to come from prompts.
     """
+    if mixture.is_prompted:  # never random ones instead
+        message = f"{base.label}: routers of `gate_mode: {mixture.gate_mode}` cannot be found"
+        raise InputError(Fault("bad-mixture", message, subject=base.label, hint="set `gate_mode: random`"))
     return {layer: random_rows(mixture, layer, width) for layer in layers}
 
 

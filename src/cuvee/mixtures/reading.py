@@ -111,12 +111,10 @@ def _prompts(data: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _built(item: MixtureItem, root: Path | None, document: Document) -> tuple[Mixture, list[Finding]]:
     found: list[Finding] = []
-    experts = tuple(_expert(one, root, ("experts", i), found) for i, one in enumerate(item.experts))
-    shared = tuple(_expert(one, root, ("shared_experts", i), found) for i, one in enumerate(item.shared_experts or ()))
     mixture = Mixture(
-        base=read_reference(_plain(item.base_model), root),
-        experts=experts,
-        shared=shared,
+        base=read_reference(document.data["base_model"], root),
+        experts=_experts(item.experts, "experts", document, root, found),
+        shared=_experts(item.shared_experts or (), "shared_experts", document, root, found),
         gate_mode=item.gate_mode,
         dtype=item.dtype,
         per_token=item.experts_per_token,
@@ -130,39 +128,38 @@ def _built(item: MixtureItem, root: Path | None, document: Document) -> tuple[Mi
     return mixture, found
 
 
-def _expert(item: ExpertItem, root: Path | None, path: tuple[str | int, ...], found: list[Finding]) -> Expert:
-    return Expert(
-        model=read_reference(_plain(item.source_model), root),
-        positive=(
-            *item.positive_prompts,
-            *_lines(item.positive_prompts_file, root, (*path, "positive_prompts_file"), found),
-        ),
-        negative=(
-            *item.negative_prompts,
-            *_lines(item.negative_prompts_file, root, (*path, "negative_prompts_file"), found),
-        ),
-        noise_scale=item.noise_scale,
-        residual_scale=item.residual_scale,
+def _experts(
+    items: Sequence[ExpertItem], key: str, document: Document, root: Path | None, found: list[Finding]
+) -> tuple[Expert, ...]:
+    """The experts of a list; models are read from the document as it stands, a text or a mapping."""
+    written = [entry["source_model"] for entry in document.data.get(key) or ()]
+    return tuple(
+        Expert(
+            read_reference(model, root),
+            (*item.positive_prompts, *_lines(item, "positive_prompts_file", root, (key, i), found)),
+            (*item.negative_prompts, *_lines(item, "negative_prompts_file", root, (key, i), found)),
+            item.noise_scale,
+            item.residual_scale,
+        )
+        for i, (item, model) in enumerate(zip(items, written, strict=True))
     )
 
 
-def _plain(model: Any) -> Any:
-    """A model reference as text or as a mapping of plain values."""
-    return model if isinstance(model, str) else model.model_dump(exclude_none=True)
-
-
-def _lines(file: str | None, root: Path | None, path: tuple[str | int, ...], found: list[Finding]) -> tuple[str, ...]:
-    """The prompts of a file, those of a mixture without any noted."""
+def _lines(
+    item: ExpertItem, key: str, root: Path | None, at: tuple[str | int, ...], found: list[Finding]
+) -> tuple[str, ...]:
+    """The prompts of a file; one that cannot be read is noted."""
+    file: str | None = getattr(item, key)
     if file is None:
         return ()
     try:
         lines = read_prompts((root or Path()) / file)
     except (OSError, ValueError) as error:
-        message = f"`{path[-1]}` names a file that cannot be read: {getattr(error, 'strerror', None) or error}"
-        found.append(Finding("data-missing", message, path, "paths start from the mixture's folder", file))
+        message = f"`{key}` names a file that cannot be read: {getattr(error, 'strerror', None) or error}"
+        found.append(Finding("data-missing", message, (*at, key), "paths start from the mixture's folder", file))
         return ()
     if not lines:
-        found.append(Finding("bad-data", f"`{path[-1]}` names a file without a prompt", path, None, file))
+        found.append(Finding("bad-data", f"`{key}` names a file without a prompt", (*at, key), None, file))
     return lines
 
 

@@ -90,12 +90,13 @@ def write_mixture(
     plan, method = made.plan, methods.get("linear")
     layout = plan_layout([step.out for step in plan.steps], shard_bytes)
     workers = fit_workers(plan, limit, threads)
-    rows = gate_vectors(mixture, readers[mixture.base], range(made.fit.layers), made.fit.width)
-    opened = [*(readers[ref] for ref in mixture.members), Made(made.specs, with_routers(made, rows, mixture))]
+    members = [readers[ref] for ref in mixture.members]
     told: dict[str, Any] = {"seed": mixture.seed, "allow_nonfinite": allow_nonfinite}
-    job = {**describe(plan, opened, layout, **told), "mixture": to_data(mixture)}
+    job = {**describe(plan, members, layout, **told), "mixture": to_data(mixture)}
     kept = FolderWriter(layout, out, overwrite=overwrite, protected=protected, job=job, resume=resume)
-    with told_to_resume(kept), kept as writer:
+    with told_to_resume(kept), kept as writer:  # prompts are run only where the output can be written
+        rows = gate_vectors(mixture, readers[mixture.base], range(made.fit.layers), made.fit.width)
+        opened = [*members, Made(made.specs, with_routers(made, rows, mixture))]
         how: dict[str, Any] = {**told, "threads": workers.threads, "tile": workers.tile, "progress": progress}
         digests = execute(plan, opened, writer, method, **how, journal=writer)
         texts = {RECIPE_NAME: _HEAD + to_yaml(mixture), "config.json": plan.config_text or ""}
