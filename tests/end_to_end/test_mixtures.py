@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,13 @@ import cuvee
 from cuvee.api import build_mixture, plan_mixture, upcycled
 from cuvee.errors import CuveeError, InputError, OutputExists, RecipeError, UsageError
 from cuvee.layers.mixtures import LAYOUTS
+from cuvee.mixtures.reading import parse_mixture
+from cuvee.mixtures.schema import ExpertItem, MixtureItem
 from tests.support.command_line import call
 from tests.support.mixtures import LAYERS, loaded, logits, write
 from tests.support.zoo import stored
 
+PAGE = Path(__file__).parents[2] / "docs" / "mixtures.md"
 WAYS = {
     "llama": "mixtral",
     "mistral": "mixtral",
@@ -265,3 +270,30 @@ def test_options_of_copies_do_not_go_with_a_file(cellar: Path, tmp_path: Path) -
         upcycled(cellar / "llama0", 2, experts_per_token=3)
     with pytest.raises(RecipeError):
         build_mixture({"base_model": "a"}, tmp_path / "out")
+
+
+def page_blocks() -> dict[str, str]:
+    found = re.findall(r"```(\w+)\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    return dict(found)
+
+
+def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """With random routers: what prompts give is looked at where routers are."""
+    blocks = page_blocks()
+    assert parse_mixture(blocks["yaml"]).gate_mode == "hidden"
+    for seed, name in enumerate(("base", "maths", "code")):
+        write("llama", seed, tmp_path / name)
+    (tmp_path / "mixture.yml").write_text(blocks["yaml"].replace("hidden", "random"))
+    monkeypatch.chdir(tmp_path)
+    for line in blocks["sh"].splitlines():
+        words = shlex.split(line, comments=True)
+        assert words[0] == "cuvee"
+        assert call(capsys, *words[1:]).code == 0, line
+    exec(blocks["python"], {})
+    assert cuvee.verify("noisy").ok
+
+
+def test_every_layout_stands_on_the_page() -> None:
+    text = PAGE.read_text("utf-8")
+    assert all(f"`{name}`" in text for name in LAYOUTS)
+    assert all(f"`{key}`" in text for key in [*MixtureItem.model_fields, *ExpertItem.model_fields])
