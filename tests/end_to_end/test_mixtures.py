@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ import torch
 from torch import Tensor
 
 import cuvee
-from cuvee.api import build_mixture, plan_mixture, upcycled
+from cuvee.api import build_mixture, lora_apply, plan_mixture, upcycled
 from cuvee.errors import CuveeError, InputError, OutputExists, RecipeError, UsageError
 from cuvee.layers.mixtures import LAYOUTS
 from cuvee.mixtures.reading import parse_mixture
 from cuvee.mixtures.schema import ExpertItem, MixtureItem
+from tests.support.adapters import write_adapter
 from tests.support.command_line import call
+from tests.support.interrupted import stopping_after
 from tests.support.mixtures import LAYERS, loaded, logits, write
 from tests.support.zoo import stored
 
@@ -57,6 +60,10 @@ def described(cellar: Path, kind: str = "llama", **more: Any) -> dict[str, Any]:
     return {"base_model": str(cellar / f"{kind}0"), "gate_mode": "random", "experts": experts, **more}
 
 
+def codes(error: CuveeError) -> list[str]:
+    return [fault.code for fault in error.faults]
+
+
 def tensors(folder: Path) -> dict[str, Tensor]:
     return stored(folder)
 
@@ -88,6 +95,56 @@ def test_names_on_disk_are_the_hubs(cellar: Path, tmp_path: Path, kind: str) -> 
     again = tensors(tmp_path / "again")
     assert found.keys() == again.keys()
     assert all(torch.equal(found[name], again[name]) for name in found)
+
+
+def changed_config(folder: Path, without: Sequence[str], **said: Any) -> Path:
+    """A model whose configuration leaves values to its class, or says them as older versions did."""
+    file = folder / "config.json"
+    kept = {key: value for key, value in json.loads(file.read_text()).items() if key not in without}
+    file.write_text(json.dumps({**kept, **said}))
+    return folder
+
+
+OLD = ("rope_parameters", "head_dim", "attention_bias", "mlp_bias", "rms_norm_eps", "num_key_value_heads")
+SCALED = {"rope_type": "linear", "rope_theta": 500.0, "factor": 2.0}
+WINDOW = {"use_sliding_window": True, "sliding_window": 3}
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "without", "layout"),
+    [
+        ("llama", {"num_key_value_heads": 4}, OLD, None),
+        ("llama", {"num_key_value_heads": 4}, (*OLD, "max_position_embeddings", "bos_token_id"), "qwen2_moe"),
+        ("llama", {"rope_parameters": SCALED}, (), None),
+        ("mistral", {"sliding_window": None}, (), None),
+        ("mistral", {"sliding_window": 3}, (), "qwen2_moe"),
+        ("qwen2", {**WINDOW, "max_window_layers": 1}, (), None),
+        ("qwen3", {**WINDOW, "max_window_layers": 0}, (), None),
+        ("qwen3", {"attention_bias": True, "tie_word_embeddings": True}, (), None),
+        ("deepseek_v3", {"q_lora_rank": None, "routed_scaling_factor": 2.5, "n_group": 2}, (), None),
+    ],
+)
+def test_what_a_dense_class_takes_for_granted_is_said(
+    tmp_path: Path, kind: str, settings: dict[str, Any], without: Sequence[str], layout: str | None
+) -> None:
+    """The mixture's class has other defaults; the copies would answer otherwise."""
+    old = {"rope_theta": 700.0} if without else {}
+    dense = changed_config(write(kind, 0, tmp_path / "dense", **settings), without, **old)
+    made = build_mixture(upcycled(dense, 3, architecture=layout), tmp_path / "out")
+    torch.testing.assert_close(logits(loaded(made.path)), logits(loaded(dense)), rtol=0, atol=1e-5)
+
+
+def test_windows_in_some_layers_only_have_no_place(tmp_path: Path) -> None:
+    dense = write("qwen3", 0, tmp_path / "dense", **WINDOW, max_window_layers=1)
+    with pytest.raises(InputError, match="windows in some of them"):
+        build_mixture(upcycled(dense, 2), tmp_path / "out")
+
+
+def test_a_mixture_of_mixtures_is_refused(tmp_path: Path) -> None:
+    dense = write("deepseek_v3", 0, tmp_path / "dense", first_k_dense_replace=1)
+    with pytest.raises(InputError, match="have experts already") as caught:
+        build_mixture(upcycled(dense, 2), tmp_path / "out")
+    assert set(codes(caught.value)) == {"missing-tensor", "no-layout"}
 
 
 @pytest.mark.parametrize("kind", ["llama", "mistral"])
@@ -135,6 +192,15 @@ def test_others_are_the_bases_or_the_experts_mean(cellar: Path, tmp_path: Path) 
     torch.testing.assert_close(mean[name], (own[1] + own[2]) / 2)
 
 
+def test_it_is_told_that_only_mlps_are_taken_of_experts(cellar: Path) -> None:
+    told = [note for note in plan_mixture(described(cellar)).notes if "MLPs" in note]
+    assert told == [
+        "of the experts only the MLPs are taken: 30 other tensors are not; `others: average` takes their mean"
+    ]
+    assert not [note for note in plan_mixture(described(cellar, others="average")).notes if "MLPs" in note]
+    assert not [note for note in plan_mixture(upcycled(cellar / "llama0", 2)).notes if "MLPs" in note]
+
+
 def test_the_same_description_gives_the_same_bytes(cellar: Path, tmp_path: Path) -> None:
     whole = described(cellar, dtype="bfloat16")
     whole["experts"][0]["noise_scale"] = 0.1
@@ -169,8 +235,28 @@ def test_an_output_that_is_there_stays(cellar: Path, tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["out"]
 
 
-def codes(error: CuveeError) -> list[str]:
-    return [fault.code for fault in error.faults]
+def test_an_interrupted_run_is_gone_on_with(cellar: Path, tmp_path: Path) -> None:
+    whole = described(cellar)
+    whole["experts"][0]["noise_scale"] = 0.1
+    made = build_mixture(whole, tmp_path / "made")
+    with stopping_after(5), pytest.raises(KeyboardInterrupt, match="--resume"):
+        build_mixture(whole, tmp_path / "out", resume=True, threads=1)
+    assert not (tmp_path / "out").exists()
+    done = build_mixture(whole, tmp_path / "out", resume=True)
+    assert done.resumed_bytes > 0
+    assert done.record == made.record
+    assert cuvee.verify(done.path).ok
+
+
+def test_an_expert_may_be_a_base_with_an_adapter(tmp_path: Path) -> None:
+    base, adapter = write_adapter("lora", tmp_path)
+    experts = [{"source_model": str(base)}, {"source_model": f"{base}+{adapter}"}]
+    made = build_mixture({"base_model": str(base), "gate_mode": "random", "experts": experts}, tmp_path / "out")
+    lora_apply(base, adapter, tmp_path / "applied")
+    name = "model.layers.0.mlp.up_proj.weight"
+    own = tensors(tmp_path / "applied")[name]
+    assert torch.equal(tensors(made.path)["model.layers.0.block_sparse_moe.experts.1.w3.weight"], own)
+    assert not torch.equal(own, tensors(base)[name])
 
 
 @pytest.mark.parametrize(
@@ -289,7 +375,7 @@ def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
         words = shlex.split(line, comments=True)
         assert words[0] == "cuvee"
         assert call(capsys, *words[1:]).code == 0, line
-    exec(blocks["python"], {})
+    exec(blocks["python"], {"cuvee": cuvee})
     assert cuvee.verify("noisy").ok
 
 

@@ -233,6 +233,9 @@ def _notes(bench: _Bench, left: Sequence[str]) -> Iterator[str]:
     yield from (f"{reader.label}: {note}" for reader in bench.readers.values() for note in reader.notes)
     if left:
         yield f"{len(left)} buffers that the model derives are left out, such as {left[0]}"
+    if mixture.others == "base" and (unused := sum(map(_besides, _experts_apart(bench)))):
+        rest = f"{unused} other tensors are not; `others: average` takes their mean"
+        yield f"of the experts only the MLPs are taken: {rest}"
     if layout.shared and not mixture.shared:
         yield f"{layout.name} always has a shared expert: one of zeros stands for none and adds nothing"
     if layout.shared_gate and any(not expert.positive for expert in mixture.shared):
@@ -244,6 +247,16 @@ def _notes(bench: _Bench, left: Sequence[str]) -> Iterator[str]:
     others = [str(ref) for ref in mixture.members if _other_dtype(bench, ref)]
     if others:
         yield f"cast to the dtype of the output: {', '.join(others)}"
+
+
+def _experts_apart(bench: _Bench) -> list[Reader]:
+    """The members that are not the base."""
+    return [reader for ref, reader in bench.readers.items() if ref != bench.mixture.base]
+
+
+def _besides(reader: Reader) -> int:
+    """How many tensors a model has that are no MLP's."""
+    return sum(".mlp." not in name and not is_optional(name) for name in reader.specs)
 
 
 def _other_dtype(bench: _Bench, ref: ModelRef) -> bool:
