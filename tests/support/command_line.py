@@ -27,6 +27,7 @@ VERBS = (
     "tune",
     "average",
     "stack",
+    "moe",
     "pack",
     "unpack",
     "collect",

@@ -30,6 +30,7 @@ from cuvee.api.loading import load
 from cuvee.api.lora_algebra import extract_adapter, merge_adapters
 from cuvee.api.memory import merge_state_dicts
 from cuvee.api.merging import MergeResult, merge
+from cuvee.api.mixing import build_mixture, plan_mixture, upcycled
 from cuvee.api.packing import PackResult, inspect_pack, is_pack, pack, unpack
 from cuvee.api.pushing import PushResult, push
 from cuvee.api.recalibrating import recalibrate_batchnorm
@@ -61,6 +62,7 @@ __all__ = [
     "add_to_ensemble",
     "average",
     "average_recipe",
+    "build_mixture",
     "card",
     "collect",
     "compare",
@@ -89,6 +91,7 @@ __all__ = [
     "opened",
     "pack",
     "plan",
+    "plan_mixture",
     "predict_ensemble",
     "push",
     "recalibrate_batchnorm",
@@ -103,6 +106,7 @@ __all__ = [
     "transplant",
     "tune",
     "unpack",
+    "upcycled",
     "update_ensemble",
     "verify",
     "will_merge",

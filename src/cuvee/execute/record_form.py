@@ -94,6 +94,7 @@ _FORM: Final = {
     },
     "tuned?": [_TUNED],
     "transplanted?": [_TRANSPLANTED],
+    "mixture?": {"layout": str, "layers": int, "made": str},
     "citations": [{"text": str, "arxiv?": str, "url?": str}],
     "notes": [str],
     "versions": {str: str},

@@ -1,0 +1,207 @@
+"""Mixtures of experts made of dense models.
+
+Nothing heavy is imported until a call needs it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from cuvee.api.arguments import as_model, as_path, callback_faults, refuse, switch_faults, unfit
+from cuvee.api.files import opened
+from cuvee.api.merging import files_elsewhere
+from cuvee.errors import Fault, UsageError, nearest, number_faults
+from cuvee.types import DTYPES, scheme_of
+
+if TYPE_CHECKING:
+    from cuvee.execute import Progress
+    from cuvee.mixtures.model import Mixture
+    from cuvee.mixtures.outline import Outline
+    from cuvee.mixtures.writing import MixtureResult
+
+AnyMixture: TypeAlias = "Mixture | Mapping[str, Any] | str | os.PathLike[str]"
+"""A mixture, a mapping with the keys of its YAML, or the path of that file."""
+
+
+def build_mixture(
+    mixture: AnyMixture,
+    out: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    threads: int | None = None,
+    max_memory: str | int | None = None,
+    shard_size: str | int = "5GB",
+    allow_nonfinite: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> MixtureResult:
+    """Make a mixture of experts of dense models (docs/mixtures.md).
+
+    Args:
+        mixture: what to make: a YAML file as mergekit-moe reads it, a mapping with its keys, or what `upcycled` gives.
+        out: the folder to make, which appears complete or not at all.
+        overwrite: replace a model folder that is there.
+        resume: go on from where a run of the same mixture was interrupted, if one was.
+        threads: workers, 1 or more; one per core by default.
+        max_memory: most memory besides file cache, in bytes or as `"8GiB"`.
+        shard_size: largest weight file, in bytes or as `"5GB"`.
+        allow_nonfinite: take members that hold NaN or infinity.
+        progress: called as the work goes on, from any thread.
+
+    Raises:
+        UsageError: an argument is wrong.
+        RecipeError: every fault of the description.
+        InputError: members that cannot be read or do not fit (`expert-mismatch`, `no-layout`, `tokenizer-missing` …).
+        OutputExists, ResourceError: as for `merge`.
+    """
+    from cuvee.checkpoint import parse_size
+    from cuvee.mixtures.fitting import fit
+    from cuvee.mixtures.planning import plan_mixture as planned
+    from cuvee.mixtures.writing import write_mixture
+
+    refuse(
+        [
+            *number_faults(seed=0, threads=threads),
+            *switch_faults(overwrite=overwrite, resume=resume, allow_nonfinite=allow_nonfinite),
+            *callback_faults(progress),
+            *_far_faults(out),
+        ]
+    )
+    target = as_path(out, "out", "the output must be a folder's name")
+    limit = None if max_memory is None else parse_size(max_memory)
+    size = parse_size(shard_size)
+    asked = _asked(mixture)
+    own = [Path(mixture)] if isinstance(mixture, str | os.PathLike) else []
+    with _members(asked) as readers:
+        made = planned(asked, readers, fit(asked, readers))
+        return write_mixture(
+            asked,
+            made,
+            readers,
+            target,
+            shard_bytes=size,
+            limit=limit,
+            threads=threads,
+            overwrite=overwrite,
+            resume=resume,
+            allow_nonfinite=allow_nonfinite,
+            protected=[*files_elsewhere(list(readers.values())), *own],
+            progress=progress,
+        )
+
+
+def plan_mixture(mixture: AnyMixture) -> Outline:
+    """Say what a mixture would be; only headers are read.
+
+    Args:
+        mixture: as for `build_mixture`.
+
+    Raises:
+        UsageError, RecipeError, InputError: as for `build_mixture`.
+    """
+    from cuvee.mixtures.fitting import fit
+    from cuvee.mixtures.outline import outline_of
+    from cuvee.mixtures.planning import plan_mixture as planned
+
+    asked = _asked(mixture)
+    with _members(asked, weights=False) as readers:
+        return outline_of(asked, planned(asked, readers, fit(asked, readers)))
+
+
+def upcycled(
+    model: str | os.PathLike[str],
+    experts: int,
+    *,
+    experts_per_token: int = 2,
+    noise_scale: float = 0.0,
+    gate_scale: float = 0.02,
+    seed: int = 0,
+    dtype: str | None = None,
+    architecture: str | None = None,
+) -> Mixture:
+    """Describe a mixture whose experts are copies of one model's MLPs: sparse upcycling.
+
+    Without noise it computes what the model computes, whatever the routers say, until it is trained.
+
+    Args:
+        model: a folder, a hub id with `@revision`, or `base+adapter`.
+        experts: how many copies, 1 or more.
+        experts_per_token: experts that a token is sent to, at most as many.
+        noise_scale: standard deviation of what is added to every entry of every copy, 0 or more.
+        gate_scale: standard deviation of the routers' entries, 0 or more.
+        seed: of routers and noise.
+        dtype: float dtype of the output.
+        architecture: its layout; chosen by the model without it.
+
+    Raises:
+        UsageError: an argument is wrong.
+    """
+    from cuvee.layers.mixtures import ALIASES, LAYOUTS
+    from cuvee.mixtures.planning import upcycled as made
+
+    refuse(
+        [
+            *number_faults(seed=seed, experts=experts, experts_per_token=experts_per_token),
+            *([unfit("experts", "an integer, 1 or more", experts)] if experts is None else []),
+            *_scale_faults(noise_scale=noise_scale, gate_scale=gate_scale),
+            *_choice_faults("dtype", dtype, [name for name, one in DTYPES.items() if one.kind == "float"]),
+            *_choice_faults("architecture", architecture, [*LAYOUTS, *ALIASES]),
+        ]
+    )
+    if experts_per_token > experts:
+        message = f"`experts_per_token` should be at most the number of experts, {experts}; found {experts_per_token}"
+        raise UsageError(Fault("bad-argument", message, subject="experts_per_token"))
+    scales = {"noise_scale": float(noise_scale), "gate_scale": float(gate_scale)}
+    rest: dict[str, Any] = {"seed": seed, "dtype": dtype, "architecture": architecture}
+    return made(as_model(model), experts, per_token=experts_per_token, **scales, **rest)
+
+
+def _asked(given: AnyMixture) -> Mixture:
+    """The mixture that a caller means.
+
+    Raises:
+        UsageError: it is none of the forms that a mixture has.
+        RecipeError: its faults.
+    """
+    from cuvee.mixtures.model import Mixture
+    from cuvee.mixtures.reading import read_mixture
+
+    if isinstance(given, Mixture):
+        return given
+    if isinstance(given, Mapping):
+        return read_mixture(given)
+    wanted = "a mixture, a mapping with its keys, or the path of its file"
+    if not isinstance(given, str | os.PathLike):
+        raise UsageError(unfit("mixture", wanted, given))
+    return read_mixture(as_path(given, "mixture", f"`mixture` must be {wanted}"))
+
+
+@contextmanager
+def _members(mixture: Mixture, *, weights: bool = True) -> Iterator[dict[Any, Any]]:
+    """The members, open, by reference."""
+    with opened(mixture.members, mixture.root, weights=weights) as readers:
+        yield dict(zip(mixture.members, readers, strict=True))
+
+
+def _scale_faults(**scales: object) -> Iterator[Fault]:
+    for name, value in scales.items():
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not 0 <= float(value) < float("inf"):  # type: ignore[arg-type]
+            yield unfit(name, "a finite number, 0 or more", value)
+
+
+def _choice_faults(name: str, given: object, known: list[str]) -> list[Fault]:
+    if given is None or given in known:
+        return []
+    return [unfit(name, f"one of {', '.join(known)}", given, nearest(given, known) if isinstance(given, str) else None)]
+
+
+def _far_faults(out: object) -> list[Fault]:
+    if not isinstance(out, str) or scheme_of(out) is None:
+        return []
+    message = f"`out` must be a folder of this machine; found {out:.60}"
+    return [Fault("bad-argument", message, subject="out", hint="send it from there with `cuvee push`")]
