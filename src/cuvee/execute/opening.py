@@ -44,8 +44,8 @@ class OpenModels:
             inner = recipe.inner(ref)
             if inner is not None and ref.path not in self.kept:
                 self.open_leaves(inner)
-            elif (ref, recipe.root) not in self.opened:
-                self._open(ref, recipe.root, self.kept.get(ref.path) if inner is not None else None)
+            elif (ref.whole, recipe.root) not in self.opened:
+                self._open(ref.whole, recipe.root, self.kept.get(ref.path) if inner is not None else None)
 
     def _open(self, ref: ModelRef, root: Path | None, kept: Path | None) -> None:
         from cuvee.checkpoint import open_checkpoint
@@ -60,12 +60,18 @@ class OpenModels:
         """The models of a recipe in the order that plans have them."""
         from cuvee.planning import referenced
 
-        return [self._reader(ref, recipe) for ref in referenced(recipe)]
+        refs = referenced(recipe)
+        readers = [self._reader(ref, recipe) for ref in refs]
+        if not any(ref.placing for ref in refs):
+            return readers
+        from cuvee.checkpoint.renamed import placed
+
+        return placed(refs, readers)
 
     def _reader(self, ref: ModelRef, recipe: Recipe) -> Reader:
         inner = recipe.inner(ref)
         if inner is None or ref.path in self.kept:
-            return self.opened[ref, recipe.root]
+            return self.opened[ref.whole, recipe.root]
         key = ref.path, recipe_hash(inner), inner.root
         if key not in self.results:
             self.results[key] = self._result(ref, inner)
