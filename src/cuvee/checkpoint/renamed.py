@@ -20,7 +20,7 @@ from cuvee.families.towers import (
     fit_by_name,
     fit_by_prefix,
     nearest_misses,
-    prefixes_of,
+    parts_in,
     tensors_of_part,
     uncovered,
     words_for,
@@ -118,7 +118,7 @@ class Renamed(View):
         shown = [(file, frozenset(names[t] for t in file.tensors if t in names)) for file in self._reader.input_files]
         return tuple(replace(file, tensors=tensors) for file, tensors in shown)
 
-    def computes(self, name: str) -> bool:
+    def computes(self, name: str) -> bool:  # noqa: ARG002 - of no tensor
         """Nothing is computed."""
         return False
 
@@ -179,7 +179,7 @@ def part_of(ref: ModelRef, part: str, reader: Reader) -> Reader:
     """
     names = tensors_of_part(part, reader.specs)
     if not names:
-        tops = [prefix for prefix in prefixes_of(reader.specs) if prefix.count(".") <= 1]
+        tops = parts_in(reader.specs)
         message = f"{ref}: there is no part called `{part}`; there are {', '.join(tops) or 'none'}"
         raise InputError(Fault("part-mismatch", message, None, str(ref), nearest(part, tops)))
     config, notes = _config_of(part, reader.config)
@@ -223,9 +223,10 @@ def laid_over(ref: ModelRef, placing: Placing, reader: Reader, target: Reader | 
             _refuse(ref, f"it fits {len(fits)} parts of {target.label}", places, "say which with `rename`")
         if not fits:
             misses = nearest_misses(reader.specs, target.specs)
-            tops = [p for p in prefixes_of(target.specs) if p.count(".") <= 1]
+            tops = parts_in(target.specs)
             what = f"it fits no part `{placing.stands_for}` of {target.label}, whose parts are {', '.join(tops)}"
-            _refuse(ref, what, misses, "it must be a model of the same architecture and sizes as that part")
+            same = "it must be a model of the same architecture, depth and sizes as that part"
+            _refuse(ref, what, misses, nearest(placing.stands_for or "", tops) or same)
         fit = fits[0]
     if fit.wrong:
         hint = "`without: vocabulary` leaves out word embeddings and head; `part` takes a part of this model only"

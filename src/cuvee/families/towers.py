@@ -53,6 +53,12 @@ def prefixes_of(names: Iterable[str]) -> list[str]:
     return sorted(found, key=natural_key)
 
 
+def parts_in(names: Iterable[str]) -> list[str]:
+    """The parts worth naming: what names begin with, below a `model.` that all of them share as well."""
+    tops = [prefix.removeprefix("model.") for prefix in prefixes_of(names) if prefix.count(".") <= 1]
+    return list(dict.fromkeys(top for top in tops if "." not in top))
+
+
 def home_of(part: str, names: Iterable[str]) -> str | None:
     """The prefix that a part's name means: itself, the shortest that ends with it, or a synonym."""
     prefixes = prefixes_of(names)
@@ -202,13 +208,9 @@ def _with_heads(specs: Specs, target: Specs, moved: Mapping[str, str], shift: tu
     for name in specs:
         if name in moved:
             continue
-        ending = ".".join(name.split(".")[-2:])
-        places = [t for t in target if t == ending or t.endswith(f".{ending}")]
-        places = [
-            t
-            for t in places
-            if _fits(specs[name], target, t) and (_is_word_head(t) or t == shift[1] + name.removeprefix(shift[0]))
-        ]
+        ending, beside = ".".join(name.split(".")[-2:]), shift[1] + name.removeprefix(shift[0])
+        places = [t for t in target if t == beside or (_is_word_head(t) and (t == ending or t.endswith(f".{ending}")))]
+        places = [t for t in places if _fits(specs[name], target, t)]
         if len(places) == 1:
             names[name] = places[0]
             notes += [f"{name} stands for {places[0]}"] if _is_word_head(name) else []

@@ -20,8 +20,9 @@ def read_reference(value: str | Mapping[str, Any], root: Path | None = None) -> 
 
     Args:
         value: `path[@revision][+adapter[@revision]]`, or `{model, lora?, override_architecture?, part?, as?, rename?,
-            without?}` whose parts are such texts without `+`, or `{path, revision?}`; `lora` may be a list of them, applied in turn. A path that exists
-            as written is taken whole, whatever `@` and `+` are in it; so is the `path` of a mapping.
+            without?}` whose models are such texts without `+`, or `{path, revision?}`; `lora` may be a list of them,
+            applied in turn. A path that exists as written is taken whole, whatever `@` and `+` are in it; so is the
+            `path` of a mapping.
         root: folder that relative paths start from.
 
     Raises:

@@ -126,16 +126,11 @@ class ReferenceItem(Item):
     lora: Annotated[Lora | None, Field(description="An adapter to apply to the model first, or a list of them.")] = None
     override_architecture: Annotated[str | None, Field(description="Accepted for mergekit; changes nothing.")] = None
     part: Annotated[str | None, Field(min_length=1, description="Take only this part, as a model of its own.")] = None
-    as_: Annotated[
-        str | None,
-        Field(alias="as", min_length=1, description="The part of the other models that this model stands for."),
-    ] = None
-    rename: Annotated[
-        dict[str, str] | None, Field(description="Prefix of its names: prefix of the other models' names.")
-    ] = None
-    without: Annotated[
-        Literal["vocabulary"] | None, Field(description="Leave out its word embeddings and its head.")
-    ] = None
+    as_: Annotated[str | None, Field(alias="as", min_length=1, description="The part of the others it stands for.")] = (
+        None
+    )
+    rename: Annotated[dict[str, str] | None, Field(description="Its prefix: that of the other models' names.")] = None
+    without: Annotated[Literal["vocabulary"] | None, Field(description="Leave out word embeddings and head.")] = None
 
     @model_validator(mode="after")
     def _one_way(self) -> ReferenceItem:
