@@ -118,6 +118,10 @@ class Renamed(View):
         shown = [(file, frozenset(names[t] for t in file.tensors if t in names)) for file in self._reader.input_files]
         return tuple(replace(file, tensors=tensors) for file, tensors in shown)
 
+    def original(self, name: str) -> str:
+        """The name of a tensor in the model below."""
+        return self._old[name]
+
     def computes(self, name: str) -> bool:  # noqa: ARG002 - of no tensor
         """Nothing is computed."""
         return False
@@ -133,6 +137,19 @@ class Renamed(View):
     def digest(self, name: str) -> str:
         """The fingerprint of the tensor under its old name."""
         return self._reader.digest(self._old[name])
+
+
+class RenamedResult(Renamed):
+    """The same for the result of a recipe, which is evaluated while it is read."""
+
+    @property
+    def plan(self) -> Any:
+        """What is evaluated."""
+        return getattr(self._reader, "plan")  # noqa: B009 - no reader promises one
+
+
+def _renamed(reader: Reader, *told: Any) -> Renamed:
+    return (RenamedResult if hasattr(reader, "plan") else Renamed)(reader, *told)
 
 
 def placed(refs: Sequence[ModelRef], readers: Sequence[Reader]) -> list[Reader]:
@@ -167,7 +184,7 @@ def _placed(ref: ModelRef, placing: Placing, reader: Reader, target: Reader | No
         words = [name for name in shown.specs if is_vocabulary(name)]
         names = {name: name for name in shown.specs if name not in words}
         note = f"{', '.join(words) or 'nothing'} left out, as the recipe says"
-        shown = Renamed(shown, names, shown.config, shown.side_files, [note])
+        shown = _renamed(shown, names, shown.config, shown.side_files, [note])
     return laid_over(ref, placing, shown, target) if placing.is_partial else shown
 
 
@@ -187,7 +204,7 @@ def part_of(ref: ModelRef, part: str, reader: Reader) -> Reader:
     dropped = [file.name for file in reader.side_files if file.name in _PREPROCESSING]
     notes += [f"{', '.join(dropped)} not carried over: of the whole model"] if dropped else []
     notes.append(f"{len(names)} of {len(reader.specs)} tensors are of `{part}`")
-    return Renamed(reader, names, config, files, notes)
+    return _renamed(reader, names, config, files, notes)
 
 
 def _config_of(part: str, config: Mapping[str, Any] | None) -> tuple[Mapping[str, Any] | None, list[str]]:
@@ -233,7 +250,7 @@ def laid_over(ref: ModelRef, placing: Placing, reader: Reader, target: Reader | 
         _refuse(ref, f"{len(fit.wrong)} tensors have no place in {target.label}", fit.wrong, hint)
     if missing := uncovered(fit, target.specs):
         _refuse(ref, f"{len(missing)} tensors of the same layers of {target.label} are not in it", missing, None)
-    return Renamed(reader, fit.names, reader.config, reader.side_files, fit.notes)
+    return _renamed(reader, fit.names, reader.config, reader.side_files, fit.notes)
 
 
 def _refuse(ref: ModelRef, what: str, some: Sequence[str], hint: str | None) -> NoReturn:
