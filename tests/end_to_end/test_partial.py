@@ -18,6 +18,7 @@ import cuvee
 from cuvee import methods
 from cuvee.errors import CuveeError, InputError, RecipeError
 from cuvee.recipe import from_data, recipe_hash, to_data, to_yaml
+from tests.support.command_line import call
 from tests.support.zoo import ZOO, Cellar
 
 PAIRS = {
@@ -281,4 +282,35 @@ def test_the_page_does_what_it_says(number: int, yard: Path, tmp_path: Path, mon
     recipe.write_text(RECIPES[number], "utf-8")
     cuvee.merge(str(recipe), tmp_path / "out")
     loads("llama" if "passthrough" in RECIPES[number] else "llava", tmp_path / "out")
-    cuvee.verify(tmp_path / "out")
+    assert cuvee.verify(tmp_path / "out").ok
+
+
+def test_the_command_line_plans_a_partial_merge(
+    yard: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(yard)
+    Path("plan.yml").write_text(RECIPES[0], "utf-8")
+    done = call(capsys, "plan", "plan.yml")
+    assert done.code == 0
+    assert "21 tensors merged, 43 copied from vlm: multi_modal_projector, vision_tower" in " ".join(done.out.split())
+
+
+def test_a_partial_merge_goes_on_after_an_interrupt(
+    yard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(yard)
+    Path("resume.yml").write_text(RECIPES[3], "utf-8")
+    cuvee.merge("resume.yml", tmp_path / "whole", threads=1)
+    seen = 0
+
+    def stop(progress: Any) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cuvee.merge("resume.yml", tmp_path / "out", threads=1, resume=True, progress=stop)
+    cuvee.merge("resume.yml", tmp_path / "out", threads=1, resume=True)
+    whole, out = tensors(tmp_path / "whole"), tensors(tmp_path / "out")
+    assert all(torch.equal(whole[name], out[name]) for name in whole)
