@@ -24,6 +24,8 @@ _SIDES: Final[tuple[tuple[str, ...], ...]] = (
 """Words that model classes use for the same part."""
 
 _NOT_TEXT: Final = re.compile(r"vis|image|audio|speech|project|connector|merger")
+_WITHIN: Final = re.compile(r"model|layers|norm|embed_tokens|lm_head")
+"""What stands in every language model, and is no part that one would name."""
 
 Specs = Mapping[str, TensorSpec]
 
@@ -55,8 +57,10 @@ def prefixes_of(names: Iterable[str]) -> list[str]:
 
 def parts_in(names: Iterable[str]) -> list[str]:
     """The parts worth naming: what names begin with, below a `model.` that all of them share as well."""
-    tops = [prefix.removeprefix("model.") for prefix in prefixes_of(names) if prefix.count(".") <= 1]
-    return list(dict.fromkeys(top for top in tops if "." not in top))
+    known = list(names)
+    tops = [prefix.removeprefix("model.") for prefix in prefixes_of(known) if prefix.count(".") <= 1]
+    bare = [TEXT[0]] if home_of(TEXT[0], known) is None and _bare_text(known) else []
+    return [*bare, *dict.fromkeys(top for top in tops if "." not in top and not _WITHIN.fullmatch(top))]
 
 
 def home_of(part: str, names: Iterable[str]) -> str | None:
@@ -215,7 +219,7 @@ def _with_heads(specs: Specs, target: Specs, moved: Mapping[str, str], shift: tu
             names[name] = places[0]
             notes += [f"{name} stands for {places[0]}"] if _is_word_head(name) else []
         else:
-            wrong.append(f"{name} {list(specs[name].shape)}: it has {len(places) or 'no'} places")
+            wrong.append(f"{name} {list(specs[name].shape)}: it has {f'{len(places)} places' if places else 'no place'} there")
     return Fit(names, tuple(wrong), tuple(notes))
 
 

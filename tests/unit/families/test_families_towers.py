@@ -57,7 +57,7 @@ def test_rows_of_a_vocabulary_may_differ_and_nothing_else() -> None:
 def test_a_head_without_a_place_is_said() -> None:
     target = {name: spec for name, spec in layout(*LAYOUTS["llava, new"]).items() if name != "lm_head.weight"}
     (fit,) = fit_by_name(specs(TEXT), target, "language_model")
-    assert fit.wrong == ("lm_head.weight [80, 32]: it has no places",)
+    assert fit.wrong == ("lm_head.weight [80, 32]: it has no place there",)
 
 
 def test_two_places_are_two_fits() -> None:
