@@ -314,3 +314,24 @@ def test_a_partial_merge_goes_on_after_an_interrupt(
     cuvee.merge("resume.yml", tmp_path / "out", threads=1, resume=True)
     whole, out = tensors(tmp_path / "whole"), tensors(tmp_path / "out")
     assert all(torch.equal(whole[name], out[name]) for name in whole)
+
+
+def test_a_misspelt_key_is_led_to_the_key_as_one_writes_it() -> None:
+    with pytest.raises(RecipeError, match="did you mean `as`"):
+        cuvee.plan(half(Path("a"), Path("b"), ass="language_model"))
+
+
+def test_the_parts_of_a_model_whose_text_tower_has_no_prefix(cellar: Cellar) -> None:
+    with pytest.raises(InputError, match="whose parts are language_model, visual"):
+        cuvee.plan(half(cellar.model("qwen2-vl", 1), cellar.model("qwen2", 2), **{"as": "langage_model"}))
+
+
+def test_partial_models_stand_for_nothing_in_ones_own_rest(cellar: Cellar, tmp_path: Path) -> None:
+    """A delta method adds the tower's change, and leaves what is outside as it is."""
+    vlm, text = cellar.model("llava", 1), cellar.model("llama", 2)
+    recipe = half(vlm, text, **{"as": "language_model"})
+    models, base = recipe["models"][1:], str(vlm)
+    cuvee.merge({**recipe, "merge_method": "task_arithmetic", "base_model": base, "models": models}, tmp_path / "out")
+    before, out = tensors(vlm), tensors(tmp_path / "out")
+    assert all(torch.equal(out[name], before[name]) for name in out if not name.startswith("language_model."))
+    assert not torch.equal(*(one["language_model.model.norm.weight"] for one in (before, out)))

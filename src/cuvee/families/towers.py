@@ -219,7 +219,9 @@ def _with_heads(specs: Specs, target: Specs, moved: Mapping[str, str], shift: tu
             names[name] = places[0]
             notes += [f"{name} stands for {places[0]}"] if _is_word_head(name) else []
         else:
-            wrong.append(f"{name} {list(specs[name].shape)}: it has {f'{len(places)} places' if places else 'no place'} there")
+            wrong.append(
+                f"{name} {list(specs[name].shape)}: it has {f'{len(places)} places' if places else 'no place'} there"
+            )
     return Fit(names, tuple(wrong), tuple(notes))
 
 
