@@ -13,6 +13,7 @@ from cuvee.planning.config import configuration
 from cuvee.planning.decide import Decision, decide
 from cuvee.planning.fit import fit_findings
 from cuvee.planning.model import Beside, Evaluated, ModelFacts, Piece, Plan, Step, Tied, copies_in
+from cuvee.planning.partial import partial_faults, partial_notes
 from cuvee.planning.parts import parts_of
 from cuvee.planning.scaling import by_depth, scaling_notes
 from cuvee.planning.settings import are_broken_rules, place_of_method, told_once
@@ -38,7 +39,8 @@ def models_of(recipe: Recipe) -> tuple[ModelRef, ...]:
         found += [entry.model for entry in models]
         for piece in slices:
             found += [s.model for s in piece.sources] + ([piece.base_model] if piece.base_model else [])
-    return tuple(dict.fromkeys(found))
+    # whole models first: the first gives the output its configuration, and partial ones are laid over it
+    return tuple(sorted(dict.fromkeys(found), key=lambda ref: ref.is_partial))
 
 
 def _statistics(recipe: Recipe) -> Iterator[ModelRef]:
@@ -71,7 +73,7 @@ def bind(recipe: Recipe, readers: Sequence[Reader], spec: MethodSpec) -> Plan:
     opened = [_opened(ref, reader) for ref, reader in zip(refs[:count], readers[:count], strict=True)]
     collected = dict(enumerate(readers[count:], start=count))
     ground = Ground(recipe, opened, {ref: i for i, ref in enumerate(refs)}, spec.base, collected)
-    _raise_if(RecipeError, statistics_faults(ground, spec))
+    _raise_if(RecipeError, [*partial_faults(recipe), *statistics_faults(ground, spec)])
     parts, faults_of_parts = parts_of(ground)
     slots, stackings, recipe_faults = _lay_out(ground, parts)
     _raise_if(RecipeError, [*faults_of_parts, *recipe_faults])
@@ -203,6 +205,7 @@ def _plan(
             *fit_notes,
             *statistics_notes(spec, steps),
             *scaling_notes(recipe),
+            *partial_notes(opened, steps),
         ),
         read=_bytes_read(ground, steps, tied),
         lost=len(counted.lost),
