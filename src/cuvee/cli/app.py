@@ -81,7 +81,7 @@ VERBS: Final = (
     Verb("generate", "Let language models write together, token by token.", _LOOK),
     Verb("inspect", "Say what a model is; of several, whether they will merge.", _LOOK),
     Verb("diff", "Compare two models layer by layer.", _LOOK),
-    Verb("tokens", "Work with the tokenizers of models: compare two.", _LOOK, _TOKENS),
+    Verb("tokens", "Work with the tokenizers of models.", _LOOK, _TOKENS),
     Verb("methods", "List the merge methods, or explain one.", _LOOK),
     Verb("env", "Say what Cuvee runs on: versions, cores, memory, extras, how fast it is.", _LOOK),
     Verb("schema", "Print the JSON Schema of recipes, for editors.", _LOOK),
