@@ -57,10 +57,28 @@ class OpenModels:
             self.faults += error.faults
 
     def readers(self, recipe: Recipe) -> list[Reader]:
-        """The models of a recipe in the order that plans have them."""
-        from cuvee.planning import referenced
+        """The models of a recipe in the order that plans have them, with one vocabulary if the recipe says so."""
+        from cuvee.execute.vocabulary import with_one_vocabulary
+        from cuvee.planning import models_of, referenced
 
-        return [self._reader(ref, recipe) for ref in referenced(recipe)]
+        refs = referenced(recipe)
+        readers = [self._reader(ref, recipe) for ref in refs]
+        count = len(models_of(recipe))
+        shown = with_one_vocabulary(recipe, refs[:count], readers[:count], lambda ref: self._further(ref, recipe))
+        return [*shown, *readers[count:]]
+
+    def _further(self, ref: ModelRef, recipe: Recipe) -> Reader:
+        """A model that the recipe names for its tokenizer only.
+
+        Raises:
+            InputError: it cannot be opened.
+        """
+        from cuvee.checkpoint import open_checkpoint
+
+        key = ref, recipe.root
+        if key not in self.opened:
+            self.opened[key] = open_checkpoint(ref, recipe.root, hub_download=False)
+        return self.opened[key]
 
     def _reader(self, ref: ModelRef, recipe: Recipe) -> Reader:
         inner = recipe.inner(ref)

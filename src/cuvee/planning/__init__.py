@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cuvee.planning.bind import bind, referenced
+from cuvee.planning.bind import bind, models_of, referenced
 from cuvee.planning.cost import Cost, Effect, cost, effects
 from cuvee.planning.model import ModelFacts, Piece, Plan, Step, Tied
 from cuvee.planning.pace import DEFAULT, Form, Machine, Pace, Prediction, predict

@@ -28,7 +28,7 @@ from cuvee.types import MethodSpec, ModelRef
 
 def referenced(recipe: Recipe) -> tuple[ModelRef, ...]:
     """All that the recipe reads, each once: models in the order of mention, the base first; then statistics."""
-    return tuple(dict.fromkeys((*_models(recipe), *_statistics(recipe))))
+    return tuple(dict.fromkeys((*models_of(recipe), *_statistics(recipe))))
 
 
 def _models(recipe: Recipe) -> tuple[ModelRef, ...]:
@@ -66,7 +66,7 @@ def bind(recipe: Recipe, readers: Sequence[Reader], spec: MethodSpec) -> Plan:
     if faults := not_yet(recipe):
         raise RecipeError(faults)
     refs = referenced(recipe)
-    count = len(_models(recipe))
+    count = len(models_of(recipe))
     opened = [_opened(ref, reader) for ref, reader in zip(refs[:count], readers[:count], strict=True)]
     collected = dict(enumerate(readers[count:], start=count))
     ground = Ground(recipe, opened, {ref: i for i, ref in enumerate(refs)}, spec.base, collected)

@@ -169,14 +169,12 @@ def _plain(value: Any) -> Scalar | Gradient:
 
 
 def not_yet(recipe: Recipe) -> tuple[Fault, ...]:
-    """What a recipe asks that this version understands and does not carry out: tokenizers, templates, adapters.
+    """What a recipe asks that this version understands and does not carry out: templates, adapters.
 
     Returns:
         A `not-yet` fault for each, at its place; an empty tuple if everything can be carried out.
     """
     later = {
-        ("tokenizer_source",): (recipe.tokenizer_source, "merging vocabularies"),
-        ("tokenizer",): (recipe.tokenizer, "merging vocabularies"),
         ("chat_template",): (recipe.chat_template, "setting a chat template"),
     }
     faults = [_later(recipe, path, what) for path, (value, what) in later.items() if value is not None]
