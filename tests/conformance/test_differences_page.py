@@ -16,7 +16,7 @@ from tests.peers import page
 from tests.peers.twists import TWISTS
 
 SHOWN = {"peers", "ours", "reading"}
-OURS = {"not-yet", "donor"}
+OURS = {"donor"}
 """Rows that the tests of this file show."""
 
 
@@ -67,23 +67,6 @@ def model(folder: Path, note: str) -> Path:
     (folder / "config.json").write_text(json.dumps({"model_type": "own", "note": note}), "utf-8")
     (folder / "vocab.txt").write_text(note, "utf-8")
     return folder
-
-
-@pytest.mark.parametrize(
-    "asked",
-    [
-        {"tokenizer_source": "base"},
-        {"tokenizer": {"source": "union"}},
-        {"chat_template": "auto"},
-    ],
-)
-def test_not_yet(asked: dict[str, object], tmp_path: Path) -> None:
-    model(tmp_path / "a", "a")
-    recipe = {"merge_method": "linear", "models": [{"model": "a", "parameters": {"weight": 1}}], **asked}
-    with pytest.raises(cuvee.CuveeError) as caught:
-        cuvee.merge(cuvee.recipe_from(recipe, root=tmp_path), tmp_path / "out")
-    assert set(caught.value.codes) <= set(page.rows()["not-yet"].ours) | {"model-missing"}
-    assert "not-yet" in caught.value.codes
 
 
 @pytest.mark.parametrize(("order", "base", "donor"), [("ab", None, "a"), ("ba", None, "b"), ("ab", "b", "b")])

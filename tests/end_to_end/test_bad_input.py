@@ -58,19 +58,18 @@ def test_a_recipe_that_is_not_yaml(yard: Yard) -> None:
     assert not yard.out.exists()
 
 
-NOT_YET: dict[str, Callable[[Yard], dict[str, Any]]] = {
+WORDS: dict[str, Callable[[Yard], dict[str, Any]]] = {
     "tokenizer_source": lambda yard: linear("a", "b", tokenizer_source="union"),
     "tokenizer": lambda yard: linear("a", "b", tokenizer={"source": "base"}),
     "chat_template": lambda yard: linear("a", "b", chat_template="chatml"),
 }
 
 
-@pytest.mark.parametrize("key", NOT_YET)
-def test_what_this_version_does_not_do_is_said(yard: Yard, key: str) -> None:
-    error = refused(
-        yard, NOT_YET[key](yard), RecipeError, "not-yet", "recipe.yml:", "not carried out yet", "take it out"
-    )
-    assert (error.exit_code, told(error)) == (3, [("not-yet", key)])
+@pytest.mark.parametrize("key", WORDS)
+def test_vocabularies_of_models_with_damaged_tokenizers_cannot_meet(yard: Yard, key: str) -> None:
+    error = refused(yard, WORDS[key](yard), InputError, "bad-tokenizer", "a: tokenizer.json: it needs a `model`")
+    assert error.exit_code == 4
+    assert {fault.code for fault in error.faults} <= {"bad-tokenizer", "tokenizer-missing"}
 
 
 @pytest.mark.parametrize("model", ["a+lora", {"model": "a", "lora": "lora"}], ids=["text", "mapping"])
@@ -88,7 +87,10 @@ def test_an_adapter_is_never_passed_over(yard: Yard, model: Any) -> None:
 
 
 def test_what_cannot_be_done_is_said_before_a_model_is_looked_for(yard: Yard) -> None:
-    refused(yard, linear("a", "absent/", tokenizer_source="union"), RecipeError, "not-yet")
+    data = linear("a", "absent/")
+    data["models"][0]["model"] = {"model": "inner", "lora": "lora"}
+    data["models"].append({"model": linear("a", "b") | {"name": "inner"}, "parameters": {"weight": 1}})
+    refused(yard, data, RecipeError, "not-yet", "merge the inner recipe into a folder first")
 
 
 # --- weights that sum to zero
@@ -550,7 +552,7 @@ def _damaged(yard: Yard) -> dict[str, Any]:
 COMMANDS: dict[str, tuple[Callable[[Yard], dict[str, Any]], int, list[str]]] = {
     "misspelt": (lambda yard: linear("a", "b", modles=1), 3, ["unknown-key"]),
     "unknown method": (lambda yard: linear("a", "b") | {"merge_method": "linaer"}, 3, ["unknown-method"]),
-    "not yet": (lambda yard: linear("a", "b", chat_template="auto"), 3, ["not-yet"]),
+    "tokenizer": (lambda yard: linear("a", "b", chat_template="auto"), 4, ["bad-tokenizer"]),
     "missing": (lambda yard: linear("./x", "./y"), 4, ["model-missing", "model-missing"]),
     "damaged": (_damaged, 4, ["truncated", "truncated"]),
     "non-finite": (_ill, 4, ["non-finite"]),

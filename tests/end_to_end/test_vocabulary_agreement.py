@@ -75,7 +75,9 @@ def test_rows_of_other_numbers_are_refused_with_the_same_ways_out(yard: Path, tm
 
 def test_a_token_more_and_other_roles_are_told(yard: Path) -> None:
     notes = "\n".join(cuvee.plan(recipe(yard / "a", yard / "padded")).notes)
-    assert "1 tokens more ('<|pad|>')" in notes
+    assert f"{yard / 'padded'} has 1 tokens more ('<|pad|>')" in notes
+    turned = "\n".join(cuvee.plan(recipe(yard / "padded", yard / "a")).notes)
+    assert f"{yard / 'padded'} has 1 tokens more ('<|pad|>')" in turned
     assert "pad is None and '<|pad|>'" in notes
 
 

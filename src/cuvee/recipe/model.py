@@ -147,7 +147,7 @@ class Recipe:
     Attributes:
         method: name of the merge method.
         dtype, out_dtype: torch names of float dtypes or `None`; `out_dtype` wins for what is written.
-        tokenizer_source, tokenizer, chat_template: as written; carried out by a later version.
+        tokenizer_source, tokenizer, chat_template: as written; `recipe.vocabulary` reads the first two.
         layer_scaling: how layers are scaled, `None` for not at all.
         missing: `refuse` a tensor that not every model has, or `copy` it from the first that does.
         nested: recipes whose results are among the models, by the path that a reference to each of them has.

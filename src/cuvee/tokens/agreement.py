@@ -134,12 +134,13 @@ def _tokens(vocabulary: Vocabulary) -> Mapping[int, str]:
 
 def _told(ours: Vocabulary, theirs: Vocabulary) -> Iterator[str]:
     """What differs and does no harm to the rows."""
-    beyond = [token for token in theirs.ids if token not in ours.ids]
-    if beyond:
-        yield (
-            f"{theirs.label} has {len(beyond):,} tokens more ({listed(map(repr, beyond))}), whose rows meet rows that "
-            f"mean nothing in {ours.label}; `tokenizer: {{source: union}}` would take them from their owner"
-        )
+    for one, other in ((theirs, ours), (ours, theirs)):
+        beyond = [token for token in one.ids if token not in other.ids]
+        if beyond:
+            yield (
+                f"{one.label} has {len(beyond):,} tokens more ({listed(map(repr, beyond))}), whose rows meet rows that "
+                f"mean nothing in {other.label}; `tokenizer: {{source: union}}` would take them from their owner"
+            )
     differing = [
         f"{role} is {ours.specials.get(role)!r} and {theirs.specials.get(role)!r}"
         for role in ROLES

@@ -6,10 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from cuvee.errors import RecipeError
 from cuvee.recipe import Branch, Conditions, ModelEntry, Module, Slice, Source, from_data, not_yet
 from cuvee.types import ModelRef
-from tests.support.marks import recipe_of, unmarked
+from tests.support.marks import recipe_of
 from tests.support.specs import SPECS
 
 FULL = """\
@@ -102,29 +101,8 @@ def test_aliases_and_merges_are_parameters_like_any():
     assert recipe.models[1].parameters == {"weight": 2, "density": 0.5}
 
 
-LATER = """\
-merge_method: ties
-base_model: base+l0
-parameters: {weight: 1}
-models:
-  - model: a+l1@main
-  - model: b
-tokenizer_source: ‸base
-chat_template: ‸auto
-"""
-
-
-def test_not_yet_at_every_place():
-    text, places = unmarked(LATER)
-    faults = not_yet(recipe_of(text))
-    assert {fault.code for fault in faults} == {"not-yet"}
-    assert [(fault.place.line, fault.place.column) for fault in faults] == places
-    assert {fault.subject for fault in faults} == {"tokenizer_source", "chat_template"}
-    assert all(fault.hint for fault in faults)
-
-
 @pytest.mark.parametrize(
-    "later",
+    "words",
     [
         {"tokenizer": {}},
         {"tokenizer": {"source": "union", "tokens": {"<s>": {"source": "a", "force": True}}, "pad_to_multiple_of": 8}},
@@ -137,13 +115,9 @@ def test_not_yet_at_every_place():
     ],
     ids=str,
 )
-def test_parsed_now_and_carried_out_later(later):
-    recipe = from_data({"merge_method": "karcher", "models": [{"model": "a"}], **later}, SPECS)
-    (fault,) = not_yet(recipe)
-    assert fault.code == "not-yet"
-    assert fault.place is None
-    (key,) = later
-    assert fault.subject == key
+def test_vocabularies_and_templates_can_be_carried_out(words):
+    recipe = from_data({"merge_method": "karcher", "models": [{"model": "a"}], **words}, SPECS)
+    assert not_yet(recipe) == ()
 
 
 def test_adapters_of_slices_and_their_bases_can_be_carried_out():
@@ -164,10 +138,3 @@ def test_an_adapter_on_a_result_is_left_for_later():
 
 def test_nothing_is_left_for_later_in_a_plain_recipe():
     assert not_yet(recipe_of(FULL)) == ()
-
-
-def test_what_is_not_yet_carried_out_is_told_along_with_what_is_wrong():
-    text = "merge_method: linear\ntokenizer_source: union\nmodels: [{model: a, parameters: {wieght: 1}}]\n"
-    with pytest.raises(RecipeError) as caught:
-        recipe_of(text)
-    assert caught.value.codes == ("not-yet", "unknown-parameter")

@@ -220,8 +220,9 @@ def test_one_name_means_one_recipe():
 
 
 def test_what_cannot_be_done_yet_is_told_of_inner_recipes_too():
-    recipe = read(outer({**INNER, "chat_template": "chatml"}))
-    assert [fault.code for fault in not_yet(recipe)] == ["not-yet"]
+    named = {**INNER, "name": "deep"}
+    deep = {**INNER, "models": [{"model": named}, {"model": {"model": "deep", "lora": "l"}}]}
+    assert [fault.code for fault in not_yet(read(outer(deep)))] == ["not-yet"]
 
 
 def test_notes_of_inner_recipes_say_whose_they_are():
