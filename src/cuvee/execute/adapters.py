@@ -11,6 +11,7 @@ from cuvee.checkpoint.adapted import Adapted
 from cuvee.checkpoint.adapter_config import ADAPTER_CONFIG
 from cuvee.checkpoint.fingerprint import digest_file
 from cuvee.checkpoint.protocol import Reader
+from cuvee.checkpoint.renamed import Renamed
 from cuvee.checkpoint.view import View
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
@@ -18,8 +19,8 @@ _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 
 
 def base_of(reader: Reader) -> Reader:
-    """The model below all adapters."""
-    return base_of(reader.inner) if isinstance(reader, Adapted) else reader
+    """The model below all adapters and views of its parts."""
+    return base_of(reader.inner) if isinstance(reader, Adapted | Renamed) else reader
 
 
 def adapters_of(reader: Reader) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from cuvee.checkpoint.job import job_differences
 from cuvee.checkpoint.journal import Entry, disjoint
 from cuvee.checkpoint.os_errors import told
 from cuvee.checkpoint.protocol import Layout, Reader
+from cuvee.checkpoint.renamed import placed
 from cuvee.checkpoint.staging import find_places
 from cuvee.errors import CuveeError, Fault, InputError, ResourceError, listed
 from cuvee.execute.forms import Kernels
@@ -163,13 +164,13 @@ def _models(errand: Errand) -> Iterator[list[Reader]]:
         readers: list[Reader] = []
         for facts in errand.plan.models:
             try:
-                readers.append(open_checkpoint(facts.ref, errand.root))
+                readers.append(open_checkpoint(facts.ref.whole, errand.root))
                 stack.callback(readers[-1].close)
             except InputError as error:
                 faults += error.faults
         if faults:
             raise InputError(_here(fault) for fault in faults)
-        yield readers
+        yield placed([facts.ref for facts in errand.plan.models], readers)
 
 
 def _here(fault: Fault) -> Fault:

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cuvee import methods
+from cuvee.checkpoint.renamed import placed
 from cuvee.errors import Fault, InputError
+from cuvee.execute.agreeing import with_agreement
+from cuvee.execute.templating import with_chat_template
 from cuvee.recipe import Recipe, recipe_hash
 from cuvee.types import ModelRef
 
@@ -44,8 +47,8 @@ class OpenModels:
             inner = recipe.inner(ref)
             if inner is not None and ref.path not in self.kept:
                 self.open_leaves(inner)
-            elif (ref, recipe.root) not in self.opened:
-                self._open(ref, recipe.root, self.kept.get(ref.path) if inner is not None else None)
+            elif (ref.whole, recipe.root) not in self.opened:
+                self._open(ref.whole, recipe.root, self.kept.get(ref.path) if inner is not None else None)
 
     def _open(self, ref: ModelRef, root: Path | None, kept: Path | None) -> None:
         from cuvee.checkpoint import open_checkpoint
@@ -58,14 +61,18 @@ class OpenModels:
 
     def readers(self, recipe: Recipe) -> list[Reader]:
         """The models of a recipe in the order that plans have them."""
-        from cuvee.planning import referenced
+        from cuvee.planning import models_of, referenced
 
-        return [self._reader(ref, recipe) for ref in referenced(recipe)]
+        refs = referenced(recipe)
+        opened = [self._reader(ref, recipe) for ref in refs]
+        found = with_agreement(recipe, refs, placed(refs, opened))
+        count = len(models_of(recipe))
+        return [*with_chat_template(recipe, found[:count]), *found[count:]]
 
     def _reader(self, ref: ModelRef, recipe: Recipe) -> Reader:
         inner = recipe.inner(ref)
         if inner is None or ref.path in self.kept:
-            return self.opened[ref, recipe.root]
+            return self.opened[ref.whole, recipe.root]
         key = ref.path, recipe_hash(inner), inner.root
         if key not in self.results:
             self.results[key] = self._result(ref, inner)

@@ -20,7 +20,7 @@ from cuvee.execute.adapters import adapters_of, base_of
 from cuvee.execute.adapters import hub_place as hub_place
 from cuvee.execute.adapters import hub_sums as hub_sums
 from cuvee.execute.ledger import Digests
-from cuvee.execute.virtual import VirtualReader
+from cuvee.execute.virtual import VirtualReader, unplaced
 from cuvee.methods import METHODS
 from cuvee.planning.counts import counts_of
 from cuvee.planning.model import Piece, Plan
@@ -117,6 +117,7 @@ def _cited_inside(plan: Plan) -> Iterator[Cite]:
 
 def _inner(reader: Reader, read: Sequence[str]) -> dict[str, Any]:
     """The inputs of a result that was evaluated, as far as what was read of it is made of them."""
+    reader, read = unplaced(reader, read)
     if not isinstance(reader, VirtualReader):
         return {}
     found = reader.digests_of(read)

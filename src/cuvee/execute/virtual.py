@@ -23,6 +23,7 @@ from cuvee.checkpoint.digest import CHUNK, TensorHash
 from cuvee.checkpoint.flat import check_range, copy_bytes, tensor_bytes
 from cuvee.checkpoint.identity import InputFile
 from cuvee.checkpoint.protocol import Reader, SideFile
+from cuvee.checkpoint.renamed import Renamed
 from cuvee.errors import CuveeError, Fault, InputError
 from cuvee.execute.caught import Caught
 from cuvee.execute.kept import Kept
@@ -267,8 +268,17 @@ def preflight_nested(readers: Sequence[Reader]) -> None:
         InputError: what has to be equal is not.
     """
     for reader in readers:
-        if isinstance(reader, VirtualReader):
-            reader.preflight()
+        below = unplaced(reader, ())[0]
+        if isinstance(below, VirtualReader):
+            below.preflight()
+
+
+def unplaced(reader: Reader, names: Sequence[str]) -> tuple[Reader, list[str]]:
+    """A model that stands for a part, or is one, as it lies below; with the names there of some of its tensors."""
+    while isinstance(reader, Renamed):
+        names = [reader.original(name) for name in names]
+        reader = reader.inner
+    return reader, list(names)
 
 
 def with_name(label: str, do: Any) -> Any:

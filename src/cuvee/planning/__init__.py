@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cuvee.planning.bind import bind, referenced
+from cuvee.planning.bind import bind, models_of, referenced
 from cuvee.planning.cost import Cost, Effect, cost, effects
 from cuvee.planning.model import ModelFacts, Piece, Plan, Step, Tied
 from cuvee.planning.pace import DEFAULT, Form, Machine, Pace, Prediction, predict
@@ -28,6 +28,7 @@ __all__ = [
     "default_threads",
     "effects",
     "fit_workers",
+    "models_of",
     "peak_memory",
     "predict",
     "referenced",

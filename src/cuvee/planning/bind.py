@@ -13,6 +13,7 @@ from cuvee.planning.config import configuration
 from cuvee.planning.decide import Decision, decide
 from cuvee.planning.fit import fit_findings
 from cuvee.planning.model import Beside, Evaluated, ModelFacts, Piece, Plan, Step, Tied, copies_in
+from cuvee.planning.partial import partial_faults, partial_notes
 from cuvee.planning.parts import parts_of
 from cuvee.planning.scaling import by_depth, scaling_notes
 from cuvee.planning.settings import are_broken_rules, place_of_method, told_once
@@ -28,16 +29,18 @@ from cuvee.types import MethodSpec, ModelRef
 
 def referenced(recipe: Recipe) -> tuple[ModelRef, ...]:
     """All that the recipe reads, each once: models in the order of mention, the base first; then statistics."""
-    return tuple(dict.fromkeys((*_models(recipe), *_statistics(recipe))))
+    return tuple(dict.fromkeys((*models_of(recipe), *_statistics(recipe))))
 
 
-def _models(recipe: Recipe) -> tuple[ModelRef, ...]:
+def models_of(recipe: Recipe) -> tuple[ModelRef, ...]:
+    """The models that a recipe names, each once, the base first."""
     found = [recipe.base_model] if recipe.base_model else []
     for models, slices in _lists(recipe):
         found += [entry.model for entry in models]
         for piece in slices:
             found += [s.model for s in piece.sources] + ([piece.base_model] if piece.base_model else [])
-    return tuple(dict.fromkeys(found))
+    # whole models first: the first gives the output its configuration, and partial ones are laid over it
+    return tuple(sorted(dict.fromkeys(found), key=lambda ref: ref.is_partial))
 
 
 def _statistics(recipe: Recipe) -> Iterator[ModelRef]:
@@ -66,11 +69,11 @@ def bind(recipe: Recipe, readers: Sequence[Reader], spec: MethodSpec) -> Plan:
     if faults := not_yet(recipe):
         raise RecipeError(faults)
     refs = referenced(recipe)
-    count = len(_models(recipe))
+    count = len(models_of(recipe))
     opened = [_opened(ref, reader) for ref, reader in zip(refs[:count], readers[:count], strict=True)]
     collected = dict(enumerate(readers[count:], start=count))
     ground = Ground(recipe, opened, {ref: i for i, ref in enumerate(refs)}, spec.base, collected)
-    _raise_if(RecipeError, statistics_faults(ground, spec))
+    _raise_if(RecipeError, [*partial_faults(recipe), *statistics_faults(ground, spec)])
     parts, faults_of_parts = parts_of(ground)
     slots, stackings, recipe_faults = _lay_out(ground, parts)
     _raise_if(RecipeError, [*faults_of_parts, *recipe_faults])
@@ -202,6 +205,7 @@ def _plan(
             *fit_notes,
             *statistics_notes(spec, steps),
             *scaling_notes(recipe),
+            *partial_notes(opened, steps),
         ),
         read=_bytes_read(ground, steps, tied),
         lost=len(counted.lost),

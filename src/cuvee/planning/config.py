@@ -196,12 +196,23 @@ def _differences(opened: Sequence[Opened], donor: int) -> Iterator[str]:
         if model is opened[donor] or theirs is None:
             continue
         flat, other = dict(_flattened(ours)), dict(_flattened(theirs))
+        if model.ref.is_partial:
+            flat, other = _of_the_part(ours, theirs)
         for key in sorted(flat.keys() | other.keys()):
             if flat.get(key) != other.get(key):
                 yield (
                     f"config: `{key}` is {_shown(flat, key)} in {opened[donor].ref} and {_shown(other, key)} in "
                     f"{model.ref}; the output keeps the former"
                 )
+
+
+def _of_the_part(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings that a partial model shares with the section of the whole one that is most like it."""
+    other = {key: value for key, value in _flattened(theirs) if key != "tie_word_embeddings"}
+    known = [dict(_flattened(section)) for _, section in sections(ours)]
+    most = max(known, key=lambda one: sum(one.get(key, _NOISE) == value for key, value in other.items()))
+    both = (most.keys() & other.keys()) - {"model_type"}
+    return {key: most[key] for key in both}, {key: other[key] for key in both}
 
 
 def _shown(flat: Mapping[str, Any], key: str) -> str:

@@ -10,6 +10,7 @@ from typing import Literal
 from cuvee.errors import Fault
 from cuvee.families import is_optional, is_vocabulary, spot_of
 from cuvee.planning.model import Piece, Step, Tied, Value
+from cuvee.planning.partial import OUTSIDE, without_absent
 from cuvee.planning.settings import settings_for
 from cuvee.planning.slots import Entry, Ground, Slot
 from cuvee.planning.statistics import bytes_beside, collected_of
@@ -29,6 +30,9 @@ class Decision:
 
 def decide(ground: Ground, spec: MethodSpec, slot: Slot) -> Decision:
     """Decide one output tensor."""
+    slot, alone = without_absent(ground, slot)
+    if alone:
+        return Decision(_of_the_whole(ground, slot, alone))
     if tied := tied_head(ground, slot):
         return Decision(tied=tied)
     if embedding := embedding_of_head(ground, slot):
@@ -97,13 +101,25 @@ def _shape_faults(ground: Ground, slot: Slot, present: Sequence[Entry]) -> Itera
     told = ", ".join(f"{label} {list(shape)}" for label, shape in dict.fromkeys(shapes))
     rows_only = len({shape[1:] for _, shape in shapes}) == 1
     if rows_only and is_vocabulary(slot.name):
-        hint = "the vocabularies differ; vocabulary merging comes with `tokenizer_source`, in a later version"
+        hint = "the vocabularies differ: `tokenizer: {source: union}` in the recipe merges them, `source: base` or a "
+        hint += (
+            "model's name takes one of them; or give one model the other's tokenizer first: `cuvee tokens transplant`"
+        )
+        if any(ground.opened[e.model].ref.is_partial for e in present):
+            hint = "write `without: vocabulary` beside the `as` of the partial model: the whole model's rows are kept"
         yield Fault(
             "vocabulary-mismatch", f"tensor {slot.name}: one row per token; found {told}", None, slot.name, hint
         )
     else:
         hint = "only models of the same sizes can be merged tensor by tensor"
         yield Fault("shape-mismatch", f"tensor {slot.name}: shapes must be equal; found {told}", None, slot.name, hint)
+
+
+def _of_the_whole(ground: Ground, slot: Slot, entry: Entry) -> Step:
+    """A tensor outside the parts that partial models stand for, of the one whole model."""
+    found = _known(ground, entry)
+    out = TensorSpec(slot.name, _out_dtype(ground, [found]), found.shape)
+    return Step(out, "copy", (_piece(entry),), layer=slot.layer, reason=OUTSIDE)
 
 
 def _copied_buffer(ground: Ground, slot: Slot, entry: Entry) -> Step:

@@ -177,7 +177,6 @@ def not_yet(recipe: Recipe) -> tuple[Fault, ...]:
     later = {
         ("tokenizer_source",): (recipe.tokenizer_source, "merging vocabularies"),
         ("tokenizer",): (recipe.tokenizer, "merging vocabularies"),
-        ("chat_template",): (recipe.chat_template, "setting a chat template"),
     }
     faults = [_later(recipe, path, what) for path, (value, what) in later.items() if value is not None]
     for ref, path in references(recipe):

@@ -14,7 +14,17 @@ from cuvee.recipe.files import documents_in
 from cuvee.recipe.findings import Finding, described, shortened, to_faults
 from cuvee.recipe.limits import MAX_NESTED, MAX_STAGES
 from cuvee.recipe.model import DocumentPath, Recipe
-from cuvee.recipe.nesting import height, is_recipe, name_of, names_a_file, places, stages, text_of
+from cuvee.recipe.nesting import (
+    PLACING,
+    height,
+    is_recipe,
+    name_of,
+    names_a_file,
+    places,
+    stages,
+    text_of,
+    value_at,
+)
 from cuvee.recipe.stages import misspelt
 
 
@@ -68,7 +78,12 @@ class Taken:
 
     def stand_in(self, path: DocumentPath, name: str) -> None:
         """Put a name in the place of a recipe; as a mapping, so that no `@` or `+` in it divides it."""
-        self.given[path] = {"model": {"path": name}}
+        if path[-1] == "model" and path[-2] in ("model", "base_model"):  # beside it stands which part is meant
+            self.given[path] = {"path": name}
+            return
+        there = value_at(self.data, path)
+        said = {key: there[key] for key in PLACING & there.keys()} if isinstance(there, Mapping) else {}
+        self.given[path] = {"model": {"path": name}, **said}
 
 
 class Takes:

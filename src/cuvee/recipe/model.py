@@ -177,4 +177,4 @@ class Recipe:
 
     def inner(self, ref: ModelRef) -> Recipe | None:
         """The recipe whose result a reference means; `None` for a model that is there."""
-        return self.nested.get(ref.path) if ref == ModelRef(ref.path) else None
+        return self.nested.get(ref.path) if ref.whole == ModelRef(ref.path) else None

@@ -20,11 +20,20 @@ ENDINGS: Final = (".yml", ".yaml")
 RECIPE_KEYS: Final = frozenset({"merge_method", "models", "slices", "modules"})
 """A mapping in a model's place that has one of them, and no `model`, is a recipe."""
 
+PLACING: Final = frozenset({"part", "as", "rename", "without"})
+"""Keys beside `model` that say which part of a model is meant."""
+
 _DIGITS: Final = 12
 
 
 def places(data: Mapping[str, Any]) -> Iterator[tuple[DocumentPath, Any]]:
     """Every place of a recipe that names a model, with what stands there; of what has another structure, nothing."""
+    for path, value in _named_places(data):
+        inside = value.get("model") if isinstance(value, Mapping) else None
+        yield ((*path, "model"), inside) if is_recipe(inside) else (path, value)
+
+
+def _named_places(data: Mapping[str, Any]) -> Iterator[tuple[DocumentPath, Any]]:
     yield from _places_in(data, ())
     modules = data.get("modules")
     for name, module in modules.items() if isinstance(modules, Mapping) else ():
@@ -62,8 +71,8 @@ def is_recipe(value: Any) -> bool:
 
 
 def text_of(value: Any) -> str | None:
-    """The path that a reference consists of, if it is nothing but a path."""
-    if isinstance(value, Mapping) and value.keys() == {"model"}:
+    """The path that a reference consists of, if it is nothing but a path and what is said of parts."""
+    if isinstance(value, Mapping) and "model" in value and value.keys() <= {"model", *PLACING}:
         value = value["model"]
     if isinstance(value, Mapping) and value.keys() == {"path"}:
         value = value["path"]
@@ -96,6 +105,13 @@ def height(recipe: Recipe) -> int:
 def stages(recipe: Recipe) -> int:
     """How many recipes stand inside one, each counted as often as it is written out."""
     return sum(1 + stages(inner) for inner in recipe.nested.values())
+
+
+def value_at(data: Any, path: DocumentPath) -> Any:
+    """What stands at a path of a document."""
+    for key in path:
+        data = data[key]
+    return data
 
 
 def _in_place(

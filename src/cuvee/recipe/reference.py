@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from cuvee.recipe.findings import shortened
-from cuvee.types import ModelRef, scheme_of, url_fault
+from cuvee.types import ModelRef, Placing, scheme_of, url_fault
 
 
 def read_reference(value: str | Mapping[str, Any], root: Path | None = None) -> ModelRef:
     """A model reference from the recipe's text or mapping.
 
     Args:
-        value: `path[@revision][+adapter[@revision]]`, or `{model, lora?, override_architecture?}` whose parts are such
-            texts without `+`, or `{path, revision?}`; `lora` may be a list of them, applied in turn. A path that exists
-            as written is taken whole, whatever `@` and `+` are in it; so is the `path` of a mapping.
+        value: `path[@revision][+adapter[@revision]]`, or `{model, lora?, override_architecture?, part?, as?, rename?,
+            without?}` whose models are such texts without `+`, or `{path, revision?}`; `lora` may be a list of them,
+            applied in turn. A path that exists as written is taken whole, whatever `@` and `+` are in it; so is the
+            `path` of a mapping.
         root: folder that relative paths start from.
 
     Raises:
@@ -30,14 +31,14 @@ def read_reference(value: str | Mapping[str, Any], root: Path | None = None) -> 
     Example:
         >>> read_reference("org/name@main+me/adapter")
         ModelRef(path='org/name', revision='main', adapter=ModelRef(path='me/adapter', revision=None, \
-adapter=None, override_architecture=None), override_architecture=None)
+adapter=None, override_architecture=None, placing=None), override_architecture=None, placing=None)
     """
     if isinstance(value, str):
         model, adapter = _split_adapter(value, root)
         return ModelRef(*_split_revision(model, root), adapter=None if adapter is None else _part(adapter, root))
     base, lora = _part(value["model"], root), value.get("lora")
     adapter_ref = None if lora is None else _chain(lora if isinstance(lora, list | tuple) else [lora], root)
-    return ModelRef(base.path, base.revision, adapter_ref, value.get("override_architecture"))
+    return ModelRef(base.path, base.revision, adapter_ref, value.get("override_architecture"), _placing(value))
 
 
 def written_reference(ref: ModelRef) -> str | dict[str, Any]:
@@ -45,7 +46,7 @@ def written_reference(ref: ModelRef) -> str | dict[str, Any]:
     adapters = list(adapters_of(ref))
     parts = [ref, *adapters]
     plain = all(not set("@+") & set(part.path + (part.revision or "")) for part in parts)
-    if plain and ref.override_architecture is None and len(parts) < 3:
+    if plain and ref.override_architecture is None and ref.placing is None and len(parts) < 3:
         return str(ref)
     data: dict[str, Any] = {"model": _written_part(ref)}
     if ref.adapter is not None:
@@ -53,7 +54,23 @@ def written_reference(ref: ModelRef) -> str | dict[str, Any]:
         data["lora"] = written if len(written) > 1 else written[0]
     if ref.override_architecture is not None:
         data["override_architecture"] = ref.override_architecture
-    return data
+    return {**data, **written_placing(ref)}
+
+
+def written_placing(ref: ModelRef) -> dict[str, Any]:
+    """The keys that say which part of a model is meant."""
+    placing = ref.placing
+    if placing is None:
+        return {}
+    told = {"part": placing.part, "as": placing.stands_for, "rename": dict(placing.rename), "without": placing.without}
+    return {key: value for key, value in told.items() if value}
+
+
+def _placing(value: Mapping[str, Any]) -> Placing | None:
+    """What a mapping says of parts; `None` for nothing."""
+    renamed = tuple(sorted((value.get("rename") or {}).items()))
+    placing = Placing(value.get("part"), value.get("as"), renamed, value.get("without"))
+    return None if placing == Placing() else placing
 
 
 def adapters_of(ref: ModelRef) -> Iterator[ModelRef]:

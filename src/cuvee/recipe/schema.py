@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, WithJsonSchema
+from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, WithJsonSchema, model_validator
 
 from cuvee.errors import nearest
 from cuvee.recipe.findings import described
@@ -125,6 +125,18 @@ class ReferenceItem(Item):
     model: Part
     lora: Annotated[Lora | None, Field(description="An adapter to apply to the model first, or a list of them.")] = None
     override_architecture: Annotated[str | None, Field(description="Accepted for mergekit; changes nothing.")] = None
+    part: Annotated[str | None, Field(min_length=1, description="Take only this part, as a model of its own.")] = None
+    as_: Annotated[str | None, Field(alias="as", min_length=1, description="The part of the others it stands for.")] = (
+        None
+    )
+    rename: Annotated[dict[str, str] | None, Field(description="Its prefix: that of the other models' names.")] = None
+    without: Annotated[Literal["vocabulary"] | None, Field(description="Leave out word embeddings and head.")] = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> ReferenceItem:
+        if self.as_ and self.rename:
+            raise fault("wrong-value", "should have `as` or `rename`, found both", "`as` finds the names itself")
+        return self
 
 
 Model = Annotated[
@@ -272,7 +284,7 @@ class RecipeItem(ModuleItem):
     tokenizer: Annotated[TokenizerItem | None, Field(description="Not carried out yet.")] = None
     chat_template: Annotated[
         Annotated[str, AfterValidator(_chat_template)] | None,
-        Field(description="`auto`, the name of a template, or a Jinja text. Not carried out yet."),
+        Field(description="`auto` (the models' most common one), the name of a template, or a Jinja text."),
     ] = None
     missing: Annotated[
         Literal["refuse", "copy"] | None,

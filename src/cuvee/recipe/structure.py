@@ -199,7 +199,8 @@ def known_keys(path: DocumentPath) -> list[str]:
     inner: list[Any] = [RecipeItem]
     for step in path:
         inner = [kind for outer in inner for kind in _inside(outer, step)]
-    return sorted({key for kind in inner if _is_item(kind) for key in kind.model_fields})
+    fields = [item for kind in inner if _is_item(kind) for item in kind.model_fields.items()]
+    return sorted({field.alias or key for key, field in fields})
 
 
 def _inside(kind: Any, step: str | int) -> Iterator[Any]:

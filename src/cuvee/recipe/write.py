@@ -25,7 +25,7 @@ from cuvee.recipe.model import (
     Slice,
     Source,
 )
-from cuvee.recipe.reference import written_reference
+from cuvee.recipe.reference import written_placing, written_reference
 from cuvee.types import ModelRef, Scalar
 
 
@@ -82,7 +82,7 @@ class _Writer:
         if inner is None or ref.path in self._written:
             return written_reference(ref)
         self._written.add(ref.path)
-        return to_data(inner)
+        return to_data(inner) if ref.placing is None else {"model": to_data(inner), **written_placing(ref)}
 
     def _entry(self, entry: ModelEntry) -> dict[str, Any]:
         statistics = None if entry.statistics is None else written_reference(entry.statistics)

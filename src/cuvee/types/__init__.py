@@ -20,7 +20,7 @@ from cuvee.types.declarations import (
     vanishes,
 )
 from cuvee.types.predictions import PredictionAverage
-from cuvee.types.references import STORES, ModelRef, scheme_of, url_fault
+from cuvee.types.references import STORES, ModelRef, Placing, scheme_of, url_fault
 from cuvee.types.scores import Direction, Score, Scorer
 from cuvee.types.tensors import DTYPE_BY_CODE, DTYPES, DType, DTypeKind, TensorSpec
 
@@ -39,6 +39,7 @@ __all__ = [
     "MethodSpec",
     "ModelRef",
     "Param",
+    "Placing",
     "PredictionAverage",
     "Scalar",
     "Scope",

@@ -1,0 +1,64 @@
+"""Models that stand for a part of the others: they have no say in anything outside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+from cuvee.errors import Fault
+from cuvee.families import input_embeddings
+from cuvee.planning.model import Step
+from cuvee.planning.slots import Entry, Ground, Opened, Slot
+from cuvee.planning.tying import is_head
+from cuvee.recipe.model import Recipe
+
+OUTSIDE: Final = "not in the part that is merged"
+"""Why a tensor of the whole model is copied."""
+
+
+def without_absent(ground: Ground, slot: Slot) -> tuple[Slot, Entry | None]:
+    """A slot without the partial models that do not reach it; and the one whole model's entry, if no other is left."""
+    left = tuple(entry for entry in slot.entries if not _is_outside(ground, slot.name, entry))
+    if len(left) == len(slot.entries):
+        return slot, None
+    changed = replace(slot, entries=left)
+    only = changed.everyone
+    alone = only[0] if len(only) == 1 and only[0].tensor in ground.opened[only[0].model].reader.specs else None
+    return changed, alone
+
+
+def _is_outside(ground: Ground, name: str, entry: Entry) -> bool:
+    """Whether a partial model lacks a tensor; one that ties its head has it in its embedding."""
+    model = ground.opened[entry.model]
+    if not model.ref.is_partial or entry.tensor in model.reader.specs:
+        return False
+    return not (is_head(name) and model.ties and input_embeddings(model.reader.specs))
+
+
+def partial_faults(recipe: Recipe) -> list[Fault]:
+    """A base that covers a part of the output only has no values for the rest."""
+    bases = [recipe.base_model, *(piece.base_model for piece in recipe.slices)]
+    place = recipe.locate(("base_model",)) if recipe.locate else None
+    hint = "make the whole model the base; docs/partial.md shows how to add the change between two partial models"
+    return [
+        Fault("part-mismatch", f"the base must be a whole model, found {ref}", place, str(ref), hint)
+        for ref in dict.fromkeys(bases)
+        if ref is not None and ref.is_partial
+    ]
+
+
+def partial_notes(opened: Sequence[Opened], steps: Sequence[Step]) -> Iterator[str]:
+    """How much was merged and how much is the whole model's, with the names that its tensors begin with."""
+    if not any(model.ref.is_partial for model in opened):
+        return
+    kept = [step.out.name for step in steps if step.reason == OUTSIDE]
+    tops = dict.fromkeys(_top(name) for name in kept)
+    told = f": {', '.join(tops)}" if kept else ""
+    merged = sum(step.action == "merge" for step in steps)
+    yield f"partial models: {merged} tensors merged, {len(kept)} copied from {opened[0].ref}{told}"
+
+
+def _top(name: str) -> str:
+    parts = name.split(".")
+    return ".".join(parts[: 2 if parts[0] == "model" and len(parts) > 2 else 1])
