@@ -6,7 +6,7 @@ import os
 import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -18,15 +18,16 @@ from cuvee.checkpoint.job import job_differences
 from cuvee.checkpoint.journal import Entry, disjoint
 from cuvee.checkpoint.os_errors import told
 from cuvee.checkpoint.protocol import Layout, Reader
-from cuvee.checkpoint.renamed import placed
 from cuvee.checkpoint.staging import find_places
 from cuvee.errors import CuveeError, Fault, InputError, ResourceError, listed
 from cuvee.execute.forms import Kernels
 from cuvee.execute.lots import Lot
+from cuvee.execute.opening import as_asked
 from cuvee.execute.resume import Finished, Range, describe
 from cuvee.execute.run import write_ranges
 from cuvee.planning.model import Plan, Step
 from cuvee.planning.room import fit_workers
+from cuvee.types import ModelRef
 
 SHARE: Final = "the models and the folder of the output must be on a file system that all machines of the cluster share"
 
@@ -170,7 +171,11 @@ def _models(errand: Errand) -> Iterator[list[Reader]]:
                 faults += error.faults
         if faults:
             raise InputError(_here(fault) for fault in faults)
-        yield placed([facts.ref for facts in errand.plan.models], readers)
+        yield as_asked(errand.plan.recipe, readers, lambda ref: stack.enter_context(closing(_opened(ref, errand))))
+
+
+def _opened(ref: ModelRef, errand: Errand) -> Reader:
+    return open_checkpoint(ref, errand.root)
 
 
 def _here(fault: Fault) -> Fault:

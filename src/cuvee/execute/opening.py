@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from cuvee.checkpoint.renamed import placed
 from cuvee.errors import Fault, InputError
 from cuvee.execute.agreeing import with_agreement
 from cuvee.execute.templating import with_chat_template
+from cuvee.execute.vocabulary import with_one_vocabulary
 from cuvee.recipe import Recipe, recipe_hash
 from cuvee.types import ModelRef
 
@@ -60,14 +61,25 @@ class OpenModels:
             self.faults += error.faults
 
     def readers(self, recipe: Recipe) -> list[Reader]:
-        """The models of a recipe in the order that plans have them."""
-        from cuvee.planning import models_of, referenced
+        """The models of a recipe in the order that plans have them, as the recipe has them."""
+        from cuvee.planning import referenced
 
         refs = referenced(recipe)
         opened = [self._reader(ref, recipe) for ref in refs]
-        found = with_agreement(recipe, refs, placed(refs, opened))
-        count = len(models_of(recipe))
-        return [*with_chat_template(recipe, found[:count]), *found[count:]]
+        return as_asked(recipe, opened, lambda ref: self._further(ref, recipe))
+
+    def _further(self, ref: ModelRef, recipe: Recipe) -> Reader:
+        """A model that the recipe names for its tokenizer only.
+
+        Raises:
+            InputError: it cannot be opened.
+        """
+        from cuvee.checkpoint import open_checkpoint
+
+        key = ref, recipe.root
+        if key not in self.opened:
+            self.opened[key] = open_checkpoint(ref, recipe.root, hub_download=False)
+        return self.opened[key]
 
     def _reader(self, ref: ModelRef, recipe: Recipe) -> Reader:
         inner = recipe.inner(ref)
@@ -92,6 +104,26 @@ class OpenModels:
             told: dict[str, Any] = {"seed": self.seed, "allow_nonfinite": self.allow_nonfinite}
             plan = settle(plan, models, method, workers=Workers(1, PASS_TILE), **told)
         return VirtualReader(ref.path, plan, models, method, seed=self.seed, allow_nonfinite=self.allow_nonfinite)
+
+
+def as_asked(recipe: Recipe, readers: Sequence[Reader], further: Callable[[ModelRef], Reader]) -> list[Reader]:
+    """The models of a recipe with the names, the vocabulary and the chat template that it asks for.
+
+    Args:
+        recipe: the recipe.
+        readers: what `planning.referenced` gives of it, opened.
+        further: opens a model that is named for its tokenizer only.
+
+    Raises:
+        InputError: `part-mismatch`, and what does not fit of tokenizers.
+        RecipeError: tokens, or a model, that are named and not there.
+    """
+    from cuvee.planning import models_of, referenced
+
+    refs, count = referenced(recipe), len(models_of(recipe))
+    found = with_agreement(recipe, refs, placed(refs, readers))
+    shown = with_one_vocabulary(recipe, refs[:count], found[:count], further)
+    return [*with_chat_template(recipe, shown), *found[count:]]
 
 
 @contextmanager

@@ -28,6 +28,9 @@ _NOT_WORDS: Final = re.compile(
 _VOCABULARY_HEAD: Final = re.compile(
     r"(^|\.)(lm_head(\.decoder)?|embed_out|vocab_projector|predictions\.decoder|proj_out)\.weight$"
 )
+_VOCABULARY_BIAS: Final = re.compile(
+    r"(^|\.)((lm_head(\.decoder)?|embed_out|vocab_projector|predictions(\.decoder)?|proj_out)\.bias|final_logits_bias)$"
+)
 _NORM: Final = re.compile(r"(^|[._])(norm|ln|layer_?norm|rms_?norm)\w*(\.|$)", re.IGNORECASE)
 _OPTIONAL: Final = re.compile(
     r"(rotary_emb\.inv_freq|rotary_pos_emb\.inv_freq|\.rope\.freqs|position_ids|token_type_ids|"
@@ -105,6 +108,11 @@ def is_vocabulary(name: str) -> bool:
     if _VOCABULARY_HEAD.search(name):
         return True
     return role_of(name) == "embedding" and not _NOT_WORDS.search(name)
+
+
+def is_vocabulary_bias(name: str) -> bool:
+    """Whether a tensor has one number per token: the biases of language-model heads."""
+    return bool(_VOCABULARY_BIAS.search(name))
 
 
 def is_optional(name: str) -> bool:

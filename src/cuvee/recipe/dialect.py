@@ -169,28 +169,18 @@ def _plain(value: Any) -> Scalar | Gradient:
 
 
 def not_yet(recipe: Recipe) -> tuple[Fault, ...]:
-    """What a recipe asks that this version understands and does not carry out: tokenizers, templates.
+    """What a recipe asks that this version understands and does not carry out: adapters on results.
 
     Returns:
         A `not-yet` fault for each, at its place; an empty tuple if everything can be carried out.
     """
-    later = {
-        ("tokenizer_source",): (recipe.tokenizer_source, "merging vocabularies"),
-        ("tokenizer",): (recipe.tokenizer, "merging vocabularies"),
-    }
-    faults = [_later(recipe, path, what) for path, (value, what) in later.items() if value is not None]
+    faults = []
     for ref, path in references(recipe):
         if ref.adapter is not None and ref.path in recipe.nested:
             faults.append(_on_a_result(recipe, path, ref))
     for inner in recipe.nested.values():
         faults += not_yet(inner)
     return tuple(dict.fromkeys(in_order(faults)))
-
-
-def _later(recipe: Recipe, path: DocumentPath, what: str) -> Fault:
-    place = recipe.locate(path) if recipe.locate else None
-    hint = "take it out; the files of the base model, or of the first model, are copied as they are"
-    return Fault("not-yet", f"{what} is not carried out yet", place, str(path[0]), hint)
 
 
 def _on_a_result(recipe: Recipe, path: DocumentPath, ref: ModelRef) -> Fault:

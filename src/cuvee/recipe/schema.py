@@ -278,10 +278,12 @@ class RecipeItem(ModuleItem):
     base_model: BaseModelField = None
     dtype: DTypeField = None
     out_dtype: DTypeField = None
-    tokenizer_source: Annotated[Model | None, Field(description="`union`, `base` or a model. Not carried out yet.")] = (
-        None
-    )
-    tokenizer: Annotated[TokenizerItem | None, Field(description="Not carried out yet.")] = None
+    tokenizer_source: Annotated[
+        Model | None, Field(description="`union`, `base` or a model: whose tokenizer the output has.")
+    ] = None
+    tokenizer: Annotated[
+        TokenizerItem | None, Field(description="Which tokenizer the output has, and where its rows come from.")
+    ] = None
     chat_template: Annotated[
         Annotated[str, AfterValidator(_chat_template)] | None,
         Field(description="`auto` (the models' most common one), the name of a template, or a Jinja text."),

@@ -94,7 +94,7 @@ def normal(key: int, start: int, stop: int, device: torch.device | None = None) 
     """
     words = random_words(key, 3 * start, 3 * stop, device).view(-1, 3)
     parts = [(words >> shift) & 0xFFFF for shift in (0, 16, 32, 48)]
-    total = sum(part.sum(1) for part in parts)
+    total = torch.stack([part.sum(1) for part in parts]).sum(0)
     return (total + _SUMMED // 2).float() * 2.0**-16 - _SUMMED // 2
 
 

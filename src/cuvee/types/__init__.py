@@ -21,6 +21,7 @@ from cuvee.types.declarations import (
 )
 from cuvee.types.predictions import PredictionAverage
 from cuvee.types.references import STORES, ModelRef, Placing, scheme_of, url_fault
+from cuvee.types.rows import RowFacts, VocabularyFacts
 from cuvee.types.scores import Direction, Score, Scorer
 from cuvee.types.tensors import DTYPE_BY_CODE, DTYPES, DType, DTypeKind, TensorSpec
 
@@ -41,12 +42,14 @@ __all__ = [
     "Param",
     "Placing",
     "PredictionAverage",
+    "RowFacts",
     "Scalar",
     "Scope",
     "Score",
     "Scorer",
     "Space",
     "TensorSpec",
+    "VocabularyFacts",
     "argument",
     "grain_of",
     "rows_of",

@@ -1,0 +1,156 @@
+"""What every model of a merge with one vocabulary shows in the place of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cuvee.checkpoint.fingerprint import digest_file
+from cuvee.checkpoint.given import given_file
+from cuvee.checkpoint.identity import InputFile
+from cuvee.checkpoint.protocol import Reader, SideFile
+from cuvee.layers.patch import patch_json
+from cuvee.tokens.reading import BINARIES, LIMITS
+from cuvee.tokens.renumbered import token_numbers, vocabulary_sizes
+from cuvee.tokens.rows import RowPlan
+from cuvee.tokens.tables import Table, rows_of_words, sibling
+from cuvee.tokens.uniting import United
+from cuvee.tokens.view import Shown
+from cuvee.tokens.vocabulary import Vocabulary
+from cuvee.types import RowFacts, VocabularyFacts
+
+_GENERATION = "generation_config.json"
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Models whose vocabularies become one.
+
+    Attributes:
+        source: which vocabulary the output has, as the recipe writes it.
+        united: it.
+        giver: the model whose tokenizer's files it is made of.
+        known: the vocabularies of the models.
+        readers: the models.
+        tables: their tensors with a row for every token.
+        plans: where their rows come from.
+    """
+
+    source: str
+    united: United
+    giver: Reader
+    known: Sequence[Vocabulary]
+    readers: Sequence[Reader]
+    tables: Sequence[Mapping[str, Table]]
+    plans: Sequence[RowPlan]
+
+
+def shown_by_all(meeting: Meeting) -> list[Shown]:
+    """What each model shows."""
+    facts = VocabularyFacts(
+        meeting.source,
+        len(meeting.united.vocabulary.ids),
+        meeting.plans[0].size,
+        tuple(_facts(meeting, number) for number in range(len(meeting.readers))),
+        meeting.united.notes,
+    )
+    read = tuple(_files_read([*meeting.readers, meeting.giver]))
+    return [_shown(meeting, number, facts, read) for number in range(len(meeting.readers))]
+
+
+def _facts(meeting: Meeting, number: int) -> RowFacts:
+    counts = dict(meeting.plans[number].counts())
+    reader = meeting.readers[number]
+    return RowFacts(
+        reader.label,
+        len(meeting.known[number].ids),
+        rows_of_words(reader),
+        counts.pop("own", 0),
+        counts,
+        {file.name: digest_file(file.fetched()) for file in reader.side_files if is_of_tokenizer(file.name)},
+    )
+
+
+def is_of_tokenizer(name: str) -> bool:
+    """Whether a file of a model says what its tokenizer is."""
+    return name in LIMITS or name in BINARIES
+
+
+def _files_read(readers: Sequence[Reader]) -> Iterator[InputFile]:
+    """The tokenizers' files by their content, so that a run that is resumed finds the same ones."""
+    for reader in dict.fromkeys(readers):
+        for file in reader.side_files:
+            if is_of_tokenizer(file.name):
+                path = file.fetched()
+                yield InputFile(str(path), {"xxh3_128": digest_file(path)}, {}, frozenset())
+
+
+def _shown(meeting: Meeting, number: int, facts: VocabularyFacts, read: tuple[InputFile, ...]) -> Shown:
+    tables = meeting.tables[number]
+    text, notes = _config(meeting, number)
+    facts = replace(facts, notes=(*facts.notes, *notes)) if number == 0 else facts
+    return Shown(
+        tables,
+        {name: _siblings(meeting, name, tables[name]) for name in tables},
+        facts,
+        None if text is None else json.loads(text),
+        text,
+        tuple(_side_files(meeting, number)),
+        read if number == 0 else (),
+    )
+
+
+def _siblings(meeting: Meeting, name: str, table: Table) -> list[str | None]:
+    """The tensors of all models that rows of a table may come from; of those with other rows planning tells."""
+    found: list[str | None] = []
+    for reader, tables in zip(meeting.readers, meeting.tables, strict=True):
+        there = sibling(name, reader, tables)
+        found.append(there if there is not None and tables[there].width == table.width else None)
+    return found
+
+
+def _config(meeting: Meeting, number: int) -> tuple[str | None, tuple[str, ...]]:
+    """A model's `config.json` with the output's vocabulary, and what is to be known of it."""
+    reader = meeting.readers[number]
+    if reader.config is None or reader.config_text is None:
+        return reader.config_text, ()
+    sizes = vocabulary_sizes(reader.config, rows_of_words(reader), meeting.plans[number].size)
+    numbers = token_numbers(reader.config, meeting.known[number], meeting.united.vocabulary)
+    return patch_json(reader.config_text, {**sizes, **numbers.changes}), numbers.notes
+
+
+def _side_files(meeting: Meeting, number: int) -> Iterator[SideFile]:
+    """A model's files with the output's tokenizer in the place of its own."""
+    reader, united = meeting.readers[number], meeting.united
+    for file in reader.side_files:
+        if file.name == _GENERATION:
+            yield _renumbered(file, meeting.known[number], united.vocabulary)
+        elif not is_of_tokenizer(file.name):
+            yield file
+    yield from _of_tokenizer(meeting.giver, united)
+
+
+def _of_tokenizer(giver: Reader, united: United) -> Iterator[SideFile]:
+    """The files of the output's tokenizer: as they lie, where nothing was added to it."""
+    theirs = {file.name: file for file in giver.side_files if is_of_tokenizer(file.name)}
+    if not united.new:
+        yield from theirs.values()
+        return
+    kept = {name: file for name, file in theirs.items() if name in united.files}
+    for name, text in united.files.items():
+        same = name in kept and kept[name].fetched().read_bytes() == text.encode("utf-8")
+        yield kept[name] if same else given_file(name, text)
+
+
+def _renumbered(file: SideFile, before: Vocabulary, after: Vocabulary) -> SideFile:
+    """How text is written, with the tokens' new numbers; what is no JSON object stays as it is."""
+    text = Path(file.fetched()).read_text("utf-8")
+    try:
+        data: Any = json.loads(text)
+    except ValueError:
+        return file
+    changes = token_numbers(data, before, after).changes if isinstance(data, dict) else {}
+    return given_file(file.name, patch_json(text, changes)) if changes else file
