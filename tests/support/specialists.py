@@ -7,7 +7,7 @@ share. The base has seen a little of everything.
 from __future__ import annotations
 
 import copy
-import json
+import functools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,23 +16,23 @@ from typing import Any
 
 import torch
 import transformers
-from tokenizers import Tokenizer, models, pre_tokenizers
 
 from cuvee.families import pretrained
+from tests.support.tokenizers import byte_level, save
 
 SPECIALITIES = ("maths", "code", "law")
 OWN, COMMON, LENGTH = 16, 6, 14
-WORDS = ["[PAD]", "[UNK]", *(f"c{i}" for i in range(COMMON)), *(f"{s}{i}" for s in SPECIALITIES for i in range(OWN))]
-IDS = {word: number for number, word in enumerate(WORDS)}
+VOCABULARY = 640
+LETTERS = "abcdefghijklmnop"
+WORDS = [*(f"c{x}" for x in LETTERS[:COMMON]), *(f"{s}{x}" for s in SPECIALITIES for x in LETTERS[:OWN])]
 SIZES = {
     "hidden_size": 32,
     "intermediate_size": 64,
     "num_hidden_layers": 3,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
-    "vocab_size": len(WORDS),
+    "vocab_size": VOCABULARY,
     "max_position_embeddings": 64,
-    "pad_token_id": 0,
     "initializer_range": 0.1,
 }
 KINDS = {
@@ -52,24 +52,25 @@ def texts(speciality: str, count: int, seed: int) -> list[str]:
         at, words = draw.randrange(OWN), []
         for _ in range(LENGTH):
             if draw.random() < 0.2:
-                words.append(f"c{draw.randrange(COMMON)}")
+                words.append(f"c{LETTERS[draw.randrange(COMMON)]}")
             else:
-                words.append(f"{speciality}{at}")
+                words.append(f"{speciality}{LETTERS[at]}")
                 at = rule[at]
-        made.append(" ".join(words))
+        made.append("".join(f" {word}" for word in words))
     return made
 
 
+@functools.cache
 def tokenizer() -> Any:
-    """One token for every word."""
-    made = Tokenizer(models.WordLevel(IDS, unk_token="[UNK]"))
-    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=made, pad_token="[PAD]", unk_token="[UNK]")
+    """Byte-level BPE in which every word, with the blank before it, is one token."""
+    made = byte_level([" " + word for word in WORDS] * 3, size=VOCABULARY)
+    assert made.get_vocab_size() <= VOCABULARY
+    return made
 
 
 def batch(lines: Sequence[str]) -> torch.Tensor:
     """Texts of one length as tokens."""
-    return torch.tensor([[IDS[word] for word in line.split()] for line in lines])
+    return torch.tensor([one.ids for one in tokenizer().encode_batch(list(lines))])
 
 
 def train(model: Any, lines: Sequence[str], steps: int, rate: float, seed: int, only: str = "") -> Any:
@@ -122,7 +123,7 @@ class Specialists:
 
 
 def write_specialists(
-    folder: Path, kind: str = "llama", *, seed: int = 0, base_steps: int = 30, steps: int = 60, only: str = ".mlp."
+    folder: Path, kind: str = "llama", *, seed: int = 0, base_steps: int = 90, steps: int = 60, only: str = ".mlp."
 ) -> Specialists:
     """The base and the three, trained and stored with their tokenizer.
 
@@ -139,13 +140,5 @@ def write_specialists(
     }
     for name, model in {"base": base, **trained}.items():
         pretrained.save(model, folder / name)
-        tokenizer().save_pretrained(str(folder / name))
-        _as_it_is(folder / name)
+        save(folder / name, tokenizer(), eos_token="<|end|>")
     return Specialists(folder)
-
-
-def _as_it_is(folder: Path) -> None:
-    """Have transformers take the tokenizer from its file, whatever class the kind of model usually has."""
-    path = folder / "tokenizer_config.json"
-    data = json.loads(path.read_text("utf-8"))
-    path.write_text(json.dumps({**data, "tokenizer_class": "PreTrainedTokenizerFast"}), "utf-8")

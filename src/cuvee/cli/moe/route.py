@@ -63,11 +63,8 @@ def _data(found: Routing) -> dict[str, Any]:
 
 
 def _text(found: Routing) -> Iterator[RenderableType]:
-    columns = [
-        Column("prompts"),
-        Column("tokens", numbers=True),
-        *(Column(name, numbers=True) for name in found.experts),
-    ]
+    experts = [Column(name, numbers=True) for name in found.experts]
+    columns = [Column("prompts"), Column("tokens", numbers=True), *experts]
     rows = [[one.group, f"{one.tokens:,}", *map(_percent, one.overall)] for one in found.groups]
     yield paragraph("Share of tokens whose strongest expert is")
     yield table(columns, rows)
