@@ -30,7 +30,7 @@ from cuvee.api.loading import load
 from cuvee.api.lora_algebra import extract_adapter, merge_adapters
 from cuvee.api.memory import merge_state_dicts
 from cuvee.api.merging import MergeResult, merge
-from cuvee.api.mixing import build_mixture, plan_mixture, upcycled
+from cuvee.api.mixing import build_mixture, plan_mixture, route_prompts, upcycled
 from cuvee.api.packing import PackResult, inspect_pack, is_pack, pack, unpack
 from cuvee.api.pushing import PushResult, push
 from cuvee.api.recalibrating import recalibrate_batchnorm
@@ -98,6 +98,7 @@ __all__ = [
     "recipe_from",
     "remove_from_ensemble",
     "report",
+    "route_prompts",
     "search",
     "search_pool",
     "stack",

@@ -6,7 +6,7 @@ Nothing heavy is imported until a call needs it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from cuvee.api.arguments import as_model, as_path, callback_faults, refuse, switch_faults, unfit
 from cuvee.api.files import opened
 from cuvee.api.merging import files_elsewhere
-from cuvee.errors import Fault, UsageError, nearest, number_faults
+from cuvee.errors import Fault, InputError, UsageError, nearest, number_faults
 from cuvee.types import DTYPES, scheme_of
 
 if TYPE_CHECKING:
     from cuvee.execute import Progress
     from cuvee.mixtures.model import Mixture
     from cuvee.mixtures.outline import Outline
+    from cuvee.mixtures.routing import Routing
     from cuvee.mixtures.writing import MixtureResult
 
 AnyMixture: TypeAlias = "Mixture | Mapping[str, Any] | str | os.PathLike[str]"
@@ -205,3 +206,49 @@ def _far_faults(out: object) -> list[Fault]:
         return []
     message = f"`out` must be a folder of this machine; found {out:.60}"
     return [Fault("bad-argument", message, subject="out", hint="send it from there with `cuvee push`")]
+
+
+def route_prompts(
+    model: str | os.PathLike[str],
+    prompts: Mapping[str, Sequence[str] | str | os.PathLike[str]],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Routing:
+    """See where a mixture of experts sends prompts.
+
+    Args:
+        model: a folder with a mixture that transformers loads, and its tokenizer.
+        prompts: groups of prompts by name: texts, or a file with a prompt on each line.
+        progress: called with prompts done and their number.
+
+    Returns:
+        For every group, layer and expert the share of tokens whose strongest expert it is, and its mean weight.
+
+    Raises:
+        UsageError: an argument is wrong, or transformers is not installed.
+        InputError: `model-missing`, `data-missing`, `bad-data`, `tokenizer-missing`, `no-layout`.
+    """
+    from cuvee.mixtures.routing import route_prompts as route
+
+    refuse(callback_faults(progress))
+    folder = as_path(model, "model", "a folder with a mixture of experts is needed")
+    if not folder.is_dir():
+        raise InputError(Fault("model-missing", f"{folder}: there is no such folder", subject=str(folder)))
+    if not prompts:
+        raise UsageError(Fault("bad-argument", "`prompts` should name one group or more", subject="prompts"))
+    return route(folder, {name: _lines(given) for name, given in prompts.items()}, progress)
+
+
+def _lines(given: Sequence[str] | str | os.PathLike[str]) -> list[str]:
+    """Prompts as they are given, or the lines of a file that are not blank."""
+    if not isinstance(given, str | os.PathLike):
+        return list(given)
+    path = Path(given)
+    try:
+        found = [line for line in path.read_text("utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text in UTF-8"
+        raise InputError(Fault("data-missing", f"{path}: {reason}", subject=str(path))) from error
+    if not found:
+        raise InputError(Fault("bad-data", f"{path} should hold a prompt on each line; it is empty", subject=str(path)))
+    return found

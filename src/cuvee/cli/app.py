@@ -38,6 +38,8 @@ _TOKENS: Final = {
     "transplant": "Give a model another model's tokenizer; its body stays as it is.",
 }
 
+_MOE: Final = {"route": "Say where a mixture of experts sends prompts."}
+
 _LORA: Final = {
     "info": "Say what an adapter is: kind, base, ranks, and the size of each module's change.",
     "apply": "Apply adapters to a model and write the result out as a model folder.",
@@ -67,7 +69,7 @@ VERBS: Final = (
     Verb("tune", "Fine-tune a model for a few steps: heal a stack, or refine a merge.", _MERGE),
     Verb("average", "Average the checkpoints of a training run into a new folder.", _MERGE),
     Verb("stack", "Stack a model's own layers anew: deeper, shorter, or in another order.", _MERGE),
-    Verb("moe", "Make a mixture of experts of dense models.", _MERGE),
+    Verb("moe", "Make a mixture of experts of dense models.", _MERGE, _MOE),
     Verb("pack", "Pack the models of a recipe: one delta, and one bit per entry and model.", _MERGE),
     Verb("unpack", "Write one task of a pack out as a model, or list the tasks.", _MERGE),
     Verb("collect", "Run a model over calibration data and keep what RegMean or Fisher merging asks for.", _MERGE),

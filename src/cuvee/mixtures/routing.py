@@ -1,0 +1,166 @@
+"""Where a mixture sends prompts: the share of every expert, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cuvee.errors import Fault, InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Where a group of prompts goes.
+
+    Attributes:
+        group: what the group is called.
+        prompts, tokens: how many.
+        first: for every layer, the share of tokens whose strongest expert is each of them, `[layers][experts]`.
+        weight: the mean weight that each expert's output has; 0 where it is not chosen.
+    """
+
+    group: str
+    prompts: int
+    tokens: int
+    first: tuple[tuple[float, ...], ...]
+    weight: tuple[tuple[float, ...], ...]
+
+    @property
+    def overall(self) -> tuple[float, ...]:
+        """`first`, the mean over the layers."""
+        return tuple(sum(column) / len(self.first) for column in zip(*self.first, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """Where groups of prompts go in a mixture: names of its layers' routers, of its experts, and the shares."""
+
+    layers: tuple[str, ...]
+    experts: tuple[str, ...]
+    groups: tuple[Shares, ...]
+
+
+@dataclass
+class _Count:
+    """What one router did so far."""
+
+    first: Tensor
+    weight: Tensor
+    tokens: int = 0
+
+
+def route_prompts(
+    folder: Path, groups: Mapping[str, Sequence[str]], told: Callable[[int, int], None] | None = None
+) -> Routing:
+    """Run prompts through a mixture, one at a time, and see what its routers choose.
+
+    Args:
+        folder: a mixture of experts that transformers can load, with its tokenizer.
+        groups: prompts by what they should be called.
+        told: called with prompts done and their number.
+
+    Raises:
+        InputError: it has no routers, no tokenizer, or a prompt has no tokens.
+        UsageError: transformers is not installed.
+    """
+    from cuvee.families.inputs import load_tokenizer
+    from cuvee.families.loading import load_folder
+    from cuvee.mixtures.hidden import Runner
+
+    tokenizer = load_tokenizer(folder)
+    if tokenizer is None:
+        raise InputError(Fault("tokenizer-missing", f"{folder}: prompts are read, and it has no tokenizer"))
+    model = load_folder(folder, dtype=None, device="cpu")
+    routers = routers_of(model)
+    if not routers:
+        message = f"{folder}: a mixture has routers that choose experts; found none"
+        raise InputError(Fault("no-layout", message, subject=str(folder), hint="name a mixture of experts"))
+    runner = Runner(str(folder), model, tokenizer, getattr(model.config, "max_position_embeddings", 2048))
+    total, done = sum(map(len, groups.values())), 0
+    found = []
+    for name, prompts in groups.items():
+        counts: dict[str, _Count] = {}
+        with _counting(routers, counts):
+            for prompt in prompts:
+                _run(model, runner.tokens(prompt))
+                done += 1
+                if told is not None:
+                    told(done, total)
+        found.append(_shares(name, len(prompts), [counts[layer] for layer in routers]))
+    count = len(found[0].first[0])
+    return Routing(tuple(routers), _names(folder, count), tuple(found))
+
+
+def routers_of(model: Any) -> dict[str, Any]:
+    """The routers of a model by name, in order: modules called `gate` that have a weight and stand beside experts."""
+    modules = dict(model.named_modules())
+    return {
+        name: module
+        for name, module in modules.items()
+        if name.endswith(".gate") and hasattr(module, "weight") and f"{name.removesuffix('.gate')}.experts" in modules
+    }
+
+
+def _run(model: Any, tokens: Sequence[int]) -> None:
+    import torch
+
+    with torch.inference_mode():
+        model(input_ids=torch.tensor([tokens]), use_cache=False)
+
+
+@contextmanager
+def _counting(routers: Mapping[str, Any], counts: dict[str, _Count]) -> Iterator[None]:
+    hooks = [module.register_forward_hook(_counter(name, counts)) for name, module in routers.items()]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _counter(name: str, counts: dict[str, _Count]) -> Any:
+    """Note what a router gives: logits `[tokens, experts]`, weights and numbers of the chosen `[tokens, k]`."""
+    import torch
+
+    def count(_: Any, __: Any, given: tuple[Tensor, Tensor, Tensor]) -> None:
+        logits, weights, chosen = given
+        experts = logits.shape[-1]
+        strongest = chosen.gather(1, weights.argmax(1, keepdim=True)).flatten()
+        spread = torch.zeros(len(chosen), experts, dtype=torch.float64).scatter_(1, chosen, weights.double())
+        so_far = counts.setdefault(name, _Count(torch.zeros(experts), torch.zeros(experts, dtype=torch.float64)))
+        so_far.first += torch.bincount(strongest, minlength=experts)
+        so_far.weight += spread.sum(0)
+        so_far.tokens += len(chosen)
+
+    return count
+
+
+def _shares(group: str, prompts: int, counts: Sequence[_Count]) -> Shares:
+    first = tuple(tuple((count.first / count.tokens).tolist()) for count in counts)
+    weight = tuple(tuple((count.weight / count.tokens).tolist()) for count in counts)
+    return Shares(group, prompts, counts[0].tokens, first, weight)
+
+
+def _names(folder: Path, count: int) -> tuple[str, ...]:
+    """The experts' models, where the folder's record knows them, else their numbers."""
+    from cuvee.execute.record_form import read_record
+
+    try:
+        record = read_record(folder)
+    except (OSError, ValueError):
+        record = None
+    experts = record["recipe"].get("experts") if record is not None and "mixture" in record else None
+    if not isinstance(experts, list) or len(experts) != count:
+        return tuple(str(number) for number in range(count))
+    return tuple(f"{number}: {_name(expert)}" for number, expert in enumerate(experts))
+
+
+def _name(expert: Any) -> str:
+    model = expert.get("source_model") if isinstance(expert, dict) else expert
+    return Path(model).name if isinstance(model, str) else str(model)
