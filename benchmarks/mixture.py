@@ -3,8 +3,8 @@
     python benchmarks/mixture.py [--seeds 3]
 
 Three specialists are trained from one base, in their MLPs alone, and made into a Mixtral and a Qwen2-MoE with six
-prompts each. Told are, on 40 held-out texts of each speciality: the share of tokens whose strongest expert is the speciality's
-(by chance 0.33), and the loss of base, mixture and specialist.
+prompts each. Told are, on 40 held-out texts of each speciality: the share of tokens whose strongest expert is the
+speciality's (by chance 0.33), and the loss of base, mixture and specialist.
 """
 
 from __future__ import annotations
