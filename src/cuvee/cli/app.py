@@ -73,7 +73,7 @@ VERBS: Final = (
     Verb("pack", "Pack the models of a recipe: one delta, and one bit per entry and model.", _MERGE),
     Verb("unpack", "Write one task of a pack out as a model, or list the tasks.", _MERGE),
     Verb("collect", "Run a model over calibration data and keep what RegMean or Fisher merging asks for.", _MERGE),
-    Verb("lora", "LoRA adapters: looked at, applied, merged, and extracted from models.", _MERGE, _LORA),
+    Verb("lora", "Look at LoRA adapters, apply, merge and extract them.", _MERGE, _LORA),
     Verb("verify", "Check a model folder: readable, complete, finite, as recorded, loadable.", _MERGE),
     Verb("card", "Write the model card of a merge, README.md, for the hub.", _MERGE),
     Verb("push", "Send a finished model folder to the hub or to a store, or say what that would do.", _MERGE),

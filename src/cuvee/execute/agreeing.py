@@ -12,18 +12,21 @@ from cuvee.tokens.agreement import Agreement, agreement_of
 from cuvee.types import ModelRef
 
 
-def with_agreement(recipe: Recipe, refs: Sequence[ModelRef], readers: Sequence[Reader]) -> list[Reader]:
+def with_agreement(recipe: Recipe, refs: Sequence[ModelRef], readers: Sequence[Reader], *, fetch: bool) -> list[Reader]:
     """The models, the first with notes on tokenizers that differ harmlessly.
 
     Args:
         recipe: what they are models of.
         refs: as `planning.referenced` gives them.
         readers: the same, opened.
+        fetch: whether files may be fetched from afar; a plan compares only what is on this machine.
 
     Raises:
         InputError: `tokenizer-mismatch`, `embedding-too-small`.
     """
     if recipe.tokenizer is not None or recipe.tokenizer_source is not None:
+        return list(readers)
+    if not fetch and any(file.fetch is not None for reader in readers for file in reader.side_files):
         return list(readers)
     number = {ref: i for i, ref in enumerate(refs)}
     found = [

@@ -66,7 +66,7 @@ class OpenModels:
 
         refs = referenced(recipe)
         opened = [self._reader(ref, recipe) for ref in refs]
-        return as_asked(recipe, opened, lambda ref: self._further(ref, recipe))
+        return as_asked(recipe, opened, lambda ref: self._further(ref, recipe), fetch=self.weights)
 
     def _further(self, ref: ModelRef, recipe: Recipe) -> Reader:
         """A model that the recipe names for its tokenizer only.
@@ -106,13 +106,16 @@ class OpenModels:
         return VirtualReader(ref.path, plan, models, method, seed=self.seed, allow_nonfinite=self.allow_nonfinite)
 
 
-def as_asked(recipe: Recipe, readers: Sequence[Reader], further: Callable[[ModelRef], Reader]) -> list[Reader]:
+def as_asked(
+    recipe: Recipe, readers: Sequence[Reader], further: Callable[[ModelRef], Reader], *, fetch: bool = True
+) -> list[Reader]:
     """The models of a recipe with the names, the vocabulary and the chat template that it asks for.
 
     Args:
         recipe: the recipe.
         readers: what `planning.referenced` gives of it, opened.
         further: opens a model that is named for its tokenizer only.
+        fetch: whether tokenizers may be fetched from afar to be compared where nothing is asked of them.
 
     Raises:
         InputError: `part-mismatch`, and what does not fit of tokenizers.
@@ -121,7 +124,7 @@ def as_asked(recipe: Recipe, readers: Sequence[Reader], further: Callable[[Model
     from cuvee.planning import models_of, referenced
 
     refs, count = referenced(recipe), len(models_of(recipe))
-    found = with_agreement(recipe, refs, placed(refs, readers))
+    found = with_agreement(recipe, refs, placed(refs, readers), fetch=fetch)
     shown = with_one_vocabulary(recipe, refs[:count], found[:count], further)
     return [*with_chat_template(recipe, shown), *found[count:]]
 

@@ -49,12 +49,15 @@ def agreement_of(readers: Sequence[Reader], *, together: bool = True) -> Agreeme
     prints = {i: _fingerprint(reader) for i, reader in enumerate(readers) if embedding_rows(reader) is not None}
     having = [i for i, told in prints.items() if told]
     read: dict[str, Vocabulary | None] = {}
+    unread: list[str] = []
     for i in having:
         if prints[i] not in read:
-            read[prints[i]] = _read(readers[i], found)
+            read[prints[i]] = _read(readers[i], unread)
         _check_rows(readers[i], read[prints[i]], found)
     if len(having) < 2:
         return found
+    if len(read) > 1:  # files that are the same in all models mean the same, whatever they mean
+        found.notes += unread
     first, *others = having
     if without := [readers[i].label for i in prints if not prints[i]]:
         found.notes.append(f"{listed(without)}: no tokenizer beside the weights, so that its tokens cannot be compared")
@@ -84,12 +87,12 @@ def _bytes(file: SideFile) -> bytes:
     return path.read_bytes()
 
 
-def _read(reader: Reader, found: Agreement) -> Vocabulary | None:
+def _read(reader: Reader, unread: list[str]) -> Vocabulary | None:
     """A vocabulary; one that cannot be read is told, since nothing was asked of it."""
     try:
         return read_vocabulary(reader)
     except CuveeError as error:
-        found.notes.append(f"{reader.label}: its tokenizer is not compared: {error.faults[0].message}")
+        unread.append(f"{reader.label}: its tokenizer is not compared: {error.faults[0].message}")
         return None
 
 

@@ -161,7 +161,7 @@ def test_vocabularies_of_other_sizes_are_told_as_such(name: str) -> None:
     (fault,) = refusal(linear("a", "b"), models).faults
     assert (fault.code, fault.subject) == ("vocabulary-mismatch", name)
     assert "a [5, 2], b [7, 2]" in fault.message
-    assert "tokenizer_source" in fault.hint
+    assert "tokenizer: {source: union}" in fault.hint
 
 
 def test_embeddings_of_other_widths_are_no_matter_of_vocabulary() -> None:

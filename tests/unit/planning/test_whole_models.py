@@ -15,7 +15,6 @@ from tests.support.plans import (
     piece,
     plan_of,
     recipe,
-    refusal,
     source,
     sources,
     stack,
@@ -205,11 +204,6 @@ def test_the_last_layer_takes_the_end_of_a_gradient_though_extra_ones_follow() -
 
 
 # --- not carried out
-
-
-def test_what_is_not_yet_carried_out_is_refused_before_all_else() -> None:
-    error = refusal(linear("a", "b", tokenizer_source="union"), {"a": stack(1), "b": stack(2)})
-    assert error.codes == ("not-yet",)
 
 
 def test_a_recipe_of_slices_names_its_models_once() -> None:
