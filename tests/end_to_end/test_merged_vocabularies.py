@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import cuvee
 from cuvee.errors import CuveeError, InputError, RecipeError
 from tests.support.tokenizers import CODE, ENGLISH, byte_fallback, byte_level, save, unigram, wordpiece
 
 KINDS = {"bpe": byte_level, "fallback": byte_fallback, "unigram": unigram, "wordpiece": wordpiece}
+FILE = "model.safetensors"
 EMBED, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
 
@@ -40,11 +41,13 @@ def tensors(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "model.safetensors")
 
 
-def row_of(token: str, number: int, vocabularies: list[dict[str, int]], rows: list[torch.Tensor], base: int = 0) -> Any:
+def row_of(
+    token: str, number: int, vocabularies: list[dict[str, int]], rows: list[torch.Tensor], base: int | None
+) -> Any:
     """What one model shows for a token: its own row, the base's, the only owner's, the mean of owners, or zeros."""
     if token in vocabularies[number]:
         return rows[number][vocabularies[number][token]]
-    if token in vocabularies[base]:
+    if base is not None and token in vocabularies[base]:
         return rows[base][vocabularies[base][token]]
     owners = [r[v[token]] for v, r in zip(vocabularies, rows, strict=True) if token in v]
     return sum(owners) / len(owners) if owners else torch.zeros_like(rows[0][0])
@@ -55,21 +58,22 @@ def merged(parts: list[Path], out: Path, **more: Any) -> Any:
     return cuvee.merge({**recipe, **more}, out)
 
 
-@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize(("tied", "base"), [(False, None), (True, None), (False, 2)])
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_rows_of_a_union_are_those_of_its_rules(tmp_path: Path, kind: str, tied: bool) -> None:
+def test_the_rows_of_a_union_are_those_of_its_rules(tmp_path: Path, kind: str, tied: bool, base: int | None) -> None:
     parts = [
         model(tmp_path / name, KINDS[kind](texts), seed=seed, pad=pad, tied=tied)
         for seed, (name, texts, pad) in enumerate((("a", ENGLISH, 5), ("b", CODE, 0), ("c", ENGLISH + CODE, 3)))
     ]
-    made = merged(parts, tmp_path / "out", tokenizer={"source": "union"})
+    named = {} if base is None else {"base_model": str(parts[base])}
+    made = merged(parts, tmp_path / "out", tokenizer={"source": "union"}, **named)
     vocabularies, after = [ids(one) for one in parts], ids(tmp_path / "out")
     assert set(after) == set().union(*vocabularies)
     found = tensors(tmp_path / "out")
     for name in (EMBED,) if tied else (EMBED, HEAD):
         rows = [tensors(one)[name] for one in parts]
         for token, number in after.items():
-            want = sum(row_of(token, m, vocabularies, rows) for m in range(3)) / 3
+            want = sum(row_of(token, m, vocabularies, rows, base) for m in range(3)) / 3
             torch.testing.assert_close(found[name][number], want, rtol=0, atol=1e-6)
     loaded, account = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out", output_loading_info=True)
     assert not any(account.values())
@@ -92,7 +96,7 @@ def test_base_and_a_model_give_their_own_tokenizer(tmp_path: Path, source: str) 
     found = tensors(tmp_path / "out")[EMBED]
     assert len(found) == len(ids(giver))
     for token, number in ids(giver).items():
-        want = sum(row_of(token, m, vocabularies, rows) for m in range(2)) / 2
+        want = sum(row_of(token, m, vocabularies, rows, 0) for m in range(2)) / 2
         torch.testing.assert_close(found[number], want, rtol=0, atol=1e-6)
     short = {"merge_method": "linear", "parameters": {"weight": 1}, "base_model": str(parts[0])}
     short |= {"models": [{"model": str(one)} for one in parts], "tokenizer_source": asked}
@@ -191,8 +195,25 @@ def test_a_recipe_inside_may_have_a_vocabulary_of_its_own(tmp_path: Path) -> Non
         outer["models"] = [{"model": first}, {"model": str(parts[1])}]
         cuvee.merge(outer, tmp_path / name)
     nested, folder = tensors(tmp_path / "nested"), tensors(tmp_path / "folder")
+    record = json.loads((tmp_path / "nested/cuvee.json").read_text("utf-8"))
+    assert [one["model"] for one in record["inputs"][0]["inputs"]] == [str(one) for one in parts]
     assert all(torch.equal(value, folder[name]) for name, value in nested.items())
     assert (tmp_path / "nested/tokenizer.json").read_bytes() == (tmp_path / "folder/tokenizer.json").read_bytes()
+
+
+def test_what_must_be_equal_in_a_recipe_inside_is_compared(tmp_path: Path) -> None:
+    parts = [model(tmp_path / name, byte_level(ENGLISH), seed=0) for name in "ab"]
+    for number, part in enumerate(parts):
+        save_file({**tensors(part), "model.counts": torch.tensor([number])}, part / FILE, {"format": "pt"})
+    outer = {"merge_method": "linear", "parameters": {"weight": 1}, "tokenizer_source": "union"}
+    inner = {"merge_method": "linear", "parameters": {"weight": 1}, "models": [{"model": str(one)} for one in parts]}
+    with pytest.raises(InputError) as wanted:
+        cuvee.merge(inner, tmp_path / "inner")
+    with pytest.raises(InputError) as told:
+        cuvee.merge({**outer, "models": [{"model": inner}, {"model": str(parts[0])}]}, tmp_path / "out")
+    assert told.value.codes[0] == wanted.value.code
+    assert "linear:" in str(told.value)  # says in which recipe
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_cannot_be_is_told_before_anything_is_written(tmp_path: Path) -> None:

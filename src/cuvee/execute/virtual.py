@@ -24,6 +24,7 @@ from cuvee.checkpoint.flat import check_range, copy_bytes, tensor_bytes
 from cuvee.checkpoint.identity import InputFile
 from cuvee.checkpoint.protocol import Reader, SideFile
 from cuvee.checkpoint.renamed import Renamed
+from cuvee.checkpoint.view import View
 from cuvee.errors import CuveeError, Fault, InputError
 from cuvee.execute.caught import Caught
 from cuvee.execute.kept import Kept
@@ -274,9 +275,9 @@ def preflight_nested(readers: Sequence[Reader]) -> None:
 
 
 def unplaced(reader: Reader, names: Sequence[str]) -> tuple[Reader, list[str]]:
-    """A model that stands for a part, or is one, as it lies below; with the names there of some of its tensors."""
-    while isinstance(reader, Renamed):
-        names = [reader.original(name) for name in names]
+    """A model as it lies below all that it is shown as; with the names there of some of its tensors."""
+    while isinstance(reader, View):
+        names = [reader.original(name) for name in names] if isinstance(reader, Renamed) else names
         reader = reader.inner
     return reader, list(names)
 

@@ -37,6 +37,11 @@ class _Ground:
         base = self.recipe.base_model
         return self.refs.index(base) if base in self.refs else 0
 
+    @property
+    def filler(self) -> int | None:
+        """The model whose rows others take for tokens that they lack: a base that the recipe names."""
+        return self.base if self.recipe.base_model in self.refs else None
+
     def fault(self, code: str, message: str, at: DocumentPath, hint: str | None = None) -> Fault:
         """A fault with its place in the recipe."""
         place = self.recipe.locate(at) if self.recipe.locate else None
@@ -199,7 +204,7 @@ def _size(ground: _Ground, united: United) -> tuple[int, int]:
 def _plan(ground: _Ground, number: int, united: United, wishes: Mapping[str, Wish], size: int, kept: int) -> RowPlan:
 
     known = [vocabulary.ids for vocabulary in ground.known]
-    plan = plan_rows(number, united.vocabulary.ids, known, wishes, base=ground.base, size=size)
+    plan = plan_rows(number, united.vocabulary.ids, known, wishes, base=ground.filler, size=size)
     for row in range(kept):
         if plan.own[row] == PADDING:
             plan.own[row] = row

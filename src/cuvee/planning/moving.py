@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from cuvee.checkpoint.folder import local_path
 from cuvee.recipe import Module, Recipe
+from cuvee.recipe.vocabulary import vocabulary_led_on
 from cuvee.types import ModelRef, scheme_of
 
 
@@ -32,7 +33,8 @@ def moved(recipe: Recipe, folder: Path) -> Recipe:
     }
     modules = {name: _led_on(module, led) for name, module in recipe.modules.items()}
     base = None if recipe.base_model is None else led(recipe.base_model)
-    return replace(_led_on(recipe, led), base_model=base, modules=modules, nested=nested, root=folder)
+    vocabulary = vocabulary_led_on(recipe, led)
+    return replace(_led_on(recipe, led), base_model=base, modules=modules, nested=nested, root=folder, **vocabulary)
 
 
 _Part = TypeVar("_Part", Recipe, Module)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from cuvee.recipe.model import DocumentPath, Recipe
-from cuvee.recipe.reference import read_reference
+from cuvee.recipe.reference import read_reference, written_reference
 from cuvee.types import ModelRef
 
 
@@ -83,3 +83,28 @@ def _token(entry: Mapping[str, Any], root: Path | None, at: DocumentPath) -> Tok
         model = read_reference(source["model"], root)
         return TokenAsked(TokenOf(model, source.get("token"), source.get("token_id")), force, at)
     return TokenAsked(TokenOf(read_reference(source, root)), force, at)
+
+
+def vocabulary_led_on(recipe: Recipe, led: Callable[[ModelRef], ModelRef]) -> dict[str, Any]:
+    """What a recipe says of vocabularies with other references, by the recipe's fields.
+
+    Args:
+        recipe: the recipe.
+        led: gives the other reference of a model.
+    """
+
+    def of(value: Any) -> Any:
+        if isinstance(value, Mapping) and "kind" in value:
+            return {**value, "model": of(value["model"])} if "model" in value else value
+        return value if value in ("union", "base") else written_reference(led(read_reference(value, recipe.root)))
+
+    source, data = recipe.tokenizer_source, recipe.tokenizer
+    if source is not None and source not in ("union", "base"):
+        source = str(led(read_reference(source, recipe.root)))
+    if data is not None:
+        data = {**data, **({"source": of(data["source"])} if data.get("source") else {})}
+        tokens = data.get("tokens") or {}
+        data |= (
+            {"tokens": {token: {**one, "source": of(one["source"])} for token, one in tokens.items()}} if tokens else {}
+        )
+    return {"tokenizer_source": source, "tokenizer": data}

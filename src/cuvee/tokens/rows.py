@@ -2,7 +2,7 @@
 
     row(m, t) = E_m[id_m(t)]                                  if m has t and t is not forced
               = what `tokens:` says of t                       else, if it says anything
-              = E_base[id_base(t)]                             else, if the base has t
+              = E_base[id_base(t)]                             else, if there is a base and it has t
               = mean over the models k that have t of E_k[id_k(t)]      else
               = 0                                              if nobody has it
 
@@ -97,7 +97,7 @@ def plan_rows(
     known: Sequence[Mapping[str, int]],
     wishes: Mapping[str, Wish] | None = None,
     *,
-    base: int = 0,
+    base: int | None = None,
     size: int | None = None,
 ) -> RowPlan:
     """Where the rows of one model come from.
@@ -107,7 +107,7 @@ def plan_rows(
         tokens: the output's vocabulary: token → row.
         known: the vocabulary of every model: token → row there.
         wishes: what the recipe says of single tokens.
-        base: number of the base model.
+        base: number of the base model, if there is one.
         size: rows of the output, at least one for every token; as many as there are tokens by default.
     """
     rows = array("q", [PADDING]) * (size if size is not None else max(tokens.values(), default=-1) + 1)
@@ -134,9 +134,9 @@ def _of_wish(wish: Wish) -> Fill:
     return Fill((wish.source,), "as the recipe says")
 
 
-def _usual(token: str, known: Sequence[Mapping[str, int]], base: int) -> Fill:
+def _usual(token: str, known: Sequence[Mapping[str, int]], base: int | None) -> Fill:
     """The base's row, else the mean of those who have it; the only owner's row is a mean of one."""
-    if token in known[base]:
+    if base is not None and token in known[base]:
         return Fill((OfModel(base, known[base][token]),), "the base")
     owners = tuple(OfModel(number, ids[token]) for number, ids in enumerate(known) if token in ids)
     words = {0: "zeros", 1: "the only model that has the token"}

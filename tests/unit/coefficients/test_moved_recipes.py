@@ -43,3 +43,24 @@ def test_a_recipe_within_a_recipe_keeps_its_folder(tmp_path: Path) -> None:
     (one,) = again.nested.values()
     assert one.root is not None
     assert (one.root / "a").resolve() == (tmp_path / "models" / "a").resolve()
+
+
+def test_models_that_tokens_and_tokenizers_come_from_lead_on(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    tokens = {
+        "x": {"source": "b"},
+        "y": {"source": {"kind": "model_token", "model": "b", "token_id": 3}, "force": True},
+        "z": {"source": {"kind": "zero"}},
+    }
+    data = {"merge_method": "linear", "models": [{"model": one, "parameters": {"weight": 1}} for one in "ab"]}
+    long = from_data({**data, "tokenizer": {"source": "b", "tokens": tokens}}, methods.specs(), tmp_path)
+    led = to_data(moved(long, tmp_path / "out"))["tokenizer"]
+    assert led["source"] == led["tokens"]["x"]["source"] == led["tokens"]["y"]["source"]["model"] == "../b"
+    assert led["tokens"]["z"] == tokens["z"]
+    assert led["tokens"]["y"]["force"]
+    short = from_data({**data, "tokenizer_source": "b"}, methods.specs(), tmp_path)
+    assert to_data(moved(short, tmp_path / "out"))["tokenizer_source"] == "../b"
+    for word in ("union", "base"):
+        same = from_data({**data, "tokenizer_source": word}, methods.specs(), tmp_path)
+        assert to_data(moved(same, tmp_path / "out"))["tokenizer_source"] == word
