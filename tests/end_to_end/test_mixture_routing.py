@@ -12,7 +12,7 @@ import transformers
 from safetensors.torch import load_file
 
 import cuvee
-from cuvee.errors import CuveeError, InputError, RecipeError
+from cuvee.errors import CuveeError, InputError, RecipeError, UsageError
 from tests.support.command_line import call
 from tests.support.specialists import SPECIALITIES, Specialists, loss, texts, tokenizer, write_specialists
 
@@ -115,6 +115,11 @@ def test_the_command_tells_where_prompts_go(
     assert ran.code == 0, ran.err
     for word in ("maths", "law", "0: maths", "2: law", "model.layers.0"):
         assert word in ran.out
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more/law.txt").write_text(" law\n", "utf-8")
+    twice = [*files, "--prompts", str(tmp_path / "more/law.txt"), "--json"]
+    groups = json.loads(call(capsys, "moe", "route", str(tmp_path / "out"), *twice).out)["groups"]
+    assert set(groups) == {"maths", str(tmp_path / "law.txt"), str(tmp_path / "more/law.txt")}
     told = json.loads(call(capsys, "moe", "route", str(tmp_path / "out"), *files, "--json").out)
     assert set(told["groups"]) == {"maths", "law"}
     for group in told["groups"].values():
@@ -143,6 +148,8 @@ def test_prompts_that_say_nothing_and_models_without_routers_are_told(llama: Spe
     with pytest.raises(InputError) as caught:
         cuvee.route_prompts(llama.base, HELD_OUT)
     assert caught.value.code == "no-layout"
+    with pytest.raises(UsageError, match="group `a`"):
+        cuvee.route_prompts(llama.base, {"a": []})
     with pytest.raises(InputError) as caught:
         cuvee.route_prompts(tmp_path / "nothing", HELD_OUT)
     assert caught.value.code == "model-missing"

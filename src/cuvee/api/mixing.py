@@ -236,7 +236,10 @@ def route_prompts(
         raise InputError(Fault("model-missing", f"{folder}: there is no such folder", subject=str(folder)))
     if not prompts:
         raise UsageError(Fault("bad-argument", "`prompts` should name one group or more", subject="prompts"))
-    return route(folder, {name: _lines(given) for name, given in prompts.items()}, progress)
+    groups = {name: _lines(given) for name, given in prompts.items()}
+    empty = [name for name, lines in groups.items() if not lines]
+    refuse(Fault("bad-argument", f"group `{name}` should have one prompt or more", subject=name) for name in empty)
+    return route(folder, groups, progress)
 
 
 def _lines(given: Sequence[str] | str | os.PathLike[str]) -> list[str]:

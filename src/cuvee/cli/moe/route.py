@@ -44,8 +44,14 @@ def route(
     from cuvee import api
 
     with metered("routing", "step") as meter:
-        found = api.route_prompts(model, {path.stem: path for path in prompts}, progress=meter)
+        found = api.route_prompts(model, _groups(prompts), progress=meter)
     return deliver(Answer("moe route", _data(found), list(_text(found))), common)
+
+
+def _groups(prompts: tuple[Path, ...]) -> dict[str, Path]:
+    """Every file under its name; files of one name are called by their whole paths, so that none is lost."""
+    stems = [path.stem for path in prompts]
+    return {path.stem if stems.count(path.stem) == 1 else str(path): path for path in prompts}
 
 
 def _data(found: Routing) -> dict[str, Any]:
