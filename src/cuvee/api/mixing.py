@@ -62,6 +62,7 @@ def build_mixture(
     from cuvee.checkpoint import parse_size
     from cuvee.mixtures.fitting import fit
     from cuvee.mixtures.planning import plan_mixture as planned
+    from cuvee.mixtures.prompts import check_prompts
     from cuvee.mixtures.writing import write_mixture
 
     refuse(
@@ -79,6 +80,7 @@ def build_mixture(
     own = [Path(mixture)] if isinstance(mixture, str | os.PathLike) else []
     with _members(asked) as readers:
         made = planned(asked, readers, fit(asked, readers))
+        check_prompts(asked, readers[asked.base])
         return write_mixture(
             asked,
             made,
@@ -96,7 +98,7 @@ def build_mixture(
 
 
 def plan_mixture(mixture: AnyMixture) -> Outline:
-    """Say what a mixture would be; only headers are read.
+    """Say what a mixture would be; only headers, and the tokenizer where there are prompts, are read.
 
     Args:
         mixture: as for `build_mixture`.
@@ -107,10 +109,13 @@ def plan_mixture(mixture: AnyMixture) -> Outline:
     from cuvee.mixtures.fitting import fit
     from cuvee.mixtures.outline import outline_of
     from cuvee.mixtures.planning import plan_mixture as planned
+    from cuvee.mixtures.prompts import check_prompts
 
     asked = _asked(mixture)
     with _members(asked, weights=False) as readers:
-        return outline_of(asked, planned(asked, readers, fit(asked, readers)))
+        made = planned(asked, readers, fit(asked, readers))
+        check_prompts(asked, readers[asked.base])
+        return outline_of(asked, made)
 
 
 def upcycled(

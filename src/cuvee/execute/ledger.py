@@ -22,7 +22,7 @@ _Key = TypeVar("_Key", Piece, str)
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is: bytes of output written, of how many, and the tensor they belong to."""
+    """How far a run is: bytes of output written, of how many, and the tensor they belong to, or what is done before."""
 
     done: int
     total: int

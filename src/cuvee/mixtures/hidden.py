@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cuvee.checkpoint.protocol import Reader
 from cuvee.errors import Fault, InputError
@@ -13,6 +13,7 @@ from cuvee.errors import Fault, InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
+EMBEDDINGS: Final = "model.embed_tokens.weight"
 Pooling = Literal["last", "mean"]
 """Which positions of a prompt count: the last one, or all."""
 Spot = Literal["layer", "mlp"]
@@ -37,25 +38,29 @@ class Runner:
     seen: dict[int, Tensor] = field(default_factory=dict)
 
     def tokens(self, prompt: str) -> list[int]:
-        """The tokens of a prompt, without special ones.
+        """The tokens of a prompt, as `tokens_of` has them.
 
         Raises:
             InputError: `bad-data`: there are none, or too many.
         """
-        found = list(self.tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"])
+        found = tokens_of(self.tokenizer, prompt)
         if not 0 < len(found) <= self.longest:
             message = f"{self.label}: a prompt should have 1 to {self.longest:,} tokens; found {len(found):,}"
             raise InputError(Fault("bad-data", message, subject=prompt[:60], hint=f"it begins with {prompt[:60]!r}"))
         return found
 
-    def states(self, prompt: str, spot: Spot, pooling: Pooling) -> dict[int, Tensor]:
-        """One vector of every layer, float64 `[width]`."""
+    def rows(self, prompt: str, spot: Spot) -> dict[int, Tensor]:
+        """What every layer meets at each position, `[tokens, width]` in the model's dtype."""
         import torch
 
         with torch.inference_mode(), self._watched(spot):
             self.model(input_ids=torch.tensor([self.tokens(prompt)]), use_cache=False)
-        rows = {layer: values.double().reshape(-1, values.shape[-1]) for layer, values in self.seen.items()}
-        return {layer: values[-1] if pooling == "last" else values.mean(0) for layer, values in rows.items()}
+        return {layer: values.reshape(-1, values.shape[-1]) for layer, values in self.seen.items()}
+
+    def states(self, prompt: str, spot: Spot, pooling: Pooling) -> dict[int, Tensor]:
+        """One vector of every layer, float64 `[width]`."""
+        found = self.rows(prompt, spot).items()
+        return {layer: (rows[-1] if pooling == "last" else rows.double().mean(0)).double() for layer, rows in found}
 
     @contextmanager
     def _watched(self, spot: Spot) -> Iterator[None]:
@@ -91,7 +96,26 @@ def runner_of(base: Reader) -> Runner:
     assert base.config is not None
     tensors = {name: base.read(name, 0, spec.numel).view(spec.shape) for name, spec in base.specs.items()}
     model = load_tensors(base.label, base.config_text, tensors, dtype=None, device="cpu")
-    return Runner(base.label, model, tokenizer_of(base), int(base.config.get("max_position_embeddings") or 2048))
+    return Runner(base.label, model, tokenizer_of(base), longest_of(base))
+
+
+def longest_of(base: Reader) -> int:
+    """Tokens that a prompt may have."""
+    return int((base.config or {}).get("max_position_embeddings") or 2048)
+
+
+def tokens_of(tokenizer: Any, prompt: str) -> list[int]:
+    """The tokens of a prompt after the one that begins a text, where the tokenizer has such a one; [] for none.
+
+    Other special tokens are left out: what ends a text says nothing of it.
+    """
+    found = list(tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"])
+    return [*beginning_of(tokenizer), *found] if found else []
+
+
+def beginning_of(tokenizer: Any) -> list[int]:
+    """The token that begins a text, if the tokenizer has one."""
+    return [] if tokenizer.bos_token_id is None else [int(tokenizer.bos_token_id)]
 
 
 def tokenizer_of(base: Reader) -> Any:
@@ -110,24 +134,13 @@ def tokenizer_of(base: Reader) -> Any:
 
 
 def embedded(base: Reader, tokenizer: Any, prompt: str) -> Tensor:
-    """The sum of the embeddings of a prompt's tokens, float64 `[width]`; only their rows are read.
-
-    Raises:
-        InputError: `bad-data`: it has no tokens; `embedding-too-small`: one of them has no row.
-    """
+    """The sum of the embeddings of a prompt's tokens, float64 `[width]`; only their rows are read."""
     import torch
 
-    name = "model.embed_tokens.weight"
-    rows, width = base.specs[name].shape
-    tokens = list(tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"])
-    if not tokens:
-        raise InputError(Fault("bad-data", f"{base.label}: a prompt without tokens", subject=prompt[:60]))
-    if max(tokens) >= rows:
-        message = f"{base.label}: token {max(tokens)} of a prompt has no row among the {rows} embeddings"
-        raise InputError(Fault("embedding-too-small", message, subject=name))
+    width = base.specs[EMBEDDINGS].shape[1]
     total = torch.zeros(width, dtype=torch.float64)
-    for token in tokens:
-        total += base.read(name, token * width, (token + 1) * width).double()
+    for token in tokens_of(tokenizer, prompt):
+        total += base.read(EMBEDDINGS, token * width, (token + 1) * width).double()
     return total
 
 

@@ -9,13 +9,13 @@ from typing import Final, Literal
 from cuvee.recipe.model import Locate
 from cuvee.types import ModelRef
 
-GateMode = Literal["hidden", "hidden_avg", "hidden_last", "cheap_embed", "centred", "random", "uniform_random"]
+GateMode = Literal["hidden", "hidden_avg", "hidden_last", "cheap_embed", "least_squares", "random", "uniform_random"]
 """Where the rows of the routers come from; see `mixtures.gates`."""
 
 Others = Literal["base", "average"]
 """What becomes of everything that is no expert: the base model's, or the mean over the experts."""
 
-PROMPTED: Final = ("hidden", "hidden_avg", "hidden_last", "cheap_embed", "centred")
+PROMPTED: Final = ("hidden", "hidden_avg", "hidden_last", "cheap_embed", "least_squares")
 """The gate modes that are found from prompts."""
 
 

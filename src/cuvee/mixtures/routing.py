@@ -71,7 +71,7 @@ def route_prompts(
     """
     from cuvee.families.inputs import load_tokenizer
     from cuvee.families.loading import load_folder
-    from cuvee.mixtures.hidden import Runner
+    from cuvee.mixtures.hidden import Runner, beginning_of
 
     tokenizer = load_tokenizer(folder)
     if tokenizer is None:
@@ -83,10 +83,10 @@ def route_prompts(
         raise InputError(Fault("no-layout", message, subject=str(folder), hint="name a mixture of experts"))
     runner = Runner(str(folder), model, tokenizer, getattr(model.config, "max_position_embeddings", 2048))
     total, done = sum(map(len, groups.values())), 0
-    found = []
+    found, passed = [], len(beginning_of(tokenizer))
     for name, prompts in groups.items():
         counts: dict[str, _Count] = {}
-        with _counting(routers, counts):
+        with _counting(routers, counts, passed):
             for prompt in prompts:
                 _run(model, runner.tokens(prompt))
                 done += 1
@@ -115,8 +115,8 @@ def _run(model: Any, tokens: Sequence[int]) -> None:
 
 
 @contextmanager
-def _counting(routers: Mapping[str, Any], counts: dict[str, _Count]) -> Iterator[None]:
-    hooks = [module.register_forward_hook(_counter(name, counts)) for name, module in routers.items()]
+def _counting(routers: Mapping[str, Any], counts: dict[str, _Count], passed: int) -> Iterator[None]:
+    hooks = [module.register_forward_hook(_counter(name, counts, passed)) for name, module in routers.items()]
     try:
         yield
     finally:
@@ -124,12 +124,15 @@ def _counting(routers: Mapping[str, Any], counts: dict[str, _Count]) -> Iterator
             hook.remove()
 
 
-def _counter(name: str, counts: dict[str, _Count]) -> Any:
-    """Note what a router gives: logits `[tokens, experts]`, weights and numbers of the chosen `[tokens, k]`."""
+def _counter(name: str, counts: dict[str, _Count], passed: int) -> Any:
+    """Note what a router gives: logits `[tokens, experts]`, weights and numbers of the chosen `[tokens, k]`.
+
+    The first `passed` positions are not counted: what begins every text is sent to the same place in all of them.
+    """
     import torch
 
     def count(_: Any, __: Any, given: tuple[Tensor, Tensor, Tensor]) -> None:
-        logits, weights, chosen = given
+        logits, weights, chosen = (values[passed:] for values in given)
         experts = logits.shape[-1]
         strongest = chosen.gather(1, weights.argmax(1, keepdim=True)).flatten()
         spread = torch.zeros(len(chosen), experts, dtype=torch.float64).scatter_(1, chosen, weights.double())

@@ -61,7 +61,7 @@ class MixtureItem(Item):
     experts: Annotated[list[ExpertItem], Field(min_length=1)]
     shared_experts: Annotated[list[ExpertItem] | None, Field(description="At most one: every token passes it.")] = None
     gate_mode: Annotated[
-        Literal["hidden", "hidden_avg", "hidden_last", "cheap_embed", "centred", "random", "uniform_random"],
+        Literal["hidden", "hidden_avg", "hidden_last", "cheap_embed", "least_squares", "random", "uniform_random"],
         Field(description="Where the routers come from."),
     ] = "hidden"
     dtype: Annotated[Annotated[str, AfterValidator(_dtype)] | None, Field(description="Float dtype of the output.")] = (

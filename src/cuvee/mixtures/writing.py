@@ -95,7 +95,8 @@ def write_mixture(
     job = {**describe(plan, members, layout, **told), "mixture": to_data(mixture)}
     kept = FolderWriter(layout, out, overwrite=overwrite, protected=protected, job=job, resume=resume)
     with told_to_resume(kept), kept as writer:  # prompts are run only where the output can be written
-        rows = gate_vectors(mixture, readers[mixture.base], range(made.fit.layers), made.fit.width)
+        told_prompts = _of_prompts(progress, sum(step.out.nbytes for step in plan.steps))
+        rows = gate_vectors(mixture, readers[mixture.base], range(made.fit.layers), made.fit.width, told_prompts)
         opened = [*members, Made(made.specs, with_routers(made, rows, mixture))]
         how: dict[str, Any] = {**told, "threads": workers.threads, "tile": workers.tile, "progress": progress}
         digests = execute(plan, opened, writer, method, **how, journal=writer)
@@ -109,6 +110,13 @@ def write_mixture(
         writer.add_text(RECORD_NAME, as_text(record))
         writer.publish()
     return MixtureResult(out, outline_of(mixture, made), record, tuple(record["notes"]), digests.resumed_bytes)
+
+
+def _of_prompts(progress: Callable[[Progress], None] | None, total: int) -> Callable[[int, int], None] | None:
+    """Tells of prompts that are run before the first byte is written."""
+    if progress is None:
+        return None
+    return lambda done, prompts: progress(Progress(0, total, f"prompt {done} of {prompts}"))
 
 
 def _of_mixture(record: Mapping[str, Any], mixture: Mixture, made: MixturePlan) -> dict[str, Any]:
