@@ -10,7 +10,7 @@ from cuvee.checkpoint.digest import CHUNK, digest_chunks
 from cuvee.checkpoint.flat import copy_bytes, tensor_bytes
 from cuvee.checkpoint.identity import InputFile
 from cuvee.checkpoint.protocol import Reader, SideFile
-from cuvee.types import DTYPES, TensorSpec
+from cuvee.types import DTYPES, TensorSpec, VocabularyFacts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,6 +77,11 @@ class View:
     def notes(self) -> tuple[str, ...]:
         """How the checkpoint was read."""
         return self._reader.notes
+
+    @property
+    def vocabulary(self) -> VocabularyFacts | None:
+        """What there is to say of the vocabularies of a merge, if a view below has merged them."""
+        return getattr(self._reader, "vocabulary", None)
 
     @property
     def input_files(self) -> tuple[InputFile, ...]:

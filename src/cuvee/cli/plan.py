@@ -69,7 +69,7 @@ def planned(
 
 def data_of(outlook: Outlook) -> dict[str, Any]:
     """Everything a plan says, ready for JSON."""
-    from cuvee.planning.counts import counts_of
+    from cuvee.planning.counts import counts_of, vocabulary_data
     from cuvee.planning.inner import stages_in
 
     plan, words = outlook.plan, recipe_words(outlook.plan)
@@ -87,6 +87,7 @@ def data_of(outlook: Outlook) -> dict[str, Any]:
         "disk": {**asdict(outlook.disk), "enough": outlook.disk.enough, "occupied": outlook.occupied},
         "effects": [_effect(effect) for effect in effects_of(plan)],
         "config_changes": plan.config_changes,
+        **({"vocabulary": vocabulary_data(plan)} if plan.vocabulary else {}),
         "side_files": [file.name for file in plan.side_files],
         "notes": plan.notes,
         "steps": [_step(plan, step, words) for step in plan.steps],

@@ -70,6 +70,10 @@ def _work(plan: Plan) -> Iterator[tuple[str, str]]:
     changes = [
         f"{key}: {'left out' if value is None else shortened(value)}" for key, value in plan.config_changes.items()
     ]
+    if plan.vocabulary is not None:
+        found = plan.vocabulary
+        rows = "" if found.rows == found.tokens else f", {found.rows:,} rows"
+        yield "vocabulary", f"{found.source}: {found.tokens:,} tokens{rows}"
     yield "config.json", "\n".join(changes) or ("as in the donor" if plan.config_text is not None else "")
     yield "side files", listed((file.name for file in plan.side_files), most=8)
 

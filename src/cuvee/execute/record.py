@@ -22,7 +22,7 @@ from cuvee.execute.adapters import hub_sums as hub_sums
 from cuvee.execute.ledger import Digests
 from cuvee.execute.virtual import VirtualReader, unplaced
 from cuvee.methods import METHODS
-from cuvee.planning.counts import counts_of
+from cuvee.planning.counts import counts_of, vocabulary_data
 from cuvee.planning.model import Piece, Plan
 from cuvee.planning.scaling import cited
 from cuvee.recipe import recipe_hash, to_data
@@ -64,6 +64,7 @@ def record_of(
         "copied": {step.out.name: step.reason for step in plan.steps if step.action == "copy"},
         "tied": {tied.name: tied.same_as for tied in plan.tied},
         "config_changes": dict(plan.config_changes),
+        **({"vocabulary": vocabulary_data(plan)} if plan.vocabulary else {}),
         "output": {
             "content": content_hash(outputs),
             "tensors": {

@@ -83,6 +83,14 @@ _FORM: Final = {
     "copied": {str: str},
     "tied": {str: str},
     "config_changes": dict,
+    "vocabulary?": {
+        "source": str,
+        "tokens": int,
+        "rows": int,
+        "models": [
+            {"model": str, "tokens": int, "rows": int, "own": int, "filled": {str: int}, "tokenizer": {str: str}},
+        ],
+    },
     "output": {"content": str, "tensors": {str: _TENSOR}, "files": _SUMS, "sha256?": _SUMS},
     "recalibrated?": {
         "data": str,

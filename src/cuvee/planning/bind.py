@@ -24,7 +24,7 @@ from cuvee.planning.tying import is_head, ties
 from cuvee.planning.whole import survey_faults
 from cuvee.recipe import not_yet, notes
 from cuvee.recipe.model import Lines, ModelEntry, Recipe, Slice
-from cuvee.types import MethodSpec, ModelRef
+from cuvee.types import MethodSpec, ModelRef, VocabularyFacts
 
 
 def referenced(recipe: Recipe) -> tuple[ModelRef, ...]:
@@ -187,6 +187,7 @@ def _plan(
     tied = tuple(d.tied for d in decisions if d.tied)
     counted = account(opened, parts, steps, tied)
     reader = opened[donor].reader
+    vocabulary: VocabularyFacts | None = getattr(reader, "vocabulary", None)
     labelled = [f"{m.ref}: {note}" for m in opened for note in m.reader.notes]
     return Plan(
         recipe=recipe,
@@ -195,7 +196,7 @@ def _plan(
         steps=steps,
         tied=tied,
         config_text=config.text,
-        config_changes=config.changes,
+        config_changes={**(vocabulary.config_changes if vocabulary else {}), **config.changes},
         side_files=reader.side_files,
         notes=(
             *notes(recipe, {spec.name: spec}),
@@ -210,6 +211,7 @@ def _plan(
         read=_bytes_read(ground, steps, tied),
         lost=len(counted.lost),
         left_out=len(counted.left_out),
+        vocabulary=vocabulary,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cuvee.planning.model import Plan
 
 
@@ -14,3 +16,26 @@ def counts_of(plan: Plan) -> dict[str, int]:
         "lost": plan.lost,
         "left_out": plan.left_out,
     }
+
+
+def vocabulary_data(plan: Plan) -> dict[str, Any] | None:
+    """What they tell of its vocabularies: the output's, and where each model's rows and tokenizer come from.
+
+    `filled` says how many rows are not the model's own, by where they come from; `tokenizer` has the xxh3-128 of every
+    file of its tokenizer that was read. `None` where the recipe says nothing of vocabularies.
+    """
+    found = plan.vocabulary
+    if found is None:
+        return None
+    models = [
+        {
+            "model": one.label,
+            "tokens": one.tokens,
+            "rows": one.rows,
+            "own": one.own,
+            "filled": dict(one.filled),
+            "tokenizer": dict(one.files),
+        }
+        for one in found.models
+    ]
+    return {"source": found.source, "tokens": found.tokens, "rows": found.rows, "models": models}

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from cuvee.checkpoint.protocol import SideFile
 from cuvee.recipe.model import Recipe
-from cuvee.types import ModelRef, Scalar, Scope, TensorSpec, grain_of
+from cuvee.types import ModelRef, Scalar, Scope, TensorSpec, VocabularyFacts, grain_of
 
 Action = Literal["merge", "copy"]
 Value = Scalar | tuple[float, ...]
@@ -133,6 +133,7 @@ class Plan:
         read: bytes of all input tensors that are read, each counted once.
         lost: input tensors that nothing was decided for; any other number than 0 is a bug.
         left_out: input tensors that the recipe's slices do not ask for.
+        vocabulary: what there is to say of the vocabularies, where the recipe says how they are merged.
     """
 
     recipe: Recipe
@@ -147,6 +148,7 @@ class Plan:
     read: int = 0
     lost: int = 0
     left_out: int = 0
+    vocabulary: VocabularyFacts | None = None
 
     @property
     def copies(self) -> tuple[tuple[Piece, Piece], ...]:

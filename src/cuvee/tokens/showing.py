@@ -15,7 +15,7 @@ from cuvee.checkpoint.protocol import Reader, SideFile
 from cuvee.layers.patch import patch_json
 from cuvee.tokens.reading import BINARIES, LIMITS
 from cuvee.tokens.renumbered import token_numbers, vocabulary_sizes
-from cuvee.tokens.rows import RowPlan
+from cuvee.tokens.rows import PADDING, RowPlan
 from cuvee.tokens.tables import Table, rows_of_words, sibling
 from cuvee.tokens.uniting import United
 from cuvee.tokens.view import Shown
@@ -90,16 +90,20 @@ def _files_read(readers: Sequence[Reader]) -> Iterator[InputFile]:
 
 def _shown(meeting: Meeting, number: int, facts: VocabularyFacts, read: tuple[InputFile, ...]) -> Shown:
     tables = meeting.tables[number]
-    text, notes = _config(meeting, number)
-    facts = replace(facts, notes=(*facts.notes, *notes)) if number == 0 else facts
+    text, changes, notes = _config(meeting, number)
+    if number == 0:
+        told = {".".join(path): value for path, value in changes.items()}
+        facts = replace(facts, notes=(*facts.notes, *notes), config_changes=told)
+    siblings = {name: _siblings(meeting, name, tables[name]) for name in tables}
     return Shown(
         tables,
-        {name: _siblings(meeting, name, tables[name]) for name in tables},
+        siblings,
         facts,
         None if text is None else json.loads(text),
         text,
         tuple(_side_files(meeting, number)),
         read if number == 0 else (),
+        tuple(_without_source(meeting, number, siblings)),
     )
 
 
@@ -112,14 +116,28 @@ def _siblings(meeting: Meeting, name: str, table: Table) -> list[str | None]:
     return found
 
 
-def _config(meeting: Meeting, number: int) -> tuple[str | None, tuple[str, ...]]:
-    """A model's `config.json` with the output's vocabulary, and what is to be known of it."""
+def _without_source(meeting: Meeting, number: int, siblings: Mapping[str, Sequence[str | None]]) -> Iterator[str]:
+    """Rows that should come from models that have no such tensor: a recipe may allow that with `missing: copy`."""
+    plan = meeting.plans[number]
+    for name, there in siblings.items():
+        lacking = {model for model, found in enumerate(there) if found is None}
+        codes = [code for code in plan.own if code < PADDING] if lacking else []
+        rows = [plan.fill(code).rows for code in codes]
+        count = sum(bool(found) and {row.model for row in found} <= lacking for found in rows)
+        if count:
+            labels = ", ".join(meeting.readers[model].label for model in sorted(lacking))
+            yield f"{count:,} rows of {name} are zeros: their tokens are of {labels}, without such a tensor"
+
+
+def _config(meeting: Meeting, number: int) -> tuple[str | None, Mapping[tuple[str, ...], Any], tuple[str, ...]]:
+    """A model's `config.json` with the output's vocabulary, what is changed in it, and what is to be known of it."""
     reader = meeting.readers[number]
     if reader.config is None or reader.config_text is None:
-        return reader.config_text, ()
+        return reader.config_text, {}, ()
     sizes = vocabulary_sizes(reader.config, rows_of_words(reader), meeting.plans[number].size)
     numbers = token_numbers(reader.config, meeting.known[number], meeting.united.vocabulary)
-    return patch_json(reader.config_text, {**sizes, **numbers.changes}), numbers.notes
+    changes = {**sizes, **numbers.changes}
+    return patch_json(reader.config_text, changes), changes, numbers.notes
 
 
 def _side_files(meeting: Meeting, number: int) -> Iterator[SideFile]:

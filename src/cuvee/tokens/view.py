@@ -44,6 +44,7 @@ class Shown:
         config_text: its text.
         side_files: the files beside the weights.
         read_files: the tokenizers' files.
+        notes: what the user should know of this model's rows.
     """
 
     tables: Mapping[str, Table]
@@ -53,6 +54,7 @@ class Shown:
     config_text: str | None = None
     side_files: tuple[SideFile, ...] = ()
     read_files: tuple[InputFile, ...] = field(default=(), repr=False)
+    notes: tuple[str, ...] = ()
 
 
 class Revocabularied(View):
@@ -118,7 +120,7 @@ class Revocabularied(View):
         filled = [f"{count:,} {why}" for why, count in own.filled.items()]
         told = f"{own.own:,} of {facts.rows:,} rows its own" + "".join(f", {one}" for one in filled)
         first = (f"the vocabulary is {facts.source}: {facts.tokens:,} tokens", *facts.notes) if number == 0 else ()
-        return (*self._reader.notes, *first, told)
+        return (*self._reader.notes, *first, told, *self._shown.notes)
 
     @property
     def input_files(self) -> tuple[InputFile, ...]:

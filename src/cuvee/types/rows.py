@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class VocabularyFacts:
         rows: rows that embeddings and heads have.
         models: the models, in the order of a plan.
         notes: what the user should know.
+        config_changes: what it changes in the first model's `config.json`, by dotted path.
     """
 
     source: str
@@ -44,3 +46,4 @@ class VocabularyFacts:
     rows: int
     models: tuple[RowFacts, ...] = ()
     notes: tuple[str, ...] = ()
+    config_changes: Mapping[str, Any] = field(default_factory=dict)
