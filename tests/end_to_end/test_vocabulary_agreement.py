@@ -11,7 +11,7 @@ import torch
 import transformers
 
 import cuvee
-from cuvee.errors import InputError
+from cuvee.errors import InputError, RecipeError
 from tests.support.tokenizers import CODE, ENGLISH, byte_level, save
 
 ROWS = 448
@@ -162,6 +162,26 @@ def test_a_chat_template_is_chosen_by_name_by_count_or_literally(tmp_path: Path)
     unsaid = cuvee.merge(recipe(a, b, c), tmp_path / "unsaid")
     assert written(tmp_path / "unsaid") == written(a)
     assert any("another chat template" in note for note in unsaid.notes)
+
+
+def test_templates_are_counted_as_models_have_them_whatever_becomes_of_their_tokenizers(tmp_path: Path) -> None:
+    first, common = "{{ 'first' }}", "{{ 'common' }}"
+    parts = [templated(tmp_path, n, t, i) for i, (n, t) in enumerate({"a": first, "b": common, "c": common}.items())]
+    made = cuvee.merge(recipe(*parts, chat_template="auto", tokenizer={"source": "union"}), tmp_path / "out")
+    assert written(tmp_path / "out") == "common"
+    assert any(f"that of {parts[1]}, {parts[2]}, the most common" in note for note in made.notes)
+    parts[0] = templated(tmp_path, "none", None, 3)
+    cuvee.merge(recipe(*parts, chat_template="auto", tokenizer={"source": "base"}), tmp_path / "other")
+    assert written(tmp_path / "other") == "common"
+
+
+def test_a_template_that_is_no_jinja_is_refused(tmp_path: Path) -> None:
+    a = templated(tmp_path, "a", None, 0)
+    with pytest.raises(RecipeError, match=r"should be Jinja text; line 2 of it is not"):
+        cuvee.merge(recipe(a, chat_template="{% for m in messages %}\n{{ m['x' }}{% endfor %}"), tmp_path / "out")
+    marked = "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% break %}{% endfor %}"
+    cuvee.merge(recipe(a, chat_template=marked), tmp_path / "out")
+    assert written(tmp_path / "out") == "hi"
 
 
 def test_a_template_needs_a_tokenizer_and_auto_needs_a_template(yard: Path, tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from cuvee.errors import Fault, InputError, UsageError
 from cuvee.recipe import Branch, Conditions, Parameters, Slice
@@ -79,12 +79,19 @@ def _silence(reader: Reader, stack: Stack, layers: Sequence[int]) -> Parameters:
     from cuvee.families.residual import residual_writers
 
     spots = [spot for name in reader.specs if (spot := spot_of(name)) and spot.prefix == stack.prefix]
+    section = _at(reader.config or {}, stack.section)
     parts: dict[str, None] = {}
     for layer in layers:
-        found = residual_writers([spot.rest for spot in spots if spot.index == layer])
+        found = residual_writers([spot.rest for spot in spots if spot.index == layer], section)
         if found is None:
             message = f"{reader.label}: no tensors of layer {layer} are known that, at zero, make it change nothing"
             hint = "layers that normalise after adding (BERT) have none; `repeat` copies layers as they are"
             raise InputError(Fault("no-silent-layer", message, subject=reader.label, hint=hint))
         parts |= dict.fromkeys(found)
     return {"scale": Conditions((*(Branch(part, 0.0) for part in parts), Branch(None, 1.0)))}
+
+
+def _at(config: Mapping[str, Any], path: Sequence[str]) -> Mapping[str, Any]:
+    for key in path:
+        config = config[key]
+    return config

@@ -5,11 +5,12 @@ Each is a `passthrough` recipe with slices, and `merge` does the rest.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cuvee.api.arguments import as_model, as_path
 from cuvee.api.files import opened, plan
@@ -258,9 +259,24 @@ def _moved(recipe: Recipe, folder: Path) -> Recipe:
     return moved(recipe, folder.absolute())
 
 
+_UNTRIED: Final = (
+    "by their names these are all tensors that a layer writes with, but silent layers were not tried with this kind of "
+    "model: compare its answers with those before"
+)
+
+
+def _is_tried(planned: Plan) -> bool:
+    """Whether silent layers were tried with a kind of model, by what its configuration calls it."""
+    from cuvee.families.residual import TRIED
+
+    config = json.loads(planned.config_text or "{}")
+    return bool({config.get("model_type"), (config.get("text_config") or {}).get("model_type")} & TRIED)
+
+
 def _notes(form: Form, planned: Plan) -> tuple[str, ...]:
     if form.name == "expand":
-        said = "the function is unchanged; the new blocks write zeros until they are trained: `cuvee tune`"
+        zeros = "the new blocks write zeros until they are trained: `cuvee tune`"
+        said = f"the function is unchanged; {zeros}" if _is_tried(planned) else f"{zeros}; {_UNTRIED}"
     else:
         said = "layers stand where they were not trained: heal the stack with `cuvee tune` before it is judged"
     return (said, *planned.notes)

@@ -126,7 +126,7 @@ def as_asked(
     refs, count = referenced(recipe), len(models_of(recipe))
     found = with_agreement(recipe, refs, placed(refs, readers), fetch=fetch)
     shown = with_one_vocabulary(recipe, refs[:count], found[:count], further)
-    return [*with_chat_template(recipe, shown), *found[count:]]
+    return [*with_chat_template(recipe, shown, found[:count]), *found[count:]]
 
 
 @contextmanager

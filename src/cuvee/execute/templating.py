@@ -45,12 +45,13 @@ class Templated(View):
         return (*self._reader.notes, *self._notes)
 
 
-def with_chat_template(recipe: Recipe, readers: Sequence[Reader]) -> list[Reader]:
+def with_chat_template(recipe: Recipe, readers: Sequence[Reader], found: Sequence[Reader]) -> list[Reader]:
     """The models, the first, whose files the result gets, with the template that the recipe asks for.
 
     Args:
         recipe: what they are models of.
-        readers: the models, opened, without statistics.
+        readers: the models with the vocabulary of the result, without statistics.
+        found: the same as they were found, each with a template of its own.
 
     Raises:
         InputError: `tokenizer-missing`, `bad-tokenizer`: the first has no tokenizer for a template to stand beside.
@@ -60,7 +61,7 @@ def with_chat_template(recipe: Recipe, readers: Sequence[Reader]) -> list[Reader
         return list(readers)
     first, *others = readers
     own = read_vocabulary(first)
-    vocabularies = [own, *_readable(others)] if recipe.chat_template == "auto" else [own]
+    vocabularies = _readable(found) if recipe.chat_template == "auto" else [own]
     template = choose_template(recipe.chat_template, vocabularies)
     if template is None:
         where = recipe.locate(("chat_template",)) if recipe.locate else None

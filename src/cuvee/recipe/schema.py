@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, WithJsonSchema, model_validator
 
-from cuvee.errors import nearest
+from cuvee.recipe.chat_template import checked_template
 from cuvee.recipe.findings import described
 from cuvee.recipe.item import Item, fault
 from cuvee.recipe.layer_list import MAX_LAYERS
@@ -20,7 +20,6 @@ from cuvee.recipe.layers_schema import LayerRange, Layers
 from cuvee.recipe.reference import read_reference
 from cuvee.recipe.scaling_schema import LARV, LINES, LayerScalingItem
 
-TEMPLATES: Final = ("alpaca", "auto", "chatml", "exaone", "llama3", "mistral")
 """Chat templates that have a name."""
 
 # Tags of union members; pydantic puts them into error locations, from where `structure` takes them out again.
@@ -80,13 +79,6 @@ def _part(value: str, info: ValidationInfo) -> str:
     """A reference without adapter, as the parts of a mapping are."""
     if _reference(value, info) and read_reference(value, (info.context or {}).get("root")).adapter is not None:
         raise fault("wrong-value", f"should be one model without adapter, found '{value}'", "write it under `lora:`")
-    return value
-
-
-def _chat_template(value: str) -> str:
-    if value not in TEMPLATES and not (len(value) >= 20 and "{" in value):
-        message = f"should be the name of a template or a Jinja text, found {described(value)}"
-        raise fault("wrong-value", message, nearest(value, TEMPLATES))
     return value
 
 
@@ -285,7 +277,7 @@ class RecipeItem(ModuleItem):
         TokenizerItem | None, Field(description="Which tokenizer the output has, and where its rows come from.")
     ] = None
     chat_template: Annotated[
-        Annotated[str, AfterValidator(_chat_template)] | None,
+        Annotated[str, AfterValidator(checked_template)] | None,
         Field(description="`auto` (the models' most common one), the name of a template, or a Jinja text."),
     ] = None
     missing: Annotated[

@@ -144,7 +144,7 @@ def read_rows(side: Side, name: str, memory: int) -> Tensor:
     if needed > memory:
         message = f"{side.reader.label}: the rows of {name} need {needed:,} bytes of memory; {memory:,} are allowed"
         raise ResourceError(Fault("memory", message, subject=name, hint="allow more with --max-memory"))
-    rows = torch.cat([part.clone() for part in pieces(side.reader, name)]).reshape(spec.shape[0], -1)
+    rows = torch.cat([part.clone() for part in pieces(side.reader, name)]).reshape(side.rows.count, -1)
     if not bool(torch.isfinite(rows).all()):
         message = f"{side.reader.label}: {name} holds NaN or infinity, and every row may have a part in others"
         raise InputError(Fault("non-finite", message, subject=name))

@@ -13,6 +13,7 @@ from cuvee.checkpoint.side_files import find_side_files
 from cuvee.checkpoint.strict_json import parse_json, read_capped
 from cuvee.errors import Fault, InputError
 from cuvee.tokens.contents import added_tokens, clashes, kind_of, lost_merges, own_ids
+from cuvee.tokens.files import BINARIES
 from cuvee.tokens.special import further, roles, template_of
 from cuvee.tokens.vocabulary import AddedToken, Vocabulary
 
@@ -30,9 +31,6 @@ LIMITS: Final[Mapping[str, int]] = {
     "vocab.txt": 64 * 2**20,
 }
 """The files of tokenizers that are text, and how many bytes each may have; the largest real one has 35 million."""
-
-BINARIES: Final = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "spm.model")
-"""Those that are not: models of SentencePiece."""
 
 _TOLD: Final = 5  # faults of one kind in one file
 

@@ -13,7 +13,7 @@ from cuvee.checkpoint.given import given_file
 from cuvee.checkpoint.identity import InputFile
 from cuvee.checkpoint.protocol import Reader, SideFile
 from cuvee.layers.patch import patch_json
-from cuvee.tokens.reading import BINARIES, LIMITS
+from cuvee.tokens.files import is_of_tokenizer
 from cuvee.tokens.renumbered import token_numbers, vocabulary_sizes
 from cuvee.tokens.rows import PADDING, RowPlan
 from cuvee.tokens.tables import Table, rows_of_words, sibling
@@ -72,11 +72,6 @@ def _facts(meeting: Meeting, number: int) -> RowFacts:
         counts,
         {file.name: digest_file(file.fetched()) for file in reader.side_files if is_of_tokenizer(file.name)},
     )
-
-
-def is_of_tokenizer(name: str) -> bool:
-    """Whether a file of a model says what its tokenizer is."""
-    return name in LIMITS or name in BINARIES
 
 
 def _files_read(readers: Sequence[Reader]) -> Iterator[InputFile]:

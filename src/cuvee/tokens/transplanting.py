@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -9,11 +10,13 @@ from typing import Any, Final, Literal
 from cuvee.checkpoint.protocol import Reader, SideFile
 from cuvee.checkpoint.strict_json import parse_json, read_capped
 from cuvee.errors import Fault, InputError
+from cuvee.layers import patch_json
+from cuvee.tokens.files import is_of_tokenizer
 from cuvee.tokens.matrices import TokenRows, find_rows
-from cuvee.tokens.numbers import Renumbered, renumber
 from cuvee.tokens.pairing import Pairing, pair, specials_of
 from cuvee.tokens.pieces import Split
 from cuvee.tokens.reading import read_vocabulary
+from cuvee.tokens.renumbered import Path, Renumbered, transplanted_numbers, vocabulary_sizes
 from cuvee.tokens.vocabulary import Vocabulary
 from cuvee.types import TensorSpec
 
@@ -61,7 +64,7 @@ class Plan:
     method: Method
     k: int
     rows: int
-    config: Renumbered
+    config: NewConfig
     texts: Mapping[str, str]
     files: tuple[SideFile, ...]
     split: Split | None
@@ -79,9 +82,8 @@ class Plan:
         return {name: self._resized(spec) for name, spec in specs.items()}
 
     def _resized(self, spec: TensorSpec) -> TensorSpec:
-        if spec.name not in self.model.rows.sides:
-            return spec
-        return TensorSpec(spec.name, spec.dtype, (self.rows, *spec.shape[1:]))
+        table = self.model.rows.tables.get(spec.name)
+        return spec if table is None else table.resized(self.rows)
 
 
 def plan_transplant(
@@ -113,14 +115,15 @@ def plan_transplant(
     pairing = pair(new.vocabulary, old.vocabulary)
     faults = [*_too_small(old), *_too_small(new)]
     rows = -(-new.vocabulary.size // (multiple or 1)) * (multiple or 1)
-    config, texts, numbered = _configurations(old, new, pairing, rows)
-    faults += [fault for one in (config, *numbered) for fault in one.faults]
+    config, others = _configurations(old, new, pairing, rows)
+    texts = {name: one.text for name, one in others.items()}
+    faults += [fault for one in (config, *others.values()) for fault in one.faults]
     shared = len(Plan(old, new, pairing, method, k, rows, config, texts, (), split, ()).anchors)
     if not shared and method in BY_ANCHORS:
         faults.append(_nothing_shared(old, new, method))
     if faults:
         raise InputError(faults)
-    notes = [note for one in (config, *numbered) for note in one.notes]
+    notes = [note for one in (config, *others.values()) for note in one.notes]
     if shared < k and method in BY_ANCHORS:
         notes.append(f"only {shared} tokens are shared: at most as many anchors make up a row, not {k}")
     elif method == "omp" and 4 * k > (width := min(shared, _width(new))):
@@ -171,17 +174,31 @@ def _nothing_shared(model: Side, donor: Side, method: Method) -> Fault:
     return Fault("no-shared-tokens", message, subject=donor.reader.label, hint="subword-mean and mean need none")
 
 
-def _configurations(
-    old: Side, new: Side, pairing: Pairing, rows: int
-) -> tuple[Renumbered, dict[str, str], list[Renumbered]]:
+@dataclass(frozen=True, slots=True)
+class NewConfig:
+    """A configuration with the numbers of other tokens: its text, what changed by path, faults and notes."""
+
+    text: str
+    changes: Mapping[Path, Any]
+    faults: tuple[Fault, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def _configurations(old: Side, new: Side, pairing: Pairing, rows: int) -> tuple[NewConfig, dict[str, NewConfig]]:
     """`config.json`, and other files of the model with numbers of tokens, changed."""
-    asked: dict[str, Any] = {"new": new.vocabulary, "old": old.vocabulary, "pairing": pairing}
-    asked["rows"] = {old.rows.count: rows, old.vocabulary.size: rows}
-    text = old.reader.config_text
-    config = Renumbered("") if text is None else renumber(text, "config.json", **asked)
-    found = {file.name: file for file in old.reader.side_files if file.name == GENERATION}
-    numbered = [renumber(_text(file, old), name, **asked) for name, file in found.items()]
-    return config, {name: one.text for name, one in zip(found, numbered, strict=True)}, numbered
+
+    def renumbered(text: str, name: str, sizes: Mapping[Path, int]) -> NewConfig:
+        found: Renumbered = transplanted_numbers(json.loads(text), name, new.vocabulary, old.vocabulary, pairing)
+        changes = {**sizes, **found.changes}
+        return NewConfig(patch_json(text, changes), changes, found.faults, found.notes)
+
+    config, text = old.reader.config, old.reader.config_text
+    if config is None or text is None:
+        main = NewConfig("", {})
+    else:
+        main = renumbered(text, "config.json", vocabulary_sizes(config, old.rows.count, rows))
+    files = [file for file in old.reader.side_files if file.name == GENERATION]
+    return main, {file.name: renumbered(_text(file, old), file.name, {}) for file in files}
 
 
 def _text(file: SideFile, side: Side) -> str:
@@ -204,33 +221,6 @@ def _files(model: Reader, donor: Reader, texts: Mapping[str, str]) -> tuple[Side
     """The donor's tokenizer, and every other file of the model."""
     own = [file for file in model.side_files if not is_of_tokenizer(file.name) and file.name not in texts]
     return (*own, *(file for file in donor.side_files if is_of_tokenizer(file.name)))
-
-
-TOKENIZER_FILES: Final = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "chat_template.json",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-    "tokenizer.model",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "spm.model",
-    "source.spm",
-    "target.spm",
-    "tekken.json",
-    "normalizer.json",
-)
-"""Files that a tokenizer is stored in."""
-
-
-def is_of_tokenizer(name: str) -> bool:
-    """Whether a file of a model's folder belongs to its tokenizer."""
-    return name in TOKENIZER_FILES or name.endswith(".tiktoken") or name.startswith("additional_chat_templates/")
 
 
 def names_of(vocabulary: Vocabulary) -> Sequence[str | None]:

@@ -111,7 +111,7 @@ def test_aliases_and_merges_are_parameters_like_any():
         {"tokenizer_source": "union"},
         {"tokenizer_source": {"model": {"path": "a"}}},
         {"chat_template": "chatml"},
-        {"chat_template": "{% for message in messages %}"},
+        {"chat_template": "{% for message in messages %}{% endfor %}"},
     ],
     ids=str,
 )

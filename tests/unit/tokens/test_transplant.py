@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import cuvee
 from cuvee import CuveeError
@@ -191,13 +191,30 @@ def test_a_bias_of_a_head_is_grown_with_its_rows(tmp_path: Path) -> None:
     assert cuvee.verify(tmp_path / "out").ok
 
 
-def test_several_ends_of_a_text_are_all_renumbered(tmp_path: Path) -> None:
+def test_lists_of_tokens_are_renumbered(tmp_path: Path) -> None:
     model, donor = pair.write_pair(tmp_path)
-    pair.change(model / "generation_config.json", eos_token_id=[1, 2], suppress_tokens=[5])
+    padding = len(pair.MODEL_TOKENS)  # a row of the model's without a token
+    named = {"eos_token_id": [1, 2], "suppress_tokens": [pair.MODEL_TOKENS.index("e"), padding]}
+    pair.change(model / "generation_config.json", **named, bad_words_ids=[[5, 6]])
     result = cuvee.transplant(model, donor, tmp_path / "out", k=3)
     after = json.loads((tmp_path / "out" / "generation_config.json").read_text("utf-8"))
     assert after["eos_token_id"] == [2, 3]
-    assert any("suppress_tokens" in note for note in result.notes)
+    assert after["suppress_tokens"] == [pair.DONOR_TOKENS.index("e")]
+    assert any("1 of 2 tokens of suppress_tokens are left out" in note for note in result.notes)
+    assert any("bad_words_ids is left as it is" in note for note in result.notes)
+
+
+def test_a_bias_in_a_row_of_its_own_gets_rows_too(tmp_path: Path) -> None:
+    model, donor = pair.write_pair(tmp_path)
+    tensors = load_file(model / "model.safetensors")
+    rows = len(tensors["lm_head.weight"])
+    tensors["final_logits_bias"] = torch.arange(rows).float()[None]
+    save_file(tensors, model / "model.safetensors", {"format": "pt"})
+    result = cuvee.transplant(model, donor, tmp_path / "out", k=3)
+    found = load_file(tmp_path / "out/model.safetensors")["final_logits_bias"]
+    assert "final_logits_bias" in result.tensors
+    assert found.shape == (1, result.rows)
+    assert float(found[0, pair.DONOR_TOKENS.index("e")]) == pair.MODEL_TOKENS.index("e")
 
 
 def test_the_role_of_a_key_counts_before_the_token_that_stood_there(tmp_path: Path) -> None:
