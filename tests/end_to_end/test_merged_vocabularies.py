@@ -162,6 +162,60 @@ def test_numbers_in_configurations_follow_their_tokens(tmp_path: Path) -> None:
     assert generation == {"eos_token_id": [1], "temperature": 0.7}
 
 
+def numbered(folder: Path, tokenizer: Any, seed: int, generation: dict[str, Any], **roles: Any) -> Path:
+    """A model whose configurations name its special tokens by number."""
+    made = model(folder, tokenizer, seed=seed, **roles)
+    known = tokenizer.get_vocab()
+    said = {f"{role}_id": known[token] for role, token in roles.items()}
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config |= dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id")) | said
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    (folder / "generation_config.json").write_text(json.dumps({**said, **generation}), "utf-8")
+    return made
+
+
+def test_numbers_of_tokens_that_the_output_lacks_go_to_their_role_or_away(tmp_path: Path) -> None:
+    ours = byte_level(ENGLISH, 300, ("<pad>", "<|end|>", "<s>"))
+    theirs = byte_level(CODE, 320, ("<|x|>", "<|y|>", "<|im_end|>", "<pad>"))
+    lost, kept = next(token for token in ours.get_vocab() if token not in theirs.get_vocab() and token > "a"), "("
+    names = ours.get_vocab()
+    asked = {"forced_eos_token_id": names["<|end|>"], "suppress_tokens": [names[kept], names[lost]]}
+    roles = {"eos_token": "<|end|>", "pad_token": "<pad>", "bos_token": "<s>"}
+    a = numbered(tmp_path / "a", ours, 0, {**asked, "bad_words_ids": [[5]]}, **roles)
+    b = numbered(tmp_path / "b", theirs, 1, {}, eos_token="<|im_end|>", pad_token="<pad>")
+    made = merged([a, b], tmp_path / "out", tokenizer={"source": str(b)})
+    config, generation = (
+        json.loads((tmp_path / "out" / name).read_text("utf-8")) for name in ("config.json", "generation_config.json")
+    )
+    after = theirs.get_vocab()
+    for found in (config, generation):
+        roles_found = [found[f"{role}_token_id"] for role in ("eos", "pad", "bos")]
+        assert roles_found == [after["<|im_end|>"], after["<pad>"], None]
+    assert generation["forced_eos_token_id"] == after["<|im_end|>"]
+    assert generation["suppress_tokens"] == [after[kept]]
+    notes = " ".join(made.notes)
+    for words in (
+        "1 of 2 tokens of suppress_tokens are left out",
+        "bad_words_ids is left as it is",
+        "bos_token_id is null",
+    ):
+        assert words in notes
+    assert "generation_config.json: bos_token_id" in notes
+
+
+def test_a_token_that_the_model_waits_for_is_not_lost(tmp_path: Path) -> None:
+    ours = byte_level(ENGLISH, 300, ("<|end|>", "<image>"))
+    a = numbered(tmp_path / "a", ours, 0, {})
+    config = json.loads((a / "config.json").read_text("utf-8"))
+    (a / "config.json").write_text(json.dumps({**config, "image_token_id": 1}), "utf-8")
+    b = numbered(tmp_path / "b", byte_level(CODE, 300), 1, {})
+    with pytest.raises(InputError, match=r"image_token_id is 1, the token '<image>'") as caught:
+        merged([a, b], tmp_path / "out", tokenizer={"source": str(b)})
+    assert caught.value.code == "unknown-token"
+    merged([a, b], tmp_path / "out", tokenizer={"source": "union"})
+    assert json.loads((tmp_path / "out/config.json").read_text("utf-8"))["image_token_id"] == 1
+
+
 def test_any_cut_into_tiles_gives_the_same_bytes_and_runs_resume(tmp_path: Path) -> None:
     parts = [model(tmp_path / n, byte_level(t), seed=s) for s, (n, t) in enumerate((("a", ENGLISH), ("b", CODE)))]
     recipe = {

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from cuvee.checkpoint.protocol import Reader
 from cuvee.errors import CuveeError, Fault, InputError, RecipeError, attempt
@@ -14,7 +16,7 @@ from cuvee.recipe.vocabulary import TokenAsked, TokenOf, VocabularyAsked, vocabu
 from cuvee.tokens.reading import read_vocabulary
 from cuvee.tokens.rows import PADDING, OfModel, RowPlan, Wish, Zero, plan_rows, rounded_up
 from cuvee.tokens.showing import Meeting, shown_by_all
-from cuvee.tokens.tables import rows_of_words, tables_of
+from cuvee.tokens.tables import rows_of_words, tables_of, unplaced
 from cuvee.tokens.uniting import United, unite
 from cuvee.tokens.view import Revocabularied
 from cuvee.tokens.vocabulary import Vocabulary
@@ -34,13 +36,22 @@ class _Ground:
     @property
     def base(self) -> int:
         """The base model's number; the first model's, where there is no base."""
-        base = self.recipe.base_model
-        return self.refs.index(base) if base in self.refs else 0
+        return self.filler or 0
 
     @property
     def filler(self) -> int | None:
         """The model whose rows others take for tokens that they lack: a base that the recipe names."""
-        return self.base if self.recipe.base_model in self.refs else None
+        return None if self.recipe.base_model is None else self.number(self.recipe.base_model)
+
+    def number(self, ref: ModelRef) -> int | None:
+        """The number of a model that is merged, however its path is written; `None` for another model."""
+        spots = [self._spot(one) for one in self.refs]
+        return spots.index(self._spot(ref)) if self._spot(ref) in spots else None
+
+    def _spot(self, ref: ModelRef) -> ModelRef:
+        """A model by its folder; one of the hub, or a result, by its name."""
+        folder = (self.recipe.root or Path()) / ref.path
+        return replace(ref, path=os.path.normpath(folder.absolute())) if folder.exists() else ref
 
     def fault(self, code: str, message: str, at: DocumentPath, hint: str | None = None) -> Fault:
         """A fault with its place in the recipe."""
@@ -111,11 +122,27 @@ def _united(ground: _Ground, further: Callable[[ModelRef], Reader]) -> tuple[Uni
         return unite(ground.known, ground.base, extra), ground.readers[ground.base]
     if source == "base":
         return unite([ground.known[ground.base]], 0, extra), ground.readers[ground.base]
-    if source in ground.refs:
-        number = ground.refs.index(source)
+    number = ground.number(source)
+    if number is not None:
         return unite([ground.known[number]], 0, extra), ground.readers[number]
-    giver = further(source)
+    giver = _giver(source, further)
     return unite([read_vocabulary(giver)], 0, extra), giver
+
+
+def _giver(source: ModelRef, further: Callable[[ModelRef], Reader]) -> Reader:
+    """A model that is named for its tokenizer only.
+
+    Raises:
+        InputError: it cannot be opened; a word that is nearly `union` or `base` is told.
+    """
+    try:
+        return further(source)
+    except InputError as error:
+        close = difflib.get_close_matches(source.path.lower(), ("union", "base"), n=1, cutoff=0.6)
+        if not close:
+            raise
+        hint = f"did you mean `{close[0]}`?"
+        raise InputError(replace(fault, hint=hint) for fault in error.faults) from None
 
 
 def _wishes(ground: _Ground) -> dict[str, Wish]:
@@ -142,11 +169,11 @@ def _wishes(ground: _Ground) -> dict[str, Wish]:
 
 def _row(ground: _Ground, token: str, asked: TokenAsked, source: TokenOf) -> OfModel | Fault:
     """The row that a source means, or what is wrong with it."""
-    if source.model not in ground.refs:
+    model = ground.number(source.model)
+    if model is None:
         told = ", ".join(map(str, ground.refs))
         message = f"the row of {token!r} must come from a model that is merged ({told}); found {source.model}"
         return ground.fault("wrong-value", message, asked.at, "name one of them")
-    model = ground.refs.index(source.model)
     if source.number is not None:
         rows = rows_of_words(ground.readers[model])
         if source.number < rows:
@@ -183,6 +210,14 @@ def _shown(ground: _Ground, united: United, giver: Reader, wishes: Mapping[str, 
     readers = ground.readers
     plans = [_plan(ground, number, united, wishes, size, kept) for number in range(len(readers))]
     tables = [tables_of(reader) for reader in readers]
+    faults = [
+        fault
+        for reader, known, plan in zip(readers, tables, plans, strict=True)
+        if not plan.is_identity
+        for fault in unplaced(reader, known, max((table.width for table in known.values()), default=0))
+    ]
+    if faults:
+        raise InputError(faults)
     shown = shown_by_all(Meeting(ground.asked.words, united, giver, ground.known, readers, tables, plans))
     kinds = [RevocabulariedResult if isinstance(reader, Evaluated) else Revocabularied for reader in readers]
     return [

@@ -25,12 +25,9 @@ _ENTRANCE: Final = re.compile(
 _NOT_WORDS: Final = re.compile(
     r"(^|[._])(pos|type|segment|patch|wpe|time)|_token$|norm|projection|mapping", re.IGNORECASE
 )
-_VOCABULARY_HEAD: Final = re.compile(
-    r"(^|\.)(lm_head(\.decoder)?|embed_out|vocab_projector|predictions\.decoder|proj_out)\.weight$"
-)
-_VOCABULARY_BIAS: Final = re.compile(
-    r"(^|\.)((lm_head(\.decoder)?|embed_out|vocab_projector|predictions(\.decoder)?|proj_out)\.bias|final_logits_bias)$"
-)
+_HEADS: Final = r"\w*lm_head(\.decoder)?|embed_out|vocab_projector|predictions\.decoder|pred_layer\.proj|proj_out"
+_VOCABULARY_HEAD: Final = re.compile(rf"(^|\.)({_HEADS})\.weight$")
+_VOCABULARY_BIAS: Final = re.compile(rf"(^|\.)(({_HEADS}|predictions)\.bias|final_logits_bias)$")
 _NORM: Final = re.compile(r"(^|[._])(norm|ln|layer_?norm|rms_?norm)\w*(\.|$)", re.IGNORECASE)
 _OPTIONAL: Final = re.compile(
     r"(rotary_emb\.inv_freq|rotary_pos_emb\.inv_freq|\.rope\.freqs|position_ids|token_type_ids|"

@@ -18,8 +18,8 @@ from cuvee.recipe.files import documents_in, documents_of
 from cuvee.recipe.findings import Finding, described, named, to_faults
 from cuvee.recipe.parse import document_from
 from cuvee.recipe.reference import read_reference
-from cuvee.recipe.schema import TAGS
 from cuvee.recipe.structure import item_finding, told
+from cuvee.recipe.tags import TAGS
 
 PROMPTS_LIMIT: Final = 16_000_000
 """Bytes that a file of prompts may have."""

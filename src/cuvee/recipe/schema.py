@@ -8,7 +8,7 @@ JSON Schema; the recipe itself is built by `dialect` as plain frozen data.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, WithJsonSchema, model_validator
 
@@ -18,45 +18,21 @@ from cuvee.recipe.item import Item, fault
 from cuvee.recipe.layer_list import MAX_LAYERS
 from cuvee.recipe.layers_schema import LayerRange, Layers
 from cuvee.recipe.reference import read_reference
-from cuvee.recipe.scaling_schema import LARV, LINES, LayerScalingItem
-
-"""Chat templates that have a name."""
-
-# Tags of union members; pydantic puts them into error locations, from where `structure` takes them out again.
-TEXT: Final = "<text>"
-LIST: Final = "<list>"
-MAPPING: Final = "<mapping>"
-SCALAR: Final = "<scalar>"
-GRADIENT: Final = "<gradient>"
-BRANCHES: Final = "<branches>"
-MODEL_TOKEN: Final = "<model_token>"
-ZERO: Final = "<zero>"
-TAGS: Final = frozenset({TEXT, LIST, MAPPING, SCALAR, GRADIENT, BRANCHES, MODEL_TOKEN, ZERO, LINES, LARV})
-
-
-def kind_of_model(value: Any) -> str | None:
-    """Whether a model reference is written as text or as a mapping; adapters may be listed."""
-    return TEXT if isinstance(value, str) else {"dict": MAPPING, "list": LIST}.get(type(value).__name__)
-
-
-def kind_of_setting(value: Any) -> str | None:
-    """How a parameter is written."""
-    if isinstance(value, list):
-        return BRANCHES if any(isinstance(entry, dict) for entry in value) else GRADIENT
-    return MAPPING if isinstance(value, dict) else kind_of_plain(value)
-
-
-def kind_of_plain(value: Any) -> str | None:
-    """How a value without filters is written."""
-    if isinstance(value, list):
-        return GRADIENT
-    return SCALAR if isinstance(value, bool | int | float | str) else None
-
-
-def kind_of_token_source(value: Any) -> str | None:
-    """How the source of a token's embedding is written."""
-    kind = value.get("kind") if isinstance(value, dict) else None
-    return {"model_token": MODEL_TOKEN, "zero": ZERO}.get(str(kind)) or kind_of_model(value)
+from cuvee.recipe.scaling_schema import LayerScalingItem
+from cuvee.recipe.tags import (
+    BRANCHES,
+    GRADIENT,
+    LIST,
+    MAPPING,
+    MODEL_TOKEN,
+    SCALAR,
+    TEXT,
+    ZERO,
+    kind_of_model,
+    kind_of_plain,
+    kind_of_setting,
+    kind_of_token_source,
+)
 
 
 def _scalar(value: Any) -> Any:
@@ -230,6 +206,12 @@ class ModelTokenItem(Item):
     token: str | None = None
     token_id: Annotated[int | None, Field(ge=0)] = None
 
+    @model_validator(mode="after")
+    def _one_token(self) -> ModelTokenItem:
+        if self.token is not None and self.token_id is not None:
+            raise fault("wrong-value", "should have `token` or `token_id`, found both", "leave one of them out")
+        return self
+
 
 class ZeroItem(Item):
     """A token whose embedding is zero."""
@@ -248,7 +230,7 @@ class TokenItem(Item):
         Discriminator(
             kind_of_token_source,
             custom_error_type="wrong-type",
-            custom_error_message="should be a model or a mapping with `kind`",
+            custom_error_message="should be a model, or a mapping with `kind`: `model_token` or `zero`",
         ),
     ]
     force: bool | None = None
@@ -258,8 +240,16 @@ class TokenizerItem(Item):
     """How the vocabularies are merged."""
 
     source: Annotated[Model | None, Field(description="`union`, `base` or a model.")] = None
-    tokens: dict[str, TokenItem] | None = None
+    tokens: dict[Annotated[str, Field(min_length=1)], TokenItem] | None = None
     pad_to_multiple_of: Annotated[int | None, Field(gt=0)] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_text(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            hint = f"write `tokenizer: {{source: {value}}}`, or `tokenizer_source: {value}`"
+            raise fault("wrong-type", f"should be a mapping, found {described(value)}", hint)
+        return value
 
 
 class RecipeItem(ModuleItem):

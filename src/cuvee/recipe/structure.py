@@ -15,7 +15,8 @@ from cuvee.recipe.findings import Finding, described, dotted, named, shortened
 from cuvee.recipe.item import Item
 from cuvee.recipe.model import DocumentPath
 from cuvee.recipe.nesting import entries_of
-from cuvee.recipe.schema import TAGS, RecipeItem
+from cuvee.recipe.schema import RecipeItem
+from cuvee.recipe.tags import TAGS
 
 Error = Mapping[str, Any]
 

@@ -10,7 +10,7 @@ from cuvee.checkpoint.equality import begins_alike
 from cuvee.checkpoint.protocol import Reader
 from cuvee.errors import Fault
 from cuvee.families import role_of, study
-from cuvee.tokens.tables import Table, rows_of_words, tables_of
+from cuvee.tokens.tables import Table, rows_of_words, tables_of, unplaced
 from cuvee.types import DTYPES
 
 Side = Literal["embedding", "head"]
@@ -50,7 +50,7 @@ def find_rows(reader: Reader) -> TokenRows | list[Fault]:
     sides: dict[str, Side] = {name: "head" if name in own else "embedding" for name in (*embeddings, *wide)}
     sides |= {name: "head" if own else "embedding" for name, table in tables.items() if _is_bias(table)}
     width = tables[embeddings[0]].width
-    if faults := [*_not_floats(reader, sides), *_unknown(reader, count, width, sides)]:
+    if faults := [*_not_floats(reader, sides), *unplaced(reader, sides, width)]:
         return faults
     return TokenRows(count, embeddings[0], own[0] if own else None, tables, sides)
 
@@ -64,14 +64,3 @@ def _not_floats(reader: Reader, sides: Mapping[str, Side]) -> Iterator[Fault]:
         if DTYPES[reader.specs[name].dtype].kind != "float":
             message = f"{reader.label}: {name} should hold floats; it is {reader.specs[name].dtype}"
             yield Fault("quantised-input", message, subject=name)
-
-
-def _unknown(reader: Reader, count: int, width: int, sides: Mapping[str, Side]) -> Iterator[Fault]:
-    """Tensors outside the layers that are as long as the vocabulary, of which nobody says what that length is."""
-    for name, spec in reader.specs.items():
-        if name not in sides and role_of(name) in ("head", "other") and count in spec.shape and count != width:
-            message = (
-                f"{reader.label}: {name} {list(spec.shape)} has as many entries as there are rows of tokens ({count}), "
-                "and it is not known whether they belong to tokens"
-            )
-            yield Fault("part-mismatch", message, subject=name)

@@ -60,39 +60,19 @@ def _named(config: Mapping[str, Any]) -> Iterator[_Named]:
                 yield _Named(path, key, value, found["stem"])
 
 
-def token_numbers(config: Mapping[str, Any], before: Vocabulary, after: Vocabulary) -> Renumbered:
+def token_numbers(config: Mapping[str, Any], name: str, before: Vocabulary, after: Vocabulary) -> Renumbered:
     """What a configuration must say of tokens by number in a vocabulary made of this and others.
 
-    A number follows its token. A special token that the other vocabulary does not have gives its place to the one that
-    has its role there.
+    A number follows its token. What becomes of one whose token is not there: see `_renumbered`.
 
     Args:
         config: parsed `config.json` or `generation_config.json`.
+        name: its file's name.
         before: the vocabulary whose numbers it has.
         after: the other one.
     """
-    names = {number: token for token, number in before.ids.items()}
-    changes: dict[Path, Any] = {}
-    notes = []
-    for named in _named(config):
-        found = [_moved(named.key, number, names, after) for number in named.numbers]
-        if lost := [number for number, moved in zip(named.numbers, found, strict=True) if moved is None]:
-            notes.append(f"config: {named.dotted} is {lost[0]}, a token that the output does not have")
-        kept = [number if moved is None else moved for number, moved in zip(named.numbers, found, strict=True)]
-        if kept != named.numbers:
-            changes[(*named.path, named.key)] = kept if isinstance(named.value, list) else kept[0]
-    return Renumbered(changes, notes=tuple(notes))
-
-
-def _moved(key: str, number: int, names: Mapping[int, str], after: Vocabulary) -> int | None:
-    """The number of a token in the other vocabulary; `None` if it has neither it nor another in its role."""
-    token = names.get(number)
-    if token is None:
-        return number  # names no token: padding rows and marks of other meanings stay
-    if token in after.ids:
-        return after.ids[token]
-    role = key.partition("_token")[0]
-    return after.ids.get(after.specials.get(role, ""))
+    back = {number: after.ids[token] for token, number in before.ids.items() if token in after.ids}
+    return _renumbered(config, _Move(name, before, after, back, roles_first=False))
 
 
 def transplanted_numbers(
@@ -101,9 +81,7 @@ def transplanted_numbers(
     """What a configuration must say of tokens by number where another model's tokenizer moves in.
 
     A number becomes that of the new tokenizer's token with the role of its key (`eos_token_id`), else that of the token
-    that takes the old one's place. A role that the new tokenizer does not have becomes null. Of a list of tokens that
-    must not be written, those that are not there are left out. Any other key whose token is not there
-    (`image_token_id`) is a fault: the model would wait for it in vain.
+    that takes the old one's place. What becomes of one that has neither: see `_renumbered`.
 
     Args:
         config: parsed `config.json` or `generation_config.json`.
@@ -112,23 +90,65 @@ def transplanted_numbers(
         old: the one that was there.
         pairing: which token is which.
     """
+    back = {old_id: new_id for new_id, old_id in sorted(pairing.found.items(), reverse=True)}
+    return _renumbered(config, _Move(name, old, new, back, roles_first=True))
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """A configuration's move to other numbers.
+
+    Attributes:
+        name: its file's name.
+        before: the vocabulary whose numbers it has.
+        after: the other one.
+        back: number → the number of the token that takes its place.
+        roles_first: whether the token with the role of a key goes before the one that takes the old one's place.
+    """
+
+    name: str
+    before: Vocabulary
+    after: Vocabulary
+    back: Mapping[int, int]
+    roles_first: bool
+
+    def role(self, stem: str) -> int | None:
+        """The number of the token that has the role of a key."""
+        return self.after.ids.get(self.after.specials.get(_STARTS.get(stem, stem), ""))
+
+
+def _renumbered(config: Mapping[str, Any], move: _Move) -> Renumbered:
+    """The changes.
+
+    A role that the other vocabulary does not have becomes null. Of a list of tokens that must not be written, those
+    that are not there are left out. Any other key whose token is not there (`image_token_id`) is a fault: the model
+    would wait for it in vain. A number of no token, such as one of a padding row, stays, which is told where it means a
+    token afterwards.
+    """
+    names = {number: token for token, number in move.before.ids.items()}
+    after = {number: token for token, number in move.after.ids.items()}
     changes: dict[Path, Any] = {}
     faults: list[Fault] = []
     notes: list[str] = []
-    back = {old_id: new_id for new_id, old_id in sorted(pairing.found.items(), reverse=True)}
     for named in _named(config):
-        found = _in_place(named, new, back)
+        nameless = [one for one in named.numbers if one not in names]
+        notes += [
+            f"{move.name}: {named.dotted} is {one}, no token before and {after[one]!r} now"
+            for one in nameless
+            if one in after and not move.roles_first
+        ]
+        kept = {} if move.roles_first else {one: one for one in nameless}
+        found = _in_place(named, move, {**kept, **move.back})
         if found != named.value:
             changes[(*named.path, named.key)] = found
-        gone = len(named.numbers) - len(found) if named.stem is None else 0
-        if gone:
-            of = f"{gone} of {len(named.numbers)} tokens of {named.dotted}"
-            notes.append(f"{name}: {of} are left out, as {new.label} does not have them")
+        if named.stem is None and len(found) < len(named.numbers):
+            of = f"{len(named.numbers) - len(found)} of {len(named.numbers)} tokens of {named.dotted}"
+            notes.append(f"{move.name}: {of} are left out, as {move.after.label} does not have them")
         elif found is None and named.stem in (*ROLES, *_STARTS):
-            notes.append(f"{name}: {named.key} is null now, as {new.label} has no such token")
+            notes.append(f"{move.name}: {named.dotted} is null now, as {move.after.label} has no such token")
         elif found is None:
-            faults.append(_lost(name, named, new, old))
-    notes += [f"{name}: {key} is left as it is, with numbers of the old tokenizer's tokens" for key in _unread(config)]
+            faults.append(_lost(named, move, names))
+    notes += [f"{move.name}: {key} is left as it is, with numbers of the old tokens" for key in _unread(config)]
     return Renumbered(changes, tuple(faults), tuple(notes))
 
 
@@ -137,26 +157,27 @@ def _unread(config: Mapping[str, Any]) -> Iterator[str]:
         yield from (key for key in _LEFT if section.get(key))
 
 
-def _in_place(named: _Named, new: Vocabulary, back: Mapping[int, int]) -> Any:
-    """What numbers become; `None` where the new tokenizer has no such token."""
+def _in_place(named: _Named, move: _Move, back: Mapping[int, int]) -> Any:
+    """What numbers become; `None` where the other vocabulary has no such token."""
     found = [back[one] for one in named.numbers if one in back]
     if named.stem is None:
         return found
-    own = new.ids.get(new.specials.get(_STARTS.get(named.stem, named.stem), ""))
+    own = move.role(named.stem)
     if isinstance(named.value, list):
-        return [*([] if own is None or own in found else [own]), *found] or None
-    if own is None or (named.stem in _STARTS and found):
-        return found[0] if found else None
+        leads = own is not None and own not in found and (move.roles_first or not found)
+        return [*([own] if leads else []), *found] or None
+    if found and (own is None or not move.roles_first or named.stem in _STARTS):
+        return found[0]
     return own
 
 
-def _lost(name: str, named: _Named, new: Vocabulary, old: Vocabulary) -> Fault:
-    tokens = {number: token for token, number in old.ids.items()}
-    said = ", ".join(repr(tokens.get(one, one)) for one in named.numbers)
+def _lost(named: _Named, move: _Move, names: Mapping[int, str]) -> Fault:
+    said = ", ".join(repr(names.get(one, one)) for one in named.numbers)
     message = (
-        f"{name}: {named.key} is {named.value}, the token {said}, which the tokenizer of {new.label} does not have"
+        f"{move.name}: {named.dotted} is {named.value}, the token {said}; the tokenizer of {move.after.label} does not "
+        "have it"
     )
-    return Fault("unknown-token", message, subject=named.key, hint="add the token to the donor's tokenizer first")
+    return Fault("unknown-token", message, subject=named.key, hint="add the token to that tokenizer first")
 
 
 def vocabulary_sizes(config: Mapping[str, Any], before: int, after: int) -> Mapping[Path, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from cuvee.checkpoint.fingerprint import digest_file
 from cuvee.checkpoint.given import given_file
 from cuvee.checkpoint.identity import InputFile
 from cuvee.checkpoint.protocol import Reader, SideFile
+from cuvee.errors import Fault, InputError
 from cuvee.layers.patch import patch_json
 from cuvee.tokens.files import is_of_tokenizer
 from cuvee.tokens.renumbered import token_numbers, vocabulary_sizes
@@ -85,18 +86,20 @@ def _files_read(readers: Sequence[Reader]) -> Iterator[InputFile]:
 
 def _shown(meeting: Meeting, number: int, facts: VocabularyFacts, read: tuple[InputFile, ...]) -> Shown:
     tables = meeting.tables[number]
-    text, changes, notes = _config(meeting, number)
-    if number == 0:
-        told = {".".join(path): value for path, value in changes.items()}
-        facts = replace(facts, notes=(*facts.notes, *notes), config_changes=told)
+    config, generation = _config(meeting, number), _generation(meeting, number)
+    if number == 0:  # the output has the first model's configuration
+        if faults := [*config.faults, *generation.faults]:
+            raise InputError(faults)
+        told = {".".join(path): value for path, value in config.changes.items()}
+        facts = replace(facts, notes=(*facts.notes, *config.notes, *generation.notes), config_changes=told)
     siblings = {name: _siblings(meeting, name, tables[name]) for name in tables}
     return Shown(
         tables,
         siblings,
         facts,
-        None if text is None else json.loads(text),
-        text,
-        tuple(_side_files(meeting, number)),
+        None if config.text is None else json.loads(config.text),
+        config.text,
+        tuple(_side_files(meeting, number, generation.text)),
         read if number == 0 else (),
         tuple(_without_source(meeting, number, siblings)),
     )
@@ -124,26 +127,52 @@ def _without_source(meeting: Meeting, number: int, siblings: Mapping[str, Sequen
             yield f"{count:,} rows of {name} are zeros: their tokens are of {labels}, without such a tensor"
 
 
-def _config(meeting: Meeting, number: int) -> tuple[str | None, Mapping[tuple[str, ...], Any], tuple[str, ...]]:
-    """A model's `config.json` with the output's vocabulary, what is changed in it, and what is to be known of it."""
+@dataclass(frozen=True)
+class _Text:
+    """A configuration with the output's numbers of tokens; `None` where there is none."""
+
+    text: str | None = None
+    changes: Mapping[tuple[str, ...], Any] = field(default_factory=dict)
+    faults: tuple[Fault, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def _config(meeting: Meeting, number: int) -> _Text:
+    """A model's `config.json` with the output's vocabulary."""
     reader = meeting.readers[number]
     if reader.config is None or reader.config_text is None:
-        return reader.config_text, {}, ()
+        return _Text(reader.config_text)
     sizes = vocabulary_sizes(reader.config, rows_of_words(reader), meeting.plans[number].size)
-    numbers = token_numbers(reader.config, meeting.known[number], meeting.united.vocabulary)
-    changes = {**sizes, **numbers.changes}
-    return patch_json(reader.config_text, changes), changes, numbers.notes
+    found = token_numbers(reader.config, "config.json", meeting.known[number], meeting.united.vocabulary)
+    changes = {**sizes, **found.changes}
+    return _Text(patch_json(reader.config_text, changes), changes, found.faults, found.notes)
 
 
-def _side_files(meeting: Meeting, number: int) -> Iterator[SideFile]:
+def _generation(meeting: Meeting, number: int) -> _Text:
+    """How a model writes text, with the output's numbers of tokens; what is no JSON object is left as it is."""
+    file = next((file for file in meeting.readers[number].side_files if file.name == _GENERATION), None)
+    if file is None:
+        return _Text()
+    text = Path(file.fetched()).read_text("utf-8")
+    try:
+        data: Any = json.loads(text)
+    except ValueError:
+        return _Text()
+    if not isinstance(data, dict):
+        return _Text()
+    found = token_numbers(data, _GENERATION, meeting.known[number], meeting.united.vocabulary)
+    changed = patch_json(text, found.changes) if found.changes else None
+    return _Text(changed, found.changes, found.faults, found.notes)
+
+
+def _side_files(meeting: Meeting, number: int, generation: str | None) -> Iterator[SideFile]:
     """A model's files with the output's tokenizer in the place of its own."""
-    reader, united = meeting.readers[number], meeting.united
-    for file in reader.side_files:
-        if file.name == _GENERATION:
-            yield _renumbered(file, meeting.known[number], united.vocabulary)
+    for file in meeting.readers[number].side_files:
+        if file.name == _GENERATION and generation is not None:
+            yield given_file(file.name, generation)
         elif not is_of_tokenizer(file.name):
             yield file
-    yield from _of_tokenizer(meeting.giver, united)
+    yield from _of_tokenizer(meeting.giver, meeting.united)
 
 
 def _of_tokenizer(giver: Reader, united: United) -> Iterator[SideFile]:
@@ -156,14 +185,3 @@ def _of_tokenizer(giver: Reader, united: United) -> Iterator[SideFile]:
     for name, text in united.files.items():
         same = name in kept and kept[name].fetched().read_bytes() == text.encode("utf-8")
         yield kept[name] if same else given_file(name, text)
-
-
-def _renumbered(file: SideFile, before: Vocabulary, after: Vocabulary) -> SideFile:
-    """How text is written, with the tokens' new numbers; what is no JSON object stays as it is."""
-    text = Path(file.fetched()).read_text("utf-8")
-    try:
-        data: Any = json.loads(text)
-    except ValueError:
-        return file
-    changes = token_numbers(data, before, after).changes if isinstance(data, dict) else {}
-    return given_file(file.name, patch_json(text, changes)) if changes else file

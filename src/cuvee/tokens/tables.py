@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from cuvee.checkpoint.protocol import Reader
+from cuvee.errors import Fault
 from cuvee.families import is_vocabulary, role_of, sections
 from cuvee.families.names import is_vocabulary_bias
 from cuvee.types import TensorSpec
@@ -89,3 +90,23 @@ def sibling(name: str, reader: Reader, tables: Mapping[str, Table]) -> str | Non
         return None
     words = (other for other in tables if role_of(other) == "embedding" and tables[other].rows == rows_of_words(reader))
     return next(words, None)
+
+
+def unplaced(reader: Reader, known: Collection[str], width: int) -> Iterator[Fault]:
+    """Tensors outside the layers that are as long as the vocabulary, of which nobody says what that length is.
+
+    Their entries may belong to tokens, and would then be left where others move.
+
+    Args:
+        reader: the model.
+        known: its tensors with a row for every token.
+        width: elements of a row of its word embedding.
+    """
+    count = rows_of_words(reader)
+    for name, spec in reader.specs.items():
+        if name not in known and role_of(name) in ("head", "other") and count in spec.shape and count != width:
+            message = (
+                f"{reader.label}: {name} {list(spec.shape)} has as many entries as there are rows of tokens ({count}), "
+                "and it is not known whether they belong to tokens"
+            )
+            yield Fault("part-mismatch", message, subject=name)

@@ -160,7 +160,7 @@ CASES = [
         "token source",
         "wrong-type",
         LINEAR + "tokenizer: {tokens: {<s>: {source: ‸3}}}",
-        "`source` should be a model or a mapping with `kind`, found 3",
+        "`source` should be a model, or a mapping with `kind`: `model_token` or `zero`, found 3",
         None,
     ),
     (
