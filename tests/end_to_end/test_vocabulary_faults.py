@@ -106,3 +106,21 @@ def test_a_tensor_as_long_as_the_vocabulary_that_nobody_knows_is_refused(pair: l
         merged(strange, tmp_path / "out", tokenizer={"source": "union"})
     assert caught.value.code == "part-mismatch"
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_with_a_tokenizer_alone_is_a_source(pair: list[Path], tmp_path: Path) -> None:
+    save(tmp_path / "alone", byte_level(ENGLISH + CODE))
+    merged(pair, tmp_path / "out", tokenizer_source=os.fspath(tmp_path / "alone"))
+    assert ids(tmp_path / "out") == ids(tmp_path / "alone")
+    found, *given = (rows_of(folder, "lm_head.weight") for folder in (tmp_path / "out", *pair))
+    known, after = [ids(one) for one in pair], ids(tmp_path / "out")
+    for token in known[0].keys() & known[1].keys() & after.keys():
+        want = (given[0][known[0][token]] + given[1][known[1][token]]) / 2
+        torch.testing.assert_close(found[after[token]], want, rtol=0, atol=1e-6)
+
+
+def test_a_model_without_a_tokenizer_is_told_what_to_do(pair: list[Path], tmp_path: Path) -> None:
+    bare = Path(shutil.copytree(pair[1], tmp_path / "bare", ignore=shutil.ignore_patterns("tokenizer*")))
+    with pytest.raises(InputError, match="beside its weights") as caught:
+        merged([pair[0], bare], tmp_path / "out", tokenizer={"source": "union"})
+    assert caught.value.code == "tokenizer-missing"

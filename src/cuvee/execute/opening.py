@@ -74,11 +74,11 @@ class OpenModels:
         Raises:
             InputError: it cannot be opened.
         """
-        from cuvee.checkpoint import open_checkpoint
+        from cuvee.tokens.alone import open_giver
 
         key = ref, recipe.root
         if key not in self.opened:
-            self.opened[key] = open_checkpoint(ref, recipe.root, hub_download=False)
+            self.opened[key] = open_giver(ref, recipe.root, hub_download=False)
         return self.opened[key]
 
     def _reader(self, ref: ModelRef, recipe: Recipe) -> Reader:

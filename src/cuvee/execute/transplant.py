@@ -159,12 +159,11 @@ def _entry(
     plan: Plan, refs: Sequence[ModelRef], origin: Origin, counts: Mapping[str, int], names: Sequence[str]
 ) -> dict[str, Any]:
     donor = plan.donor.reader
-    read = [name for name in (plan.donor.rows.embedding, plan.donor.rows.head) if name is not None]
     tokenizer = sorted(file.name for file in plan.files if file in donor.side_files)
     return {
         "of": origin.content,
         "donor": str(refs[1]),
-        "donor_content": content_hash({name: (donor.specs[name], donor.digest(name)) for name in read}),
+        "donor_content": content_hash({name: (donor.specs[name], donor.digest(name)) for name in plan.donor.read}),
         "method": plan.method,
         "k": plan.k,
         "anchors": len(plan.anchors),

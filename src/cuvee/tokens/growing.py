@@ -58,8 +58,8 @@ def find_sums(plan: Plan, *, memory: int, told: Told) -> dict[Kind, Sums]:
     """
     kinds = sorted(set(plan.model.rows.sides.values()))
     alone = len(plan.pairing.alone)
-    if plan.method not in BY_ANCHORS:
-        sums = Sums(_of_pieces(plan) if plan.method == "subword-mean" else _nothing(alone), None)
+    if plan.method not in BY_ANCHORS or not alone:
+        sums = Sums(_of_pieces(plan) if plan.method == "subword-mean" and alone else _nothing(alone), None)
         return dict.fromkeys(kinds, sums)
     names = {kind: plan.donor.rows.head if kind == "head" else None for kind in kinds}
     found: dict[str, Sums] = {}

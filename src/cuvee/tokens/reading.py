@@ -85,7 +85,7 @@ def _missing(label: str) -> Fault:
     message = (
         f"{label}: a tokenizer is needed, and there is no tokenizer.json, tokenizer.model, vocab.json or vocab.txt"
     )
-    hint = "put the tokenizer's files beside the weights, or name a tokenizer of another model in the recipe"
+    hint = "put the files of the tokenizer that the model was trained with beside its weights"
     return Fault("tokenizer-missing", message, subject=label, hint=hint)
 
 

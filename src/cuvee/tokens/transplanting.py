@@ -33,11 +33,27 @@ _LIMIT: Final = 10_000_000
 
 @dataclass(frozen=True)
 class Side:
-    """A model and its tokenizer."""
+    """A model and its tokenizer; `rows` are `None` of a tokenizer alone."""
 
     reader: Reader
     vocabulary: Vocabulary
-    rows: TokenRows
+    known: TokenRows | None
+
+    @property
+    def rows(self) -> TokenRows:
+        """Where the rows of its tokens stand.
+
+        Raises:
+            LookupError: it is a tokenizer alone, of which none are looked at.
+        """
+        if self.known is None:
+            raise LookupError(f"{self.reader.label} has no weights")
+        return self.known
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """The tensors whose rows are looked at, of a donor."""
+        return () if self.known is None else tuple(filter(None, (self.known.embedding, self.known.head)))
 
 
 @dataclass(frozen=True)
@@ -108,7 +124,7 @@ def plan_transplant(
     Raises:
         InputError: all that stands against it.
     """
-    sides = [_side(reader) for reader in (model, donor)]
+    sides = [_side(model, None), _side(donor, method)]
     if faults := [fault for side in sides if isinstance(side, list) for fault in side]:
         raise InputError(faults)
     old, new = (side for side in sides if isinstance(side, Side))
@@ -124,7 +140,9 @@ def plan_transplant(
     if faults:
         raise InputError(faults)
     notes = [note for one in (config, *others.values()) for note in one.notes]
-    if shared < k and method in BY_ANCHORS:
+    if not pairing.alone:
+        notes.append("the model has every token of the donor: nothing is to be found")
+    elif shared < k and method in BY_ANCHORS:
         notes.append(f"only {shared} tokens are shared: at most as many anchors make up a row, not {k}")
     elif method == "omp" and 4 * k > (width := min(shared, _width(new))):
         notes.append(
@@ -135,15 +153,19 @@ def plan_transplant(
     return Plan(old, new, pairing, method, min(k, max(shared, 1)), rows, config, texts, files, split, tuple(notes))
 
 
-def _side(reader: Reader) -> Side | list[Fault]:
-    """A model with its tokenizer and rows, or all that is missing."""
+def _side(reader: Reader, method: Method | None) -> Side | list[Fault]:
+    """A model with its tokenizer and rows, or all that is missing; a donor, for some methods, is a tokenizer alone."""
     faults: list[Fault] = []
     vocabulary = None
     try:
         vocabulary = read_vocabulary(reader)
     except InputError as error:
         faults += error.faults
-    rows = find_rows(reader)
+    rows = None if method is not None and not reader.specs else find_rows(reader)
+    if rows is None and method in BY_ANCHORS:
+        message = f"{reader.label} is a tokenizer alone; `{method}` looks at the rows that a model has for its tokens"
+        others = " or ".join(f"`{one}`" for one in METHODS if one not in BY_ANCHORS)
+        faults.append(Fault("not-a-checkpoint", message, subject=reader.label, hint=f"take {others}"))
     if isinstance(rows, list):
         faults += rows
     if vocabulary is None or isinstance(rows, list) or faults:
@@ -156,6 +178,8 @@ def _width(side: Side) -> int:
 
 
 def _too_small(side: Side) -> Iterator[Fault]:
+    if side.known is None:
+        return
     size, count = side.vocabulary.size, side.rows.count
     if count < size:
         message = (

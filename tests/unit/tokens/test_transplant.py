@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -343,3 +344,40 @@ def test_generation_settings_that_are_damaged(tmp_path: Path, text: str) -> None
     pair.write_pair(tmp_path)
     (tmp_path / "model" / "generation_config.json").write_text(text, "utf-8")
     refused(tmp_path, "bad-config", "generation_config.json")
+
+
+def alone(donor: Path, folder: Path) -> Path:
+    """The tokenizer of a model in a folder of its own."""
+    folder.mkdir()
+    for file in donor.iterdir():
+        if file.name.startswith(("tokenizer", "special_tokens")):
+            shutil.copy(file, folder / file.name)
+    return folder
+
+
+@pytest.mark.parametrize("method", ["subword-mean", "mean", "zero"])
+def test_a_tokenizer_alone_moves_in(tmp_path: Path, method: Any) -> None:
+    model, donor = pair.write_pair(tmp_path)
+    tokenizer = alone(donor, tmp_path / "tokenizer")
+    made = cuvee.transplant(model, tokenizer, tmp_path / "out", method=method)
+    cuvee.transplant(model, donor, tmp_path / "whole", method=method)
+    files = [(tmp_path / one / "model.safetensors").read_bytes() for one in ("out", "whole")]
+    assert files[0] == files[1]
+    assert made.record["transplanted"][-1]["donor"] == str(tokenizer)
+    assert cuvee.verify(tmp_path / "out").ok
+
+
+def test_rows_of_a_tokenizer_alone_cannot_be_looked_at(tmp_path: Path) -> None:
+    model, donor = pair.write_pair(tmp_path)
+    with pytest.raises(CuveeError, match="is a tokenizer alone") as caught:
+        cuvee.transplant(model, alone(donor, tmp_path / "tokenizer"), tmp_path / "out", method="omp")
+    assert "`subword-mean`" in str(caught.value.faults[0].hint)
+
+
+def test_a_model_that_has_every_token_needs_nothing_found(tmp_path: Path) -> None:
+    model, _ = pair.write_pair(tmp_path)
+    made = cuvee.transplant(model, model, tmp_path / "out")
+    assert made.left == {}
+    assert (made.approximated, made.fallback) == (0, 0)
+    assert any("nothing is to be found" in note for note in made.notes)
+    assert not any("anchors" in note for note in made.notes)
