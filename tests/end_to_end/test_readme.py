@@ -12,6 +12,7 @@ import pytest
 
 from tests.peers.conftest import WANTED
 from tests.support import zoo
+from tests.support.command_line import call
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -61,16 +62,17 @@ def test_the_rival_is_the_one_that_the_tests_ask_for() -> None:
     assert f"mergekit=={WANTED} " in MAKEFILE
 
 
-def test_the_commands_run_in_order_and_say_what_the_readme_promises(newcomer: Path) -> None:
+def test_the_commands_run_in_order_and_say_what_the_readme_promises(
+    newcomer: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In this process, which has torch already; that `python -m cuvee` is the same: test_cli_startup."""
+    monkeypatch.chdir(newcomer)
     for line in commands():
         command, _, promise = line.partition("#")
-        words = shlex.split(command)
-        done = subprocess.run(
-            [sys.executable, "-m", "cuvee", *words[1:]], cwd=newcomer, capture_output=True, text=True, timeout=120
-        )
-        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+        done = call(capsys, *shlex.split(command)[1:])
+        assert done.code == 0, f"{line}\n{done.out}{done.err}"
         if "merged," in promise:
-            assert promise.strip() in done.stdout
+            assert promise.strip() in done.out
 
 
 def test_the_python_runs(newcomer: Path) -> None:
