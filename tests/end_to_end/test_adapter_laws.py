@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from cuvee import api
+from cuvee.errors import CuveeError
 
 Tensors = dict[str, torch.Tensor]
 
@@ -59,6 +61,13 @@ def weights(folder: Path) -> Tensors:
     return load_file(folder / "model.safetensors")
 
 
+def told(call: Callable[[], object]) -> list[tuple[str, str | None]]:
+    """Code and subject of every fault of a refusal."""
+    with pytest.raises(CuveeError) as caught:
+        call()
+    return [(fault.code, fault.subject) for fault in caught.value.faults]
+
+
 @pytest.mark.parametrize("weight", [1.0, 0.5])
 def test_a_base_that_has_an_adapter_keeps_it(base: Path, tmp_path: Path, weight: float) -> None:
     one, two, three = (write(tmp_path / f"a{i}", factors(Q, 4, i)) for i in (1, 2, 3))
@@ -66,3 +75,44 @@ def test_a_base_that_has_an_adapter_keeps_it(base: Path, tmp_path: Path, weight:
     added = change(one, Q) + weight * (change(two, Q) + change(three, Q))
     found = weights(tmp_path / "out")[f"{Q}.weight"] - weights(base)[f"{Q}.weight"]
     torch.testing.assert_close(found.double(), added, rtol=0, atol=1e-5)
+
+
+def bare(tensors: Tensors) -> Tensors:
+    """Tensors as an adapter of the model without its head names them."""
+    return {name.removeprefix("model."): value for name, value in tensors.items()}
+
+
+def test_two_changes_of_one_tensor_are_refused(base: Path, tmp_path: Path) -> None:
+    twice = write(tmp_path / "twice", {**factors(Q, 4), **bare(factors(Q, 4, 1)), **factors(V, 2)})
+    assert told(lambda: api.lora_apply(base, twice, tmp_path / "out")) == [("adapter-mismatch", f"{Q}.weight")]
+    whole = {f"{EMBEDDING}.weight": torch.ones(6, 4), "embed_tokens.weight": torch.zeros(6, 4)}
+    doubled = write(tmp_path / "whole", whole, modules_to_save=["embed_tokens"])
+    found = told(lambda: api.lora_apply(base, doubled, tmp_path / "out"))
+    assert found == [("adapter-mismatch", f"{EMBEDDING}.weight")]
+    rows = {
+        f"{EMBEDDING}.weight": torch.ones(6, 4),
+        f"{EMBEDDING}.token_adapter.trainable_tokens_delta": torch.ones(1, 4),
+    }
+    both = write(tmp_path / "both", rows, modules_to_save=["embed_tokens"], trainable_token_indices=[2])
+    assert told(lambda: api.lora_apply(base, both, tmp_path / "out")) == [("adapter-mismatch", f"{EMBEDDING}.weight")]
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_part_of_an_adapter_that_stands_twice_is_refused(base: Path, tmp_path: Path) -> None:
+    layer = {f"{EMBEDDING}.weight": torch.ones(6, 4), f"{EMBEDDING}.base_layer.weight": torch.zeros(6, 4)}
+    one = write(tmp_path / "layer", {**layer, **factors(Q, 4)})
+    assert [code for code, _ in told(lambda: api.lora_apply(base, one, tmp_path / "out"))] == ["bad-adapter"]
+    lengths = {f"{Q}.lora_magnitude_vector{end}": torch.ones(4) for end in ("", ".weight")}
+    two = write(tmp_path / "lengths", {**factors(Q, 4), **lengths}, use_dora=True)
+    assert [code for code, _ in told(lambda: api.lora_apply(base, two, tmp_path / "out"))] == ["bad-adapter"]
+
+
+def test_adapters_that_name_the_same_modules_in_two_ways_are_not_merged(tmp_path: Path) -> None:
+    one, other = write(tmp_path / "a", factors(Q, 4)), write(tmp_path / "b", bare(factors(Q, 4, 1)))
+    for order in ([one, other], [other, one]):
+        ((code, subject),) = told(lambda order=order: api.merge_adapters(order, tmp_path / "out"))
+        assert (code, subject) == ("adapter-mismatch", Q)
+    # others that end alike and are other modules: one name in common says that both count in the same way
+    plain = write(tmp_path / "c", {**factors("proj", 4), **factors(Q, 4)})
+    longer = write(tmp_path / "d", {**factors("vision.proj", 4), **factors(Q, 4)})
+    assert len(api.merge_adapters([plain, longer], tmp_path / "out").modules) == 3

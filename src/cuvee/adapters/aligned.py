@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import permutations
 from typing import Final
 
 import torch
@@ -66,7 +67,7 @@ def check_aligned(adapters: Sequence[Adapter], asked: Asked, ground: Ground | No
     if asked.method.startswith("peft-"):
         faults += _rank_faults(adapters)
     if len(adapters) > 1:
-        faults += [*_key_faults(adapters), *_whole_faults(adapters, asked)]
+        faults += [*_name_faults(adapters), *_key_faults(adapters), *_whole_faults(adapters, asked)]
     for adapter in adapters:
         try:
             adapter.check_finite()
@@ -116,6 +117,33 @@ def _rank_faults(adapters: Sequence[Adapter]) -> Iterator[Fault]:
         if len(ranks) > 1:
             message = f"`{module}`: PEFT's arithmetic needs one rank in all adapters, found {listed(map(str, ranks))}"
             yield Fault("adapter-mismatch", message, subject=module, hint="use `cat`, `svd` or `ties`")
+
+
+def _name_faults(adapters: Sequence[Adapter]) -> Iterator[Fault]:
+    """Adapters that name the same modules with and without a prefix: side by side they would never be added up."""
+    for one, other in permutations(adapters, 2):
+        if one.changes.keys() & other.changes.keys():
+            continue  # they name modules alike, and a longer name is another module
+        alike = ((module, end) for module in one.changes if (end := _end_in(module, other, one.changes[module])))
+        if (pair := next(alike, None)) is not None:
+            message = (
+                f"`{pair[0]}` in {one.label} and `{pair[1]}` in {other.label} seem to be one module, and adapters "
+            )
+            message += "are merged by the names of their modules"
+            hint = (
+                "apply them to the base one after the other (`cuvee lora apply`), or merge the models: `base+adapter`"
+            )
+            yield Fault("adapter-mismatch", message, subject=pair[0], hint=hint)
+
+
+def _end_in(module: str, other: Adapter, change: LowRank) -> str | None:
+    """The end of a module's name that another adapter has as a name, with the same shape."""
+    parts = module.split(".")
+    for cut in range(1, len(parts)):
+        found = other.changes.get(end := ".".join(parts[cut:]))
+        if found is not None and (found.b.shape[0], found.a.shape[1]) == (change.b.shape[0], change.a.shape[1]):
+            return end
+    return None
 
 
 def _key_faults(adapters: Sequence[Adapter]) -> Iterator[Fault]:
