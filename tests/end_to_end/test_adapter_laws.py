@@ -116,3 +116,31 @@ def test_adapters_that_name_the_same_modules_in_two_ways_are_not_merged(tmp_path
     plain = write(tmp_path / "c", {**factors("proj", 4), **factors(Q, 4)})
     longer = write(tmp_path / "d", {**factors("vision.proj", 4), **factors(Q, 4)})
     assert len(api.merge_adapters([plain, longer], tmp_path / "out").modules) == 3
+
+
+def with_rows(folder: Path) -> Path:
+    rows = {f"{EMBEDDING}.token_adapter.trainable_tokens_delta": torch.arange(8.0).reshape(2, 4)}
+    return write(folder, {**factors(Q, 4), **rows}, trainable_token_indices={"embed_tokens": [5, 2]})
+
+
+@pytest.mark.parametrize("method", ["cat", "svd", "ties", "peft-linear"])
+def test_rows_of_tokens_of_one_adapter_are_kept(base: Path, tmp_path: Path, method: str) -> None:
+    one = with_rows(tmp_path / "a")
+    found = api.merge_adapters([one], tmp_path / "out", method=method)
+    old, new = (load_file(folder / "adapter_model.safetensors") for folder in (one, tmp_path / "out"))
+    name = f"base_model.model.{EMBEDDING}.token_adapter.trainable_tokens_delta"
+    assert torch.equal(old[name], new[name])
+    assert found.whole == (name,)
+    for adapter, out in ((one, "of-one"), (tmp_path / "out", "of-out")):
+        api.lora_apply(base, adapter, tmp_path / out)
+    held = weights(tmp_path / "of-out")[f"{EMBEDDING}.weight"]
+    assert torch.equal(held, weights(tmp_path / "of-one")[f"{EMBEDDING}.weight"])
+    assert torch.equal(held[[5, 2]], torch.arange(8.0).reshape(2, 4))
+
+
+def test_rows_of_tokens_are_not_scaled_or_averaged(tmp_path: Path) -> None:
+    one, other = with_rows(tmp_path / "a"), with_rows(tmp_path / "b")
+    half = told(lambda: api.merge_adapters([one], tmp_path / "out", weights=[0.5]))
+    assert half == [("no-low-rank", str(one))]
+    two = told(lambda: api.merge_adapters([one, other], tmp_path / "out"))
+    assert two == [("no-low-rank", str(one)), ("no-low-rank", str(other))]

@@ -63,7 +63,7 @@ def check_aligned(adapters: Sequence[Adapter], asked: Asked, ground: Ground | No
         InputError: `adapter-mismatch`, `no-low-rank`, `bad-adapter`: all faults.
     """
     faults = [fault for adapter in adapters for fault in _form_faults(adapter, asked, ground)]
-    faults += [*(ground.faults if ground else ()), *_shape_faults(adapters)]
+    faults += [*(ground.faults if ground else ()), *_shape_faults(adapters), *_row_faults(adapters, asked)]
     if asked.method.startswith("peft-"):
         faults += _rank_faults(adapters)
     if len(adapters) > 1:
@@ -163,12 +163,20 @@ def _plain(value: object) -> str:
     )
 
 
-def _whole_faults(adapters: Sequence[Adapter], asked: Asked) -> Iterator[Fault]:
-    hint = "merge the models instead: `base+adapter` in a recipe"
+def _row_faults(adapters: Sequence[Adapter], asked: Asked) -> Iterator[Fault]:
+    """Rows of tokens that would have to be mixed, or brought nearer to those of a base that is not known."""
+    if len(adapters) == 1 and asked.weights[0] == 1:
+        return
     for adapter in adapters:
         if adapter.rows:
-            message = f"{adapter.label}: rows of tokens ({listed(adapter.rows)}) stand in place of the base's"
-            yield Fault("adapter-mismatch", message, subject=adapter.label, hint=hint)
+            message = f"{adapter.label}: rows of tokens ({listed(adapter.rows)}) stand in place of the base's, and are "
+            message += "kept only where one adapter has weight 1"
+            hint = "merge the models instead: `base+adapter` in a recipe"
+            yield Fault("no-low-rank", message, subject=adapter.label, hint=hint)
+
+
+def _whole_faults(adapters: Sequence[Adapter], asked: Asked) -> Iterator[Fault]:
+    hint = "merge the models instead: `base+adapter` in a recipe"
     names = dict.fromkeys(name for adapter in adapters for name in adapter.whole)
     if names and asked.averages and not sum(asked.weights):
         message = f"whole tensors ({listed(names)}) are averaged, and the weights sum to 0"
@@ -201,3 +209,8 @@ def averaged_whole(adapters: Sequence[Adapter], weights: Sequence[float]) -> Map
         )
         found[spec.name] = mixed.to(values[0].dtype)
     return found
+
+
+def kept_rows(adapter: Adapter) -> Mapping[str, Tensor]:
+    """Rows of tokens as they are, under their names in the file; `check_aligned` lets those of one adapter pass."""
+    return {rows.spec.name: adapter.read(rows.spec.name) for rows in adapter.rows.values()}

@@ -15,6 +15,7 @@ from cuvee.adapters.aligned import (
     averaged_whole,
     check_aligned,
     factors_of_module,
+    kept_rows,
     modules_of,
 )
 from cuvee.adapters.asked import Asked
@@ -69,7 +70,8 @@ def merge_adapters(
         if progress is not None:
             progress(number, len(modules))
     whole = averaged_whole(adapters, asked.weights) if adapters[0].whole else {}
-    return Result(tuple(changes), whole, _config(adapters), tuple(_notes(adapters, modules, whole)))
+    stored = {**whole, **kept_rows(adapters[0])}
+    return Result(tuple(changes), stored, _config(adapters), tuple(_notes(adapters, modules, whole)))
 
 
 def _config(adapters: Sequence[Adapter]) -> dict[str, Any]:
