@@ -144,3 +144,29 @@ def test_rows_of_tokens_are_not_scaled_or_averaged(tmp_path: Path) -> None:
     assert half == [("no-low-rank", str(one))]
     two = told(lambda: api.merge_adapters([one, other], tmp_path / "out"))
     assert two == [("no-low-rank", str(one)), ("no-low-rank", str(other))]
+
+
+@pytest.mark.parametrize("method", ["cat", "svd", "ties", "knots", "core-space", "linear", "peft-linear"])
+@pytest.mark.parametrize("weight", [1e40, 1e200, 1e308])
+def test_changes_that_become_too_large_are_refused(tmp_path: Path, method: str, weight: float) -> None:
+    one, other = (write(tmp_path / f"a{i}", factors(Q, 4, i)) for i in (1, 2))
+    how: dict[str, Any] = {} if method in ("cat", "svd", "peft-linear") else {"normalize": False}
+    large = [weight * weight, weight] if method == "peft-linear" and weight < 1e100 else [weight, weight]
+    found = told(lambda: api.merge_adapters([one, other], tmp_path / "out", method=method, weights=large, **how))
+    assert found == [("non-finite", Q)]
+    assert not (tmp_path / "out").exists()
+
+
+def test_whole_tensors_that_become_too_large_are_refused(tmp_path: Path) -> None:
+    one, other = (
+        write(
+            tmp_path / name,
+            {**factors(Q, 4), "lm_head.weight": torch.full((6, 4), value, dtype=torch.float16)},
+            modules_to_save=["lm_head"],
+        )
+        for name, value in (("a", 6e4), ("b", -6e4))
+    )
+    name = "base_model.model.lm_head.weight"
+    assert told(lambda: api.merge_adapters([one, other], tmp_path / "out", weights=[3, -2])) == [("non-finite", name)]
+    huge = told(lambda: api.merge_adapters([one, other], tmp_path / "out", weights=[1e308, 1e308]))
+    assert ("non-finite", Q) in huge

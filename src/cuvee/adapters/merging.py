@@ -24,7 +24,7 @@ from cuvee.adapters.factor_by_factor import peft_factors
 from cuvee.adapters.written import Change, Result
 from cuvee.checkpoint.adapter import Adapter
 from cuvee.checkpoint.protocol import Reader
-from cuvee.errors import Fault, UsageError, listed
+from cuvee.errors import Fault, InputError, UsageError, listed
 from cuvee.methods.ties import average_agreeing
 from cuvee.tensors.factored import (
     Factored,
@@ -58,18 +58,27 @@ def merge_adapters(
 
     Raises:
         UsageError: settings that the method does not take.
-        InputError: adapters that do not fit each other, or are no plain LoRA; all faults.
+        InputError: adapters that do not fit each other, or are no plain LoRA; all faults. `non-finite`: what is merged
+            is too large for the dtype in which it is written.
     """
     ground = None if base is None else ground_of(base, list(adapters))
     check_settings(asked, len(adapters))
     check_aligned(adapters, asked, ground)
     modules = modules_of(adapters)
-    changes = []
+    changes: list[Change] = []
+    too_large: list[str] = []
     for number, module in enumerate(modules, 1):
-        changes.append(_merged(adapters, module, asked, ground))
+        change = _finite(adapters, module, asked, ground)
+        too_large += [module] if change is None else []
+        changes += [] if change is None else [change]
         if progress is not None:
             progress(number, len(modules))
     whole = averaged_whole(adapters, asked.weights) if adapters[0].whole else {}
+    too_large += [name for name, value in whole.items() if not bool(value.isfinite().all())]
+    if too_large:
+        message = f"what is merged must be finite as it is written, and is not in {listed(too_large)}"
+        hint = "the weights or the adapters' own scales are too large: choose smaller ones"
+        raise InputError(Fault("non-finite", message, subject=too_large[0], hint=hint))
     stored = {**whole, **kept_rows(adapters[0])}
     return Result(tuple(changes), stored, _config(adapters), tuple(_notes(adapters, modules, whole)))
 
@@ -95,6 +104,16 @@ def _notes(adapters: Sequence[Adapter], modules: Sequence[str], whole: object) -
     if len(bases) > 1:
         notes.append(f"the adapters name different bases ({listed(map(str, bases))}); the result names the first")
     return notes
+
+
+def _finite(adapters: Sequence[Adapter], module: str, asked: Asked, ground: Ground | None) -> Change | None:
+    """One module's change; `None` where it, or a number on the way to it, is too large."""
+    try:
+        change = _merged(adapters, module, asked, ground)
+    except torch.linalg.LinAlgError:  # what LAPACK says of infinity
+        return None
+    finite = bool(change.a.isfinite().all()) and bool(change.b.isfinite().all())
+    return change if finite and change.norm <= torch.finfo(change.a.dtype).max else None
 
 
 def _merged(adapters: Sequence[Adapter], module: str, asked: Asked, ground: Ground | None) -> Change:
