@@ -29,7 +29,9 @@ def write_model(folder: Path, dtype: torch.dtype = torch.float32, **config: Any)
     folder.mkdir()
     torch.manual_seed(0)
     tensors = {f"{Q}.weight": torch.randn(4, 4), f"{V}.weight": torch.randn(2, 4), f"{V}.bias": torch.randn(2)}
-    tensors |= {f"{EMBEDDING}.weight": torch.randn(6, 4), f"{HEAD}.weight": torch.randn(6, 4)}
+    tensors |= {f"{EMBEDDING}.weight": torch.randn(6, 4)}
+    if not config.get("tie_word_embeddings"):
+        tensors[f"{HEAD}.weight"] = torch.randn(6, 4)
     save_file({name: value.to(dtype) for name, value in tensors.items()}, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps({"architectures": ["LlamaForCausalLM"], **config}), "utf-8")
     return folder
@@ -170,3 +172,38 @@ def test_whole_tensors_that_become_too_large_are_refused(tmp_path: Path) -> None
     assert told(lambda: api.merge_adapters([one, other], tmp_path / "out", weights=[3, -2])) == [("non-finite", name)]
     huge = told(lambda: api.merge_adapters([one, other], tmp_path / "out", weights=[1e308, 1e308]))
     assert ("non-finite", Q) in huge
+
+
+def tied(folder: Path, seed: int, *, apart: float = 0.0) -> Path:
+    """An adapter whose embedding and head were trained as one; `apart` says how far the head is from that."""
+    torch.manual_seed(seed)
+    a, b = torch.randn(1, 6), torch.randn(4, 1)
+    tensors = {f"{EMBEDDING}.lora_embedding_A": a, f"{EMBEDDING}.lora_embedding_B": b}
+    tensors |= {f"{HEAD}.lora_A.weight": b.mT * (1 + apart), f"{HEAD}.lora_B.weight": a.mT}
+    return write(folder, {name: value.clone() for name, value in tensors.items()}, ensure_weight_tying=True)
+
+
+@pytest.mark.parametrize("method", ["cat", "svd", "ties"])
+def test_merged_adapters_of_tied_embeddings_are_applied(tmp_path: Path, method: str) -> None:
+    base = write_model(tmp_path / "base", tie_word_embeddings=True)
+    one, other = tied(tmp_path / "a", 1), tied(tmp_path / "b", 2)
+    api.merge_adapters(
+        [one, other], tmp_path / "both", method=method, weights=[0.6, 0.3], rank=2 if method != "cat" else None
+    )
+    api.lora_apply(base, tmp_path / "both", tmp_path / "out")
+    held = load_file(tmp_path / "both" / "adapter_model.safetensors")
+    a, b = (held[f"base_model.model.{EMBEDDING}.lora_embedding_{part}"].double() for part in "AB")
+    name = f"{EMBEDDING}.weight"
+    added = (weights(tmp_path / "out")[name] - weights(base)[name]).double()
+    torch.testing.assert_close(added, (b @ a).mT, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("apart", "fits"), [(1e-7, True), (1e-4, False), (-2.0, False)])
+def test_a_tied_head_that_was_changed_in_another_way_is_refused(tmp_path: Path, apart: float, fits: bool) -> None:
+    base, one = write_model(tmp_path / "base", tie_word_embeddings=True), tied(tmp_path / "a", 1, apart=apart)
+    if fits:
+        api.lora_apply(base, one, tmp_path / "out")
+    else:
+        assert told(lambda: api.lora_apply(base, one, tmp_path / "out")) == [
+            ("adapter-mismatch", f"{EMBEDDING}.weight")
+        ]

@@ -41,6 +41,9 @@ from cuvee.tensors.lowrank import Triplets, keep_top, triplets
 _IDENTICAL = ("linear", "task_arithmetic", "ties", "dare_linear", "dare_ties", "knots", "core-space")
 """Methods that, without settings, give a single delta of weight 1 back."""
 
+_NO_FACTORS: type[RuntimeError] = torch.linalg.LinAlgError  # type: ignore[attr-defined]  # its stub leaves it out
+"""What LAPACK says of infinity."""
+
 
 def merge_adapters(
     adapters: Sequence[Adapter],
@@ -110,7 +113,7 @@ def _finite(adapters: Sequence[Adapter], module: str, asked: Asked, ground: Grou
     """One module's change; `None` where it, or a number on the way to it, is too large."""
     try:
         change = _merged(adapters, module, asked, ground)
-    except torch.linalg.LinAlgError:  # what LAPACK says of infinity
+    except _NO_FACTORS:
         return None
     finite = bool(change.a.isfinite().all()) and bool(change.b.isfinite().all())
     return change if finite and change.norm <= torch.finfo(change.a.dtype).max else None
