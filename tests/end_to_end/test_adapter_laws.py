@@ -207,3 +207,25 @@ def test_a_tied_head_that_was_changed_in_another_way_is_refused(tmp_path: Path, 
         assert told(lambda: api.lora_apply(base, one, tmp_path / "out")) == [
             ("adapter-mismatch", f"{EMBEDDING}.weight")
         ]
+
+
+def with_head(folder: Path, value: float = 1.0) -> Path:
+    tensors = {**factors(Q, 4), f"{HEAD}.weight": torch.full((6, 4), value)}
+    return write(folder, tensors, modules_to_save=["lm_head"])
+
+
+@pytest.mark.parametrize("method", ["cat", "ties"])
+def test_weights_of_whole_tensors_that_sum_to_nought_are_refused(tmp_path: Path, method: str) -> None:
+    one = with_head(tmp_path / "a")
+    found = told(lambda: api.merge_adapters([one], tmp_path / "out", method=method, weights=[0]))
+    assert found == [("zero-weight-sum", "weights")]
+
+
+@pytest.mark.parametrize(("method", "weight", "note"), [("cat", 1, False), ("cat", 0.5, True), ("ties", 1, True)])
+def test_whole_tensors_that_stay_as_they_are_are_told(tmp_path: Path, method: str, weight: float, note: bool) -> None:
+    one = with_head(tmp_path / "a", 2.0)
+    how: dict[str, Any] = {"density": 0.5} if method == "ties" else {}
+    found = api.merge_adapters([one], tmp_path / "out", method=method, weights=[weight], **how)
+    assert any("stay as they are" in said for said in found.notes) is note
+    held = load_file(tmp_path / "out" / "adapter_model.safetensors")
+    assert torch.equal(held[f"base_model.model.{HEAD}.weight"], torch.full((6, 4), 2.0))

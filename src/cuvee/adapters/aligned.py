@@ -64,10 +64,11 @@ def check_aligned(adapters: Sequence[Adapter], asked: Asked, ground: Ground | No
     """
     faults = [fault for adapter in adapters for fault in _form_faults(adapter, asked, ground)]
     faults += [*(ground.faults if ground else ()), *_shape_faults(adapters), *_row_faults(adapters, asked)]
+    faults += _whole_faults(adapters, asked)
     if asked.method.startswith("peft-"):
         faults += _rank_faults(adapters)
     if len(adapters) > 1:
-        faults += [*_name_faults(adapters), *_key_faults(adapters), *_whole_faults(adapters, asked)]
+        faults += [*_name_faults(adapters), *_key_faults(adapters)]
     for adapter in adapters:
         try:
             adapter.check_finite()
@@ -178,11 +179,12 @@ def _row_faults(adapters: Sequence[Adapter], asked: Asked) -> Iterator[Fault]:
 def _whole_faults(adapters: Sequence[Adapter], asked: Asked) -> Iterator[Fault]:
     hint = "merge the models instead: `base+adapter` in a recipe"
     names = dict.fromkeys(name for adapter in adapters for name in adapter.whole)
-    if names and asked.averages and not sum(asked.weights):
+    one = len(adapters) == 1
+    if names and (asked.averages or one) and not sum(asked.weights):
         message = f"whole tensors ({listed(names)}) are averaged, and the weights sum to 0"
         yield Fault("zero-weight-sum", message, subject="weights", hint=f"choose other weights, or {hint}")
         return
-    if names and not asked.averages:
+    if names and not asked.averages and not one:
         message = (
             f"whole tensors ({listed(names)}) stand in place of the base's, and only weighted sums can average them"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -83,7 +83,7 @@ def merge_adapters(
         hint = "the weights or the adapters' own scales are too large: choose smaller ones"
         raise InputError(Fault("non-finite", message, subject=too_large[0], hint=hint))
     stored = {**whole, **kept_rows(adapters[0])}
-    return Result(tuple(changes), stored, _config(adapters), tuple(_notes(adapters, modules, whole)))
+    return Result(tuple(changes), stored, _config(adapters), tuple(_notes(adapters, asked, modules, stored)))
 
 
 def _config(adapters: Sequence[Adapter]) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def _config(adapters: Sequence[Adapter]) -> dict[str, Any]:
     return {"base_model_name_or_path": adapters[0].base, "revision": first.get("revision"), **found}
 
 
-def _notes(adapters: Sequence[Adapter], modules: Sequence[str], whole: object) -> list[str]:
+def _notes(adapters: Sequence[Adapter], asked: Asked, modules: Sequence[str], whole: Mapping[str, Tensor]) -> list[str]:
     notes = [f"{adapter.label}: {note}" for adapter in adapters for note in adapter.notes]
     for adapter in adapters:
         lacking = [module for module in modules if module not in adapter.changes]
@@ -103,6 +103,8 @@ def _notes(adapters: Sequence[Adapter], modules: Sequence[str], whole: object) -
         notes += [said] if lacking else []
     if whole and len(adapters) > 1:
         notes.append("whole tensors are weighted means: weights divided by their sum")
+    elif whole and not (asked.averages and asked.weights[0] == 1):
+        notes.append(f"whole tensors ({listed(whole)}) stay as they are; weight and method are for changes of low rank")
     bases = dict.fromkeys(adapter.base for adapter in adapters)
     if len(bases) > 1:
         notes.append(f"the adapters name different bases ({listed(map(str, bases))}); the result names the first")
