@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import permutations
 from typing import Final
 
 import torch
@@ -62,11 +63,12 @@ def check_aligned(adapters: Sequence[Adapter], asked: Asked, ground: Ground | No
         InputError: `adapter-mismatch`, `no-low-rank`, `bad-adapter`: all faults.
     """
     faults = [fault for adapter in adapters for fault in _form_faults(adapter, asked, ground)]
-    faults += [*(ground.faults if ground else ()), *_shape_faults(adapters)]
+    faults += [*(ground.faults if ground else ()), *_shape_faults(adapters), *_row_faults(adapters, asked)]
+    faults += _whole_faults(adapters, asked)
     if asked.method.startswith("peft-"):
         faults += _rank_faults(adapters)
     if len(adapters) > 1:
-        faults += [*_key_faults(adapters), *_whole_faults(adapters, asked)]
+        faults += [*_name_faults(adapters), *_key_faults(adapters)]
     for adapter in adapters:
         try:
             adapter.check_finite()
@@ -118,6 +120,33 @@ def _rank_faults(adapters: Sequence[Adapter]) -> Iterator[Fault]:
             yield Fault("adapter-mismatch", message, subject=module, hint="use `cat`, `svd` or `ties`")
 
 
+def _name_faults(adapters: Sequence[Adapter]) -> Iterator[Fault]:
+    """Adapters that name the same modules with and without a prefix: side by side they would never be added up."""
+    for one, other in permutations(adapters, 2):
+        if one.changes.keys() & other.changes.keys():
+            continue  # they name modules alike, and a longer name is another module
+        alike = ((module, end) for module in one.changes if (end := _end_in(module, other, one.changes[module])))
+        if (pair := next(alike, None)) is not None:
+            message = (
+                f"`{pair[0]}` in {one.label} and `{pair[1]}` in {other.label} seem to be one module, and adapters "
+            )
+            message += "are merged by the names of their modules"
+            hint = (
+                "apply them to the base one after the other (`cuvee lora apply`), or merge the models: `base+adapter`"
+            )
+            yield Fault("adapter-mismatch", message, subject=pair[0], hint=hint)
+
+
+def _end_in(module: str, other: Adapter, change: LowRank) -> str | None:
+    """The end of a module's name that another adapter has as a name, with the same shape."""
+    parts = module.split(".")
+    for cut in range(1, len(parts)):
+        found = other.changes.get(end := ".".join(parts[cut:]))
+        if found is not None and (found.b.shape[0], found.a.shape[1]) == (change.b.shape[0], change.a.shape[1]):
+            return end
+    return None
+
+
 def _key_faults(adapters: Sequence[Adapter]) -> Iterator[Fault]:
     for key in SHARED_KEYS:
         found = {adapter.label: _plain(adapter.config.get(key)) for adapter in adapters}
@@ -135,18 +164,27 @@ def _plain(value: object) -> str:
     )
 
 
-def _whole_faults(adapters: Sequence[Adapter], asked: Asked) -> Iterator[Fault]:
-    hint = "merge the models instead: `base+adapter` in a recipe"
+def _row_faults(adapters: Sequence[Adapter], asked: Asked) -> Iterator[Fault]:
+    """Rows of tokens that would have to be mixed, or brought nearer to those of a base that is not known."""
+    if len(adapters) == 1 and asked.weights[0] == 1:
+        return
     for adapter in adapters:
         if adapter.rows:
-            message = f"{adapter.label}: rows of tokens ({listed(adapter.rows)}) stand in place of the base's"
-            yield Fault("adapter-mismatch", message, subject=adapter.label, hint=hint)
+            message = f"{adapter.label}: rows of tokens ({listed(adapter.rows)}) stand in place of the base's, and are "
+            message += "kept only where one adapter has weight 1"
+            hint = "merge the models instead: `base+adapter` in a recipe"
+            yield Fault("no-low-rank", message, subject=adapter.label, hint=hint)
+
+
+def _whole_faults(adapters: Sequence[Adapter], asked: Asked) -> Iterator[Fault]:
+    hint = "merge the models instead: `base+adapter` in a recipe"
     names = dict.fromkeys(name for adapter in adapters for name in adapter.whole)
-    if names and asked.averages and not sum(asked.weights):
+    one = len(adapters) == 1
+    if names and (asked.averages or one) and not sum(asked.weights):
         message = f"whole tensors ({listed(names)}) are averaged, and the weights sum to 0"
         yield Fault("zero-weight-sum", message, subject="weights", hint=f"choose other weights, or {hint}")
         return
-    if names and not asked.averages:
+    if names and not asked.averages and not one:
         message = (
             f"whole tensors ({listed(names)}) stand in place of the base's, and only weighted sums can average them"
         )
@@ -173,3 +211,8 @@ def averaged_whole(adapters: Sequence[Adapter], weights: Sequence[float]) -> Map
         )
         found[spec.name] = mixed.to(values[0].dtype)
     return found
+
+
+def kept_rows(adapter: Adapter) -> Mapping[str, Tensor]:
+    """Rows of tokens as they are, under their names in the file; `check_aligned` lets those of one adapter pass."""
+    return {rows.spec.name: adapter.read(rows.spec.name) for rows in adapter.rows.values()}

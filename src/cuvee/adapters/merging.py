@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from cuvee.adapters.aligned import (
     averaged_whole,
     check_aligned,
     factors_of_module,
+    kept_rows,
     modules_of,
 )
 from cuvee.adapters.asked import Asked
@@ -23,7 +24,7 @@ from cuvee.adapters.factor_by_factor import peft_factors
 from cuvee.adapters.written import Change, Result
 from cuvee.checkpoint.adapter import Adapter
 from cuvee.checkpoint.protocol import Reader
-from cuvee.errors import Fault, UsageError, listed
+from cuvee.errors import Fault, InputError, UsageError, listed
 from cuvee.methods.ties import average_agreeing
 from cuvee.tensors.factored import (
     Factored,
@@ -39,6 +40,9 @@ from cuvee.tensors.lowrank import Triplets, keep_top, triplets
 
 _IDENTICAL = ("linear", "task_arithmetic", "ties", "dare_linear", "dare_ties", "knots", "core-space")
 """Methods that, without settings, give a single delta of weight 1 back."""
+
+_NO_FACTORS: type[RuntimeError] = torch.linalg.LinAlgError  # type: ignore[attr-defined]  # its stub leaves it out
+"""What LAPACK says of infinity."""
 
 
 def merge_adapters(
@@ -57,19 +61,29 @@ def merge_adapters(
 
     Raises:
         UsageError: settings that the method does not take.
-        InputError: adapters that do not fit each other, or are no plain LoRA; all faults.
+        InputError: adapters that do not fit each other, or are no plain LoRA; all faults. `non-finite`: what is merged
+            is too large for the dtype in which it is written.
     """
     ground = None if base is None else ground_of(base, list(adapters))
     check_settings(asked, len(adapters))
     check_aligned(adapters, asked, ground)
     modules = modules_of(adapters)
-    changes = []
+    changes: list[Change] = []
+    too_large: list[str] = []
     for number, module in enumerate(modules, 1):
-        changes.append(_merged(adapters, module, asked, ground))
+        change = _finite(adapters, module, asked, ground)
+        too_large += [module] if change is None else []
+        changes += [] if change is None else [change]
         if progress is not None:
             progress(number, len(modules))
     whole = averaged_whole(adapters, asked.weights) if adapters[0].whole else {}
-    return Result(tuple(changes), whole, _config(adapters), tuple(_notes(adapters, modules, whole)))
+    too_large += [name for name, value in whole.items() if not bool(value.isfinite().all())]
+    if too_large:
+        message = f"what is merged must be finite as it is written, and is not in {listed(too_large)}"
+        hint = "the weights or the adapters' own scales are too large: choose smaller ones"
+        raise InputError(Fault("non-finite", message, subject=too_large[0], hint=hint))
+    stored = {**whole, **kept_rows(adapters[0])}
+    return Result(tuple(changes), stored, _config(adapters), tuple(_notes(adapters, asked, modules, stored)))
 
 
 def _config(adapters: Sequence[Adapter]) -> dict[str, Any]:
@@ -81,7 +95,7 @@ def _config(adapters: Sequence[Adapter]) -> dict[str, Any]:
     return {"base_model_name_or_path": adapters[0].base, "revision": first.get("revision"), **found}
 
 
-def _notes(adapters: Sequence[Adapter], modules: Sequence[str], whole: object) -> list[str]:
+def _notes(adapters: Sequence[Adapter], asked: Asked, modules: Sequence[str], whole: Mapping[str, Tensor]) -> list[str]:
     notes = [f"{adapter.label}: {note}" for adapter in adapters for note in adapter.notes]
     for adapter in adapters:
         lacking = [module for module in modules if module not in adapter.changes]
@@ -89,10 +103,22 @@ def _notes(adapters: Sequence[Adapter], modules: Sequence[str], whole: object) -
         notes += [said] if lacking else []
     if whole and len(adapters) > 1:
         notes.append("whole tensors are weighted means: weights divided by their sum")
+    elif whole and not (asked.averages and asked.weights[0] == 1):
+        notes.append(f"whole tensors ({listed(whole)}) stay as they are; weight and method are for changes of low rank")
     bases = dict.fromkeys(adapter.base for adapter in adapters)
     if len(bases) > 1:
         notes.append(f"the adapters name different bases ({listed(map(str, bases))}); the result names the first")
     return notes
+
+
+def _finite(adapters: Sequence[Adapter], module: str, asked: Asked, ground: Ground | None) -> Change | None:
+    """One module's change; `None` where it, or a number on the way to it, is too large."""
+    try:
+        change = _merged(adapters, module, asked, ground)
+    except _NO_FACTORS:
+        return None
+    finite = bool(change.a.isfinite().all()) and bool(change.b.isfinite().all())
+    return change if finite and change.norm <= torch.finfo(change.a.dtype).max else None
 
 
 def _merged(adapters: Sequence[Adapter], module: str, asked: Asked, ground: Ground | None) -> Change:

@@ -49,7 +49,7 @@ def lora_apply(
     """Apply adapters to a model, one after the other, and write the result out as a model folder.
 
     Args:
-        model: the base.
+        model: the base; where it has an adapter itself (`base+first`), that one is applied before.
         adapters: one adapter or several.
         out: the folder to make.
         weight: how much of all that changes: base + weight · (result − base).
@@ -74,9 +74,14 @@ def applied(model: AnyPath, adapters: AnyPath | Sequence[AnyPath], weight: float
         raise UsageError(unfit("weight", "a finite number", weight))
     chain: ModelRef | None = None
     for one in reversed(named):
-        chain = replace(as_model(one), adapter=chain)
+        chain = _and_then(as_model(one), chain)
     base = as_model(model)
-    whole = replace(base, adapter=chain)
+    whole = _and_then(base, chain)
     if weight == 1:
         return Recipe("passthrough", (ModelEntry(whole),))
     return Recipe("task_arithmetic", (ModelEntry(whole, {"weight": float(weight)}),), base_model=base)
+
+
+def _and_then(ref: ModelRef, adapter: ModelRef | None) -> ModelRef:
+    """A reference with one more adapter behind those that it has."""
+    return replace(ref, adapter=adapter if ref.adapter is None else _and_then(ref.adapter, adapter))

@@ -71,6 +71,7 @@ def fit_adapter(adapter: Adapter, base: Reader) -> Fit:
     fit.faults.extend(tied)
     named = match_names({name: shapes for name, shapes in wanted.items() if name not in dropped}, base.specs)
     sides = _Sides(adapter, base, named)
+    fit.faults.extend(_doubled(sides))
     for change in adapter.changes.values():
         if f"{change.module}.weight" not in dropped:
             _place_change(change, sides, fit)
@@ -128,6 +129,18 @@ def _wanted(adapter: Adapter) -> dict[str, Shapes]:
     for rows in adapter.rows.values():
         wanted.setdefault(f"{rows.module}.weight", ())
     return wanted
+
+
+def _doubled(sides: _Sides) -> Iterator[Fault]:
+    """Several names that lead to one tensor, as a module with and without a prefix: all but one would be lost."""
+    names: dict[str, list[str]] = {}
+    for name, at in sides.named.found.items():
+        names.setdefault(at, []).append(name)
+    hint = "it holds two adapters whose names differ; apply them one after the other, as they were before"
+    for at, several in names.items():
+        if len(several) > 1:
+            said = listed((f"`{name}`" for name in several), between=" and ")
+            yield sides.fault(at, f"{said} are both `{at}` there, and only one change of it can be made", hint)
 
 
 def _place_change(change: LowRank, sides: _Sides, fit: Fit) -> None:
@@ -226,7 +239,9 @@ def _place_rows(rows: TokenRows, sides: _Sides, fit: Fit) -> None:
         fit.faults.append(sides.lacking(wanted))
         return
     spec = sides.base.specs[names]
-    if len(spec.shape) != 2 or spec.shape[1] != rows.spec.shape[1] or DTYPES[spec.dtype].kind != "float":
+    if names in fit.whole or names in fit.rows:
+        fit.faults.append(sides.fault(names, f"rows of `{names}` take its place, and something else does as well"))
+    elif len(spec.shape) != 2 or spec.shape[1] != rows.spec.shape[1] or DTYPES[spec.dtype].kind != "float":
         what = f"`{names}` is {_sized(spec)} there; the adapter's rows are {rows.spec.shape[1]} wide"
         fit.faults.append(sides.fault(names, what))
     elif max(rows.tokens, default=0) >= spec.shape[0]:

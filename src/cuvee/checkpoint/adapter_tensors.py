@@ -109,16 +109,22 @@ def sort_tensors(label: str, specs: Mapping[str, TensorSpec], settings: AdapterS
             continue
         module, part = _split(name.removeprefix(PREFIX))
         if part is not None:
-            parts.setdefault(module, {})[part] = spec
+            _put(label, spec, parts.setdefault(module, {}), part, found)
         elif (target := _target(module, specs)) is None:
             found.notes.append(f"passed over: {name}, a copy that PEFT leaves behind and does not read")
         else:
-            found.whole[target] = spec
+            _put(label, spec, found.whole, target, found)
     for module, given in parts.items():
         _add(label, module, given, settings, found)
     if not specs:
         found.faults.append(_bad(label, "an adapter must hold tensors, this one holds none", label))
     return found
+
+
+def _put(label: str, spec: TensorSpec, among: dict[str, TensorSpec], key: str, found: Sorted) -> None:
+    """Put a tensor where it belongs; a second one there is a fault, as one of them would be lost."""
+    if (first := among.setdefault(key, spec)) is not spec:
+        found.faults.append(_bad(label, f"`{first.name}` and `{spec.name}` are two tensors for one place", spec.name))
 
 
 def _split(name: str) -> tuple[str, str | None]:

@@ -7,7 +7,7 @@ trained; with `ensure_weight_tying` it adds the change twice. Neither is done he
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cuvee.checkpoint.adapter import Adapter
 from cuvee.checkpoint.adapter_tensors import LowRank
@@ -16,8 +16,14 @@ from cuvee.errors import Fault
 from cuvee.families.anatomy import said_tied
 from cuvee.families.names import is_vocabulary, role_of
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 _WITH_HEAD: Final = ("ForCausalLM", "LMHeadModel", "ForMaskedLM", "ForConditionalGeneration", "ForPreTraining")
 """Ends of names of classes that predict tokens, so that their embedding can have a head that is tied to it."""
+
+_ROUNDING: Final = 1e-6
+"""Changes that differ by less, beside their length, are the same: what rounding factors to float32 makes of them."""
 
 _HINT: Final = (
     "train it with `ensure_weight_tying=True`, or on a base whose head is a tensor of its own (`tie_word_embeddings` "
@@ -81,9 +87,25 @@ def _same(adapter: Adapter, head: str, embedding: str) -> bool:
 
 
 def _same_change(adapter: Adapter, head: LowRank, embedding: LowRank) -> bool:
-    """Whether Bₕ · Aₕ = (Bₑ · Aₑ)ᵀ because the factors are the same ones, transposed."""
-    if not embedding.is_embedding or head.scale != embedding.scale or head.magnitude or embedding.magnitude:
+    """Whether sₕ Bₕ Aₕ = (sₑ Bₑ Aₑ)ᵀ, up to rounding of their factors.
+
+    The factors themselves need not be one another's: where adapters were merged, weights and singular values stand in
+    one of the two. With [sₕ Bₕ, −sₑ Aₑᵀ] = Q R and [Aₕ; Bₑᵀ]ᵀ = P S the length of the difference is that of R Sᵀ.
+    """
+    import torch
+
+    if not embedding.is_embedding or head.magnitude or embedding.magnitude:
         return False
-    a, b = adapter.read(embedding.a.name), adapter.read(embedding.b.name)
-    one, other = adapter.read(head.a.name), adapter.read(head.b.name)
-    return one.shape == b.mT.shape and other.shape == a.mT.shape and bool((one == b.mT).all() and (other == a.mT).all())
+    if (head.b.shape[0], head.a.shape[1]) != (embedding.a.shape[1], embedding.b.shape[0]):
+        return False
+    a, b, one, other = (adapter.read(spec.name).double() for spec in (embedding.a, embedding.b, head.a, head.b))
+    left, right = [other * head.scale, a.mT * -embedding.scale], [one.mT, b]
+    apart = _length(torch.cat(left, dim=1), torch.cat(right, dim=1))
+    return apart <= _ROUNDING * _length(left[0], right[0])
+
+
+def _length(left: Tensor, right: Tensor) -> float:
+    """‖L Rᵀ‖, Frobenius, for thin L and R."""
+    import torch
+
+    return float(torch.linalg.vector_norm(torch.linalg.qr(left).R @ torch.linalg.qr(right).R.mT))
