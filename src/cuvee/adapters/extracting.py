@@ -11,20 +11,19 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from cuvee.adapters.named import Names, aligned, names_of
 from cuvee.adapters.written import Change, Result
 from cuvee.checkpoint.adapter_tensors import PREFIX
 from cuvee.checkpoint.adapter_tying import is_tied
 from cuvee.checkpoint.protocol import Reader
 from cuvee.errors import Fault, InputError, UsageError, attempt, listed
-from cuvee.families.names import is_vocabulary, role_of
+from cuvee.families.names import is_vocabulary
 from cuvee.tensors.factored import balanced, cut_to, leading
 from cuvee.tensors.lowrank import Triplets, triplets
 from cuvee.tensors.random import stream_key
 from cuvee.tensors.sketched import is_small, sketched_triplets
 from cuvee.types import DTYPES
 
-_CONV1D: Final = ("gpt2", "imagegpt", "openai-gpt", "decision_transformer", "gpt_sw3")
-"""Kinds of models whose linear maps stand as inputs by outputs."""
 _MEASURED: Final = 1e-6
 """Relative errors below are measured on what is left: as a difference of squares they would be rounding."""
 
@@ -72,14 +71,16 @@ def extract(tuned: Reader, base: Reader, wanted: Wanted, progress: Callable[[int
         InputError: models that do not fit each other, or changes that an adapter cannot hold; all faults.
     """
     _check(wanted)
-    _check_fit(tuned, base)
-    found = _sort(tuned, base, wanted)
+    names = names_of(base, tuned)
+    tuned = aligned(tuned, names)
+    _check_fit(tuned, names)
+    found = _sort(tuned, names, wanted)
     if found.faults:
         raise InputError(found.faults)
     changes: list[Change] = []
     faults: list[Fault] = []
     for number, name in enumerate(found.factored, 1):
-        if (change := attempt(lambda name=name: _change(tuned, base, name, wanted), faults)) is not None:  # type: ignore[misc]
+        if (change := attempt(lambda name=name: _change(tuned, names, name, wanted), faults)) is not None:  # type: ignore[misc]
             changes.append(change)
         if progress is not None:
             progress(number, len(found.factored))
@@ -88,16 +89,7 @@ def extract(tuned: Reader, base: Reader, wanted: Wanted, progress: Callable[[int
     if not changes:
         message = f"{tuned.label} and {base.label} have the same linear maps: there is nothing to extract"
         raise InputError(Fault("no-low-rank", message, subject=tuned.label, hint="name the fine-tuned model first"))
-    return _result(tuned, base, found, changes)
-
-
-def is_embedding(name: str) -> bool:
-    """Whether a tensor is an embedding, which stands as tokens by width."""
-    return (
-        "embed" in name
-        or name.endswith(("wte.weight", "wpe.weight"))
-        or (is_vocabulary(name) and role_of(name) == "embedding")
-    )
+    return _result(tuned, names, found, changes)
 
 
 def _check(wanted: Wanted) -> None:
@@ -119,12 +111,12 @@ def _check(wanted: Wanted) -> None:
         raise UsageError(faults)
 
 
-def _check_fit(tuned: Reader, base: Reader) -> None:
-    faults = []
+def _check_fit(tuned: Reader, names: Names) -> None:
+    faults, base = [], names.base
     for name in dict.fromkeys([*base.specs, *tuned.specs]):
         one, other = tuned.specs.get(name), base.specs.get(name)
         if one is None or other is None:
-            if name in tuned.shared or name in base.shared:
+            if name in tuned.shared or name in base.shared or not names.is_needed(name):
                 continue
             lacking = base.label if other is None else tuned.label
             message = f"{lacking} has no `{name}`: an adapter is extracted of two models with the same tensors"
@@ -147,8 +139,9 @@ def _matches(patterns: Sequence[str], name: str) -> bool:
     return any(re.search(pattern, name) for pattern in patterns)
 
 
-def _sort(tuned: Reader, base: Reader, wanted: Wanted) -> _Sorted:
+def _sort(tuned: Reader, names: Names, wanted: Wanted) -> _Sorted:
     """Say of every tensor that differs what becomes of it."""
+    base = names.base
     found, tied = _Sorted(), is_tied(base)
     for name in base.specs:
         if name not in tuned.specs or tuned.digest(name) == base.digest(name):
@@ -161,9 +154,9 @@ def _sort(tuned: Reader, base: Reader, wanted: Wanted) -> _Sorted:
         elif _matches(wanted.save, module):
             found.whole.setdefault(module, []).append(name)
         else:
-            _sort_one(tuned, name, wanted, found)
-    for module, names in found.whole.items():  # a module is stored with all that it has
-        names[:] = [name for name in tuned.specs if name.rpartition(".")[0] == module]
+            _sort_one(tuned, names, name, wanted, found)
+    for module, held in found.whole.items():  # a module is stored with all that it has
+        held[:] = [name for name in tuned.specs if name.rpartition(".")[0] == module]
     return found
 
 
@@ -177,10 +170,10 @@ def _tied_fault(base: Reader, name: str) -> Fault:
     return Fault("no-low-rank", message, subject=name, hint=hint)
 
 
-def _sort_one(tuned: Reader, name: str, wanted: Wanted, found: _Sorted) -> None:
+def _sort_one(tuned: Reader, names: Names, name: str, wanted: Wanted, found: _Sorted) -> None:
     spec = tuned.specs[name]
     matrix = len(spec.shape) == 2 and name.endswith(".weight") and DTYPES[spec.dtype].kind == "float"
-    vocabulary = is_vocabulary(name) or is_embedding(name)
+    vocabulary = is_vocabulary(name) or names.is_embedding(name)
     if matrix and (wanted.embed_lora or not vocabulary):
         found.factored.append(name)
     elif name.endswith(".bias") and wanted.save_bias:
@@ -200,14 +193,14 @@ def _read(reader: Reader, name: str) -> Tensor:
     return reader.read(name, 0, spec.numel).reshape(spec.shape)
 
 
-def _change(tuned: Reader, base: Reader, name: str, wanted: Wanted) -> Change:
+def _change(tuned: Reader, names: Names, name: str, wanted: Wanted) -> Change:
     """One matrix's change as factors, and how far off they are."""
-    delta = _read(tuned, name).double() - _read(base, name).double()
+    delta = _read(tuned, name).double() - _read(names.base, name).double()
     if not bool(delta.isfinite().all()):
         message = f"`{name}` holds NaN or infinity"
         raise InputError(Fault("non-finite", message, subject=name, hint="use an earlier checkpoint"))
-    embedding = is_embedding(name)
-    if embedding or _stands_turned(base, name):
+    embedding = names.is_embedding(name)
+    if embedding or names.is_turned(name):
         delta = delta.mT.contiguous()
     norm = float(torch.linalg.vector_norm(delta))
     found = _decomposed(delta, wanted, stream_key(wanted.seed, "extract", name))
@@ -215,9 +208,8 @@ def _change(tuned: Reader, base: Reader, name: str, wanted: Wanted) -> Change:
     factors = balanced(kept)
     a, b = factors.a.float(), factors.b.float()
     error = error_of(delta, kept, norm, Change("", a, b, 1.0))
-    return Change(
-        name.removesuffix(".weight"), a.contiguous(), b.contiguous(), float(a.shape[0]), embedding, error, norm
-    )
+    module = names.of(name).removesuffix(".weight")
+    return Change(module, a.contiguous(), b.contiguous(), float(a.shape[0]), embedding, error, norm)
 
 
 def error_of(delta: Tensor, kept: Triplets, norm: float, change: Change) -> float:
@@ -250,29 +242,25 @@ def _decomposed(delta: Tensor, wanted: Wanted, key: int) -> Triplets:
     return triplets(delta)
 
 
-def _stands_turned(reader: Reader, name: str) -> bool:
-    """Whether a weight stands as inputs by outputs: those of GPT-2's layers."""
-    kind = (reader.config or {}).get("model_type")
-    return kind in _CONV1D and not is_vocabulary(name) and any(part.isdigit() for part in name.split("."))
-
-
-def _result(tuned: Reader, base: Reader, found: _Sorted, changes: Sequence[Change]) -> Result:
+def _result(tuned: Reader, names: Names, found: _Sorted, changes: Sequence[Change]) -> Result:
     targets = {change.module for change in changes}
-    whole = {f"{PREFIX}{name}": _read(tuned, name).clone() for names in found.whole.values() for name in names}
+    kept = [name for held in found.whole.values() for name in held]
+    whole = {f"{PREFIX}{names.of(name)}": _read(tuned, name).clone() for name in kept}
     for name in found.biases:
-        module = name.removesuffix(".bias")
-        inner = f"{module}.base_layer.bias" if module in targets else name
+        shown = names.of(name)
+        module = shown.removesuffix(".bias")
+        inner = f"{module}.base_layer.bias" if module in targets else shown
         whole[f"{PREFIX}{inner}"] = _read(tuned, name).clone()
-    turned = any(_stands_turned(base, f"{change.module}.weight") for change in changes)
-    config: dict[str, Any] = {"base_model_name_or_path": base.label, "fan_in_fan_out": turned}
-    if found.whole:
-        config["modules_to_save"] = sorted(found.whole)
+    turned = any(names.is_turned(name) for name in found.factored)
+    config: dict[str, Any] = {"base_model_name_or_path": names.base.label, "fan_in_fan_out": turned}
+    if kept:
+        config["modules_to_save"] = sorted({names.of(name).rpartition(".")[0] for name in kept})
     if found.biases:
         config["bias"] = "all"
-    return Result(tuple(changes), whole, config, tuple(_notes(tuned, base, found)))
+    return Result(tuple(changes), whole, config, tuple(_notes(tuned, names, found)))
 
 
-def _notes(tuned: Reader, base: Reader, found: _Sorted) -> Iterator[str]:
-    yield from (*tuned.notes, *base.notes)
+def _notes(tuned: Reader, names: Names, found: _Sorted) -> Iterator[str]:
+    yield from (*tuned.notes, *names.base.notes, *names.notes(dict.fromkeys(found.factored)))
     if found.left:
         yield f"left out as asked: {len(found.left)} changed tensors ({listed(found.left)})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,10 +82,10 @@ class Result:
     def settings(self) -> dict[str, Any]:
         """`adapter_config.json`; a key that nothing is said of keeps PEFT's default.
 
-        Modules stand by their whole names. A pattern also matches any longer name that ends in it, and the first that
-        matches counts: the longest stands first.
+        Modules stand by their whole names. A pattern also matches longer names that end in it, and the first that
+        matches counts, in an order that PEFT changes when it writes the file anew: `^` lets each match one name only.
         """
-        ordered = sorted(self.changes, key=lambda change: (-len(change.module), change.module))
+        ordered = sorted(self.changes, key=lambda change: change.module)
         rank = max((change.rank for change in ordered), default=1)
         alpha = next((change.alpha for change in ordered if change.rank == rank), 1.0)
         same_rank = all(change.rank == rank for change in ordered)
@@ -93,9 +94,9 @@ class Result:
             "peft_type": "LORA",
             "r": rank,
             "lora_alpha": _number(alpha),
-            "target_modules": sorted(change.module for change in ordered),
-            "rank_pattern": {} if same_rank else {change.module: change.rank for change in ordered},
-            "alpha_pattern": {} if same_alpha else {change.module: _number(change.alpha) for change in ordered},
+            "target_modules": [change.module for change in ordered],
+            "rank_pattern": {} if same_rank else {_pattern(one): one.rank for one in ordered},
+            "alpha_pattern": {} if same_alpha else {_pattern(one): _number(one.alpha) for one in ordered},
             "lora_dropout": 0.0,
             "bias": "none",
             "use_rslora": False,
@@ -104,6 +105,11 @@ class Result:
             "inference_mode": True,
         }
         return {**own, **self.config}
+
+
+def _pattern(change: Change) -> str:
+    """The regular expression that matches a module and no other."""
+    return f"^{re.escape(change.module)}"
 
 
 def _number(value: float) -> int | float:

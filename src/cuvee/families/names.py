@@ -25,6 +25,7 @@ _ENTRANCE: Final = re.compile(
 _NOT_WORDS: Final = re.compile(
     r"(^|[._])(pos|type|segment|patch|wpe|time)|_token$|norm|projection|mapping", re.IGNORECASE
 )
+_NO_TABLE: Final = re.compile(r"patch|norm|proj|mapping|dense|linear|_token$", re.IGNORECASE)
 _HEADS: Final = r"\w*lm_head(\.decoder)?|embed_out|vocab_projector|predictions\.decoder|pred_layer\.proj|proj_out"
 _VOCABULARY_HEAD: Final = re.compile(rf"(^|\.)({_HEADS})\.weight$")
 _VOCABULARY_BIAS: Final = re.compile(rf"(^|\.)(({_HEADS}|predictions)\.bias|final_logits_bias)$")
@@ -105,6 +106,12 @@ def is_vocabulary(name: str) -> bool:
     if _VOCABULARY_HEAD.search(name):
         return True
     return role_of(name) == "embedding" and not _NOT_WORDS.search(name)
+
+
+def is_table(name: str) -> bool:
+    """Whether a tensor outside the layers has rows that are looked up: of tokens, positions, kinds of text."""
+    looks_up = _EMBEDDING.search(name) and not _NO_TABLE.search(name)
+    return bool(looks_up) and role_of(name) == "embedding" and name.endswith(".weight")
 
 
 def is_vocabulary_bias(name: str) -> bool:

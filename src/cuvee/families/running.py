@@ -8,14 +8,14 @@ asks transformers' own loading code, with tensors of positions instead of weight
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cuvee.errors import Fault, InputError, listed
 from cuvee.families.heads import heads_named
-from cuvee.families.pretrained import class_of, config_of, library, quiet
+from cuvee.families.pretrained import CannotJudge, class_of, config_of, library, quiet, refuse_unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,6 +86,79 @@ def load(folder: Path) -> Running:
     if faults := [*_made_up(folder, cls.__name__, info)]:
         raise InputError(faults)
     return Running(model.eval(), head, config)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How a class of transformers names and builds what a checkpoint holds; all by names on disk.
+
+    Attributes:
+        cls: name of the class.
+        names: name on disk → name in memory, of tensors that are one tensor there, as they stand.
+        reworked: tensors that are stacked, fused or split on loading.
+        unplaced: tensors that the class has no place for.
+        embeddings: weights of `Embedding`s, which stand as tokens by width.
+        transposed: weights of `Conv1D`s, which stand as inputs by outputs.
+    """
+
+    cls: str
+    names: Mapping[str, str]
+    reworked: frozenset[str]
+    unplaced: frozenset[str]
+    embeddings: frozenset[str]
+    transposed: frozenset[str]
+
+
+def shown_as(label: str, settings: Mapping[str, Any], names: Iterable[str]) -> Shown:
+    """Ask the class that a configuration names how it holds tensors of these names; no weight is read.
+
+    Raises:
+        UsageError: transformers 5.16 or newer is not installed.
+        CannotJudge: it does not know the model type or the class, or cannot build it.
+    """
+    transformers = library(_LOADING_AS_KNOWN)
+    refuse_unknown(transformers, {**settings, "quantization_config": None}, Path(label))
+    with quiet(transformers):
+        model = _on_meta(transformers, settings, Path(label))
+        renamings, converters = _transforms(model)
+        held = model.state_dict()
+        found = {name: _renamed(model, name, renamings, converters, held) for name in names}
+    plain = {name: memory for name, (memory, pattern) in found.items() if memory in held and pattern is None}
+    owner = {name: model.get_submodule(memory.rpartition(".")[0]) for name, memory in plain.items()}
+    reworked = frozenset(name for name, (memory, pattern) in found.items() if memory in held and pattern is not None)
+    return Shown(
+        type(model).__name__,
+        plain,
+        reworked,
+        frozenset(found) - reworked - frozenset(plain),
+        frozenset(name for name, module in owner.items() if is_embedding(module)),
+        frozenset(name for name, module in owner.items() if is_transposed(module)),
+    )
+
+
+def _on_meta(transformers: Any, settings: Mapping[str, Any], folder: Path) -> Any:
+    """The model of a configuration, with shapes and no weights."""
+    import torch
+    from transformers.modeling_utils import ContextManagers
+
+    kind = transformers.models.auto.configuration_auto.CONFIG_MAPPING[settings["model_type"]]
+    try:
+        config = kind.from_dict({**settings, "quantization_config": None})
+        cls = class_of(transformers, config, folder)
+        with ContextManagers(cls.get_init_context(torch.float32, False, False, None)):
+            return cls(config)
+    except CannotJudge:
+        raise
+    except Exception as error:  # whatever a class makes of settings it was not written for
+        message = f"transformers cannot build the model of {folder}: {str(error).strip()[:200]}"
+        raise CannotJudge(Fault("bad-config", message, subject=str(folder))) from error
+
+
+def is_embedding(module: Any) -> bool:
+    """Whether a module looks rows up, so that its weight stands as tokens by width."""
+    import torch
+
+    return isinstance(module, torch.nn.Embedding)
 
 
 def is_transposed(module: Any) -> bool:
