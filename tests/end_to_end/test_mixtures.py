@@ -198,7 +198,7 @@ def test_a_mean_loses_no_head_of_an_expert(cellar: Path, tmp_path: Path, is_stor
     base = write("llama", 0, tmp_path / "base", tie_word_embeddings=not is_stored)
     changed_config(base, (), tie_word_embeddings=True)
     whole = described(cellar, others="average") | {"base_model": str(base)}
-    with pytest.raises(InputError, match=r"llama1 has lm_head\.weight, which .*base has no place for") as caught:
+    with pytest.raises(InputError, match=r"llama1 has lm_head\.weight, for which .*base has no place") as caught:
         build_mixture(whole, tmp_path / "out")
     assert codes(caught.value) == ["expert-mismatch"] * 2
     build_mixture({**whole, "others": "base"}, tmp_path / "out")

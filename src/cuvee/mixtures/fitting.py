@@ -200,7 +200,9 @@ def _shape_faults(mixture: Mixture, base: Reader, expert: Reader, place: Place |
         hint = "give it the base's tokenizer first: `cuvee tokens transplant EXPERT BASE -o OUT`" if rows else None
         yield Fault("expert-mismatch", f"{expert.label}: {told}{more}", place, own.name, hint)
     if mixture.others == "average" and (lost := _kept(expert) - _kept(base)):
-        message = f"{expert.label} has {listed(sorted(lost))}, which {base.label} has no place for: the mean would lose it"
+        message = (
+            f"{expert.label} has {listed(sorted(lost))}, for which {base.label} has no place: a mean would lose it"
+        )
         hint = "take a base that has it, such as this expert, or leave `others: average` out"
         yield Fault("expert-mismatch", message, place, min(lost), hint)
     if packed := [other.name for _, other in pairs if DTYPES[other.dtype].kind != "float"]:
