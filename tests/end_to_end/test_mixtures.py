@@ -192,6 +192,28 @@ def test_others_are_the_bases_or_the_experts_mean(cellar: Path, tmp_path: Path) 
     torch.testing.assert_close(mean[name], (own[1] + own[2]) / 2)
 
 
+@pytest.mark.parametrize("is_stored", [False, True])
+def test_a_mean_loses_no_head_of_an_expert(cellar: Path, tmp_path: Path, is_stored: bool) -> None:
+    """A tied base has no place for heads, even where it stores one: its class answers with the embeddings."""
+    base = write("llama", 0, tmp_path / "base", tie_word_embeddings=not is_stored)
+    changed_config(base, (), tie_word_embeddings=True)
+    whole = described(cellar, others="average") | {"base_model": str(base)}
+    with pytest.raises(InputError, match=r"llama1 has lm_head\.weight, for which .*base has no place") as caught:
+        build_mixture(whole, tmp_path / "out")
+    assert codes(caught.value) == ["expert-mismatch"] * 2
+    build_mixture({**whole, "others": "base"}, tmp_path / "out")
+
+
+def test_a_mean_over_tied_models_is_tied(tmp_path: Path) -> None:
+    own = [write("llama", seed, tmp_path / str(seed), tie_word_embeddings=True) for seed in range(3)]
+    experts = [{"source_model": str(model)} for model in own[1:]]
+    whole = {"base_model": str(own[0]), "gate_mode": "random", "others": "average", "experts": experts}
+    made = tensors(build_mixture(whole, tmp_path / "out").path)
+    assert "lm_head.weight" not in made
+    name = "model.embed_tokens.weight"
+    torch.testing.assert_close(made[name], (tensors(own[1])[name] + tensors(own[2])[name]) / 2)
+
+
 def test_it_is_told_that_only_mlps_are_taken_of_experts(cellar: Path) -> None:
     told = [note for note in plan_mixture(described(cellar)).notes if "MLPs" in note]
     assert told == [

@@ -340,7 +340,7 @@ def test_a_loss_that_is_no_number_leaves_nothing(cellar: Path, tmp_path: Path) -
 
 
 def test_an_output_far_away_is_refused(cellar: Path) -> None:
-    with pytest.raises(CuveeError, match="must be a folder of this machine"):
+    with pytest.raises(CuveeError, match="must be a path of this machine"):
         cuvee.tune(cellar / "llama", "s3://bucket/out", data=cellar / "rows.jsonl", **QUICK)
 
 

@@ -82,6 +82,24 @@ def as_model(given: object) -> ModelRef:
     return ModelRef(path, revision)
 
 
+def far_faults(out: object) -> list[Fault]:
+    """What is wrong with a URL where only this machine is written to; as a path it would lose a slash."""
+    if not isinstance(out, str) or (scheme := scheme_of(out)) is None:
+        return []
+    message = f"`out` must be a path of this machine; found a URL ({scheme}://)"  # the rest may hold a secret
+    return [Fault("bad-argument", message, subject="out", hint="a model folder is sent from there with `cuvee push`")]
+
+
+def as_output(given: object, rule: str) -> Path:
+    """The path of this machine to write to, as `as_path` reads it.
+
+    Raises:
+        UsageError: it is a URL, or no path.
+    """
+    refuse(far_faults(given))
+    return as_path(given, "out", rule)
+
+
 def _with_adapter(text: str) -> ModelRef:
     """A base and an adapter, as a recipe names them."""
     try:

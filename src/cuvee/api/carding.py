@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cuvee.api.arguments import as_path, refuse, switch_faults, unfit
+from cuvee.api.arguments import as_output, as_path, refuse, switch_faults, unfit
 
 if TYPE_CHECKING:
     from cuvee.errors import Fault
@@ -70,7 +70,7 @@ def card(
     """
     refuse([*switch_faults(overwrite=overwrite, charts=charts), *_list_faults(files, searches)])
     place = as_path(folder, "folder", "the model must be a folder")
-    path = place / CARD if out is None else as_path(out, "out", "the card must be a file's name")
+    path = place / CARD if out is None else as_output(out, "the card must be a file's name")
     start = None if root is None else as_path(root, "root", "model paths must start from a folder")
     from cuvee.api.evidence import gather
     from cuvee.checkpoint.single_file import exists

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cuvee.api.arguments import as_model, as_path, callback_faults, found, refuse, switch_faults, unfit
+from cuvee.api.arguments import as_model, as_output, as_path, callback_faults, found, refuse, switch_faults, unfit
 from cuvee.api.files import opened
 from cuvee.errors import Fault, OutputExists, UsageError, number_faults
 from cuvee.types import ModelRef
@@ -81,7 +81,7 @@ def collect(
     )
     refs = [as_model(model) for model in given]
     paths = [as_path(file, "data", "calibration data must be a file") for file in files]
-    target = as_path(out, "out", "statistics must be written to a file")
+    target = as_output(out, "statistics must be written to a file")
     outs = _outs(target, refs) if through_merged else [_file(target)]
     _check_free(outs, overwrite)
     from cuvee.collecting.collect import collect as run

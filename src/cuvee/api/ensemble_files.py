@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from cuvee.api.arguments import as_path, refuse
+from cuvee.api.arguments import as_output, refuse
 from cuvee.errors import Fault
 
 _ENDINGS: Final = (".jsonl", ".csv", ".tsv")
@@ -27,7 +27,7 @@ def checked_target(out: str | os.PathLike[str] | None, *, overwrite: bool) -> Pa
         return None
     from cuvee.checkpoint.single_file import exists
 
-    target = as_path(out, "out", "predictions must be written to a file")
+    target = as_output(out, "predictions must be written to a file")
     if target.suffix.lower() not in _ENDINGS:
         message = f"predictions are written as {', '.join(_ENDINGS)}; found {target.name!r}"
         refuse([Fault("bad-argument", message, subject="out")])

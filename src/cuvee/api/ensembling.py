@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cuvee.api.arguments import as_path, callback_faults, refuse, switch_faults
+from cuvee.api.arguments import as_output, as_path, callback_faults, refuse, switch_faults
 from cuvee.api.ensemble_facts import EnsembleFacts, Predictions, facts_of, scores_on
 from cuvee.errors import Fault, InputError, OutputExists
 
@@ -63,7 +63,7 @@ def fit_ensemble(
     refuse([*switch_faults(overwrite=overwrite), *callback_faults(progress)])
     source = as_path(config, "config", "a configuration must be a file's name")
     table = as_path(data, "data", "data must be in a file")
-    target = as_path(out, "out", "an ensemble must be a folder's name")
+    target = as_output(out, "an ensemble must be a folder's name")
     if os.path.lexists(target) and not overwrite:
         hint = "give another name, or replace it with --overwrite"
         raise OutputExists(Fault("output-exists", f"{target} is there already", subject=str(target), hint=hint))

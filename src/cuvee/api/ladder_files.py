@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cuvee.api.arguments import as_path, refuse
+from cuvee.api.arguments import as_output, as_path, refuse
 from cuvee.errors import Fault
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def ladder_files(
     from cuvee.checkpoint.single_file import exists
 
     made = LadderFiles(
-        None if page is None else as_path(page, "out", "the page must be a file's name"),
+        None if page is None else as_output(page, "the page must be a file's name"),
         None if chart is None else as_path(chart, "chart", "the chart must be a file's name"),
         overwrite,
     )

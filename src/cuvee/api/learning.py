@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cuvee import methods
-from cuvee.api.arguments import AnyRecipe, as_path, callback_faults, refuse, switch_faults, unfit
+from cuvee.api.arguments import AnyRecipe, as_output, as_path, callback_faults, refuse, switch_faults, unfit
 from cuvee.api.files import opened
 from cuvee.errors import Fault, RecipeError, UsageError, integer_faults, nearest
 from cuvee.recipe import Recipe, faults, from_data, not_yet, parse_file
@@ -88,7 +88,7 @@ def learn(
     count = [] if threads is None else integer_faults("threads", threads, least=1)
     refuse([*asked.faults(), *count, *switch_faults(overwrite=overwrite), *callback_faults(progress)])
     limit = None if max_memory is None else parse_size(max_memory)
-    target = None if out is None else as_path(out, "out", "the learned recipe must be a file's name")
+    target = None if out is None else as_output(out, "the learned recipe must be a file's name")
     given = _read(recipe)
     if wrong := [*not_yet(given), *recipe_faults(given)]:
         raise RecipeError(wrong)

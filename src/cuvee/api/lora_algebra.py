@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cuvee.api.arguments import as_model, as_path, callback_faults, refuse
+from cuvee.api.arguments import as_model, as_output, callback_faults, refuse
 from cuvee.api.files import opened
 from cuvee.errors import Fault, InputError, OutputExists, UsageError, number_faults
 
@@ -164,7 +164,7 @@ def extract_adapter(
 
 def _target(out: AnyPath) -> Path:
     """The folder to make, refused at once where something stands."""
-    target = as_path(out, "out", "the adapter must be a folder's name")
+    target = as_output(out, "the adapter must be a folder's name")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         message = f"{target} is there already"
         raise OutputExists(Fault("output-exists", message, subject=str(target), hint="name another folder"))

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from cuvee.api.arguments import as_model, as_path, callback_faults, refuse, switch_faults, unfit
+from cuvee.api.arguments import as_model, as_path, callback_faults, far_faults, refuse, switch_faults, unfit
 from cuvee.api.files import opened
 from cuvee.api.merging import files_elsewhere
 from cuvee.errors import Fault, InputError, UsageError, nearest, number_faults
-from cuvee.types import DTYPES, scheme_of
+from cuvee.types import DTYPES
 
 if TYPE_CHECKING:
     from cuvee.execute import Progress
@@ -70,7 +70,7 @@ def build_mixture(
             *number_faults(seed=0, threads=threads),
             *switch_faults(overwrite=overwrite, resume=resume, allow_nonfinite=allow_nonfinite),
             *callback_faults(progress),
-            *_far_faults(out),
+            *far_faults(out),
         ]
     )
     target = as_path(out, "out", "the output must be a folder's name")
@@ -204,13 +204,6 @@ def _choice_faults(name: str, given: object, known: list[str]) -> list[Fault]:
     if given is None or given in known:
         return []
     return [unfit(name, f"one of {', '.join(known)}", given, nearest(given, known) if isinstance(given, str) else None)]
-
-
-def _far_faults(out: object) -> list[Fault]:
-    if not isinstance(out, str) or scheme_of(out) is None:
-        return []
-    message = f"`out` must be a folder of this machine; found {out:.60}"
-    return [Fault("bad-argument", message, subject="out", hint="send it from there with `cuvee push`")]
 
 
 def route_prompts(

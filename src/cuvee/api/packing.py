@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cuvee import methods
-from cuvee.api.arguments import AnyRecipe, as_path, as_recipe, callback_faults, refuse, unfit
+from cuvee.api.arguments import AnyRecipe, as_output, as_path, as_recipe, callback_faults, refuse, unfit
 from cuvee.api.merging import MergeResult, files_elsewhere, merge, read_from
 from cuvee.errors import Fault, InputError, RecipeError, nearest, number_faults
 from cuvee.recipe import from_data
@@ -88,7 +88,7 @@ def pack(
     """
     from cuvee.checkpoint import parse_size
 
-    target = as_path(out, "out", "the pack must be a folder's name")
+    target = as_output(out, "the pack must be a folder's name")
     limit = None if max_memory is None else parse_size(max_memory)
     shard_bytes = parse_size(shard_size)
     wrong = [*_mask_faults(masks, tall_lambda, dtype), *callback_faults(progress)]

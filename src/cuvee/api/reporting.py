@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cuvee.api.arguments import as_path, callback_faults, refuse, switch_faults
+from cuvee.api.arguments import as_output, as_path, callback_faults, refuse, switch_faults
 from cuvee.errors import CuveeError, Fault, InputError, UsageError, listed
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def report(
     from cuvee.reporting.page import page, require
 
     refuse([*switch_faults(overwrite=overwrite), *callback_faults(progress)])
-    target = as_path(out, "out", "the page must be a file's name")
+    target = as_output(out, "the page must be a file's name")
     start = None if root is None else as_path(root, "root", "model paths must start from a folder")
     budget = parse_size(sample) if sample not in (0, "0") else 0
     if target.is_dir() or ((target.exists() or target.is_symlink()) and not overwrite):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from cuvee.api.arguments import AnyRecipe, as_path, callback_faults, refuse, switch_faults, unfit
+from cuvee.api.arguments import AnyRecipe, as_output, as_path, callback_faults, refuse, switch_faults, unfit
 from cuvee.api.objectives import Objective, as_scorers
 from cuvee.errors import Fault, RecipeError, UsageError, number_faults
 from cuvee.recipe import Recipe, to_data
@@ -233,7 +233,7 @@ def _target(out: str | os.PathLike[str] | None, *, resume: bool, overwrite: bool
         refuse([Fault("bad-argument", "`resume` and `overwrite` exclude each other; found both", subject="resume")])
     if out is None and resume:
         refuse([Fault("bad-argument", "`resume` goes on with a search in `out`; found none", subject="out")])
-    return None if out is None else as_path(out, "out", "the output must be a folder")
+    return None if out is None else as_output(out, "the output must be a folder")
 
 
 def search_pool(

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Literal
 
-from cuvee.api.arguments import as_model, as_path, callback_faults, refuse, switch_faults, unfit
+from cuvee.api.arguments import as_model, as_path, callback_faults, far_faults, refuse, switch_faults, unfit
 from cuvee.errors import Fault, InputError, attempt, nearest, number_faults
-from cuvee.types import ModelRef, scheme_of
+from cuvee.types import ModelRef
 
 if TYPE_CHECKING:
     from cuvee.checkpoint.protocol import Reader
@@ -75,7 +75,7 @@ def transplant(
             *number_faults(seed=0, k=k, pad_to_multiple_of=pad_to_multiple_of),
             *switch_faults(overwrite=overwrite),
             *callback_faults(progress),
-            *_far_faults(out),
+            *far_faults(out),
         ]
     )
     refs = [as_model(model), as_model(donor)]
@@ -133,10 +133,3 @@ def _splitter(model: Reader) -> Split | None:
         return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     return split
-
-
-def _far_faults(out: object) -> list[Fault]:
-    if not isinstance(out, str) or scheme_of(out) is None:
-        return []
-    message = f"`out` must be a folder of this machine; found {out:.60}"
-    return [Fault("bad-argument", message, subject="out", hint="send it from there with `cuvee push`")]

@@ -9,11 +9,10 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from cuvee.api.arguments import as_model, as_path, callback_faults, refuse, switch_faults, unfit
+from cuvee.api.arguments import as_model, as_path, callback_faults, far_faults, refuse, switch_faults, unfit
 from cuvee.api.files import opened
 from cuvee.api.loading import device_faults
-from cuvee.errors import Fault, number_faults
-from cuvee.types import scheme_of
+from cuvee.errors import number_faults
 
 if TYPE_CHECKING:
     from cuvee.tuning.asked import Arithmetic
@@ -111,7 +110,7 @@ def tune(
             *number_faults(seed=0, threads=threads),
             *switch_faults(overwrite=overwrite),
             *callback_faults(progress),
-            *_far_faults(out),
+            *far_faults(out),
             *([unfit("only", "filters, in a list", only)] if isinstance(only, str) else []),
             *([] if column is None or (isinstance(column, str) and column) else [unfit("column", "a name", column)]),
         ]
@@ -130,10 +129,3 @@ def tune(
     rows, content = read_rows(file, column=column), digest_file(file)
     with opened([ref], None) as (reader,):
         return tune(Job(ref, file, rows, content, target, overwrite, asked, threads, progress), reader)
-
-
-def _far_faults(out: object) -> list[Fault]:
-    if not isinstance(out, str) or scheme_of(out) is None:
-        return []
-    message = f"`out` must be a folder of this machine; found {out:.60}"
-    return [Fault("bad-argument", message, subject="out", hint="send it from there with `cuvee push`")]

@@ -15,18 +15,20 @@ from cuvee.errors import Fault, UsageError
 from cuvee.types import scheme_of
 
 
-def _named(_type: object, tokens: Sequence[Token]) -> Path:
-    """A path, unless it is empty: that would be the working folder, which nobody asked for."""
+def _named_or_url(_type: object, tokens: Sequence[Token]) -> Path | str:
+    """A path, unless it is empty: that would be the working folder; or a URL's text, in which a path loses a slash."""
     text = tokens[0].value
     if not text:
         raise ValueError("it must be a folder's name, and is empty")
-    return Path(text)
+    return Path(text) if scheme_of(text) is None else text
 
 
-def _named_or_url(_type: object, tokens: Sequence[Token]) -> Path | str:
-    """A path as above, or the text of a URL, in which a path would lose a slash."""
-    path = _named(_type, tokens)
-    return tokens[0].value if scheme_of(tokens[0].value) is not None else path
+def _named(type_: object, tokens: Sequence[Token]) -> Path:
+    """A path of this machine."""
+    given = _named_or_url(type_, tokens)
+    if isinstance(given, str):
+        raise ValueError("it must be a path of this machine, and is a URL; `cuvee push` sends a model from there")
+    return given
 
 
 def _whole(_type: object, tokens: Sequence[Token]) -> int:

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from cuvee.cli.answer import Answer, deliver
 from cuvee.cli.merge import data_of, honest_interrupt, text_of
-from cuvee.cli.options import COMMON, OUT, Common, Switch, Threads
+from cuvee.cli.options import COMMON, Common, FarOut, Switch, Threads
 from cuvee.cli.pack_text import data_of as data_of_pack
 from cuvee.cli.pack_text import tasks_table
 from cuvee.cli.progress import metered
@@ -24,7 +24,7 @@ def unpack(
     /,
     *,
     task: str | None = None,
-    out: Annotated[Path | None, OUT] = None,
+    out: FarOut | None = None,
     base: str | None = None,
     list_: Annotated[bool, Parameter(name="--list", negative=(), show_default=False)] = False,
     overwrite: Switch = False,
@@ -63,7 +63,7 @@ def unpack(
     assert task is not None
     assert out is not None
     start = time.perf_counter()
-    with honest_interrupt(out), metered("unpacking", "bytes") as meter:
+    with honest_interrupt(Path(out)), metered("unpacking", "bytes") as meter:
 
         def follow(progress: Progress) -> None:
             meter(progress.done, progress.total, progress.tensor)
@@ -74,7 +74,7 @@ def unpack(
     return deliver(Answer("unpack", data_of(result, seconds), text_of(result, seconds), result.notes), common)
 
 
-def _check(task: str | None, out: Path | None, list_: bool) -> None:
+def _check(task: str | None, out: Path | str | None, list_: bool) -> None:
     """Either a list is asked for, or a task and a place for it."""
     from cuvee.errors import Fault, UsageError
 

@@ -17,6 +17,8 @@ from cuvee.types import DTYPES, ModelRef
 STACK: Final = "model.layers"
 """What stands before the layer number in all of these models."""
 
+HEAD: Final = "lm_head.weight"
+
 
 @dataclass(frozen=True, slots=True)
 class Fit:
@@ -197,8 +199,21 @@ def _shape_faults(mixture: Mixture, base: Reader, expert: Reader, place: Place |
         rows = own.name == "model.embed_tokens.weight" and own.shape[1:] == other.shape[1:]
         hint = "give it the base's tokenizer first: `cuvee tokens transplant EXPERT BASE -o OUT`" if rows else None
         yield Fault("expert-mismatch", f"{expert.label}: {told}{more}", place, own.name, hint)
+    if mixture.others == "average" and (lost := _kept(expert) - _kept(base)):
+        message = (
+            f"{expert.label} has {listed(sorted(lost))}, for which {base.label} has no place: a mean would lose it"
+        )
+        hint = "take a base that has it, such as this expert, or leave `others: average` out"
+        yield Fault("expert-mismatch", message, place, min(lost), hint)
     if packed := [other.name for _, other in pairs if DTYPES[other.dtype].kind != "float"]:
         yield Fault("expert-mismatch", f"{expert.label}: weights should be floats; not so {listed(packed)}", place)
+
+
+def _kept(reader: Reader) -> set[str]:
+    """What a model answers with besides its MLPs: of tied ones a head that is stored says nothing."""
+    tied = (reader.config or {}).get("tie_word_embeddings")
+    silent = {HEAD} if tied else set()
+    return {name for name in reader.specs if ".mlp." not in name and not is_optional(name)} - silent
 
 
 def _is_compared(mixture: Mixture, name: str) -> bool:

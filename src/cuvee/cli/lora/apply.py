@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from cuvee.cli.answer import Answer, deliver
 from cuvee.cli.merge import data_of, honest_interrupt, text_of
-from cuvee.cli.options import COMMON, Common, MaxMemory, Out, Switch, Threads
+from cuvee.cli.options import COMMON, Common, FarOut, MaxMemory, Switch, Threads
 from cuvee.cli.progress import metered
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def apply(
     model: str,
     /,
     *adapters: str,
-    out: Out,
+    out: FarOut,
     weight: float = 1.0,
     overwrite: Switch = False,
     resume: Switch = False,
@@ -57,7 +58,7 @@ def apply(
     from cuvee import api
 
     start = time.perf_counter()
-    with honest_interrupt(out), metered("applying", "bytes") as meter:
+    with honest_interrupt(Path(out)), metered("applying", "bytes") as meter:
 
         def follow(progress: Progress) -> None:
             meter(progress.done, progress.total, progress.tensor)
