@@ -438,6 +438,13 @@ def test_dropping_the_least_needs_a_text_and_a_layer_that_stays(asked, message, 
     assert message in str(refusal(tmp_path, model(cellar), **asked))
 
 
+def test_a_text_that_is_not_there_is_no_matter_of_another_option(cellar: Cellar, tmp_path: Path) -> None:
+    error = refusal(tmp_path, model(cellar), drop_least=1, text=tmp_path / "gone.txt")
+    assert error.codes == ("data-missing",)
+    assert "--data" not in str(error)
+    assert "gone.txt" in str(error)
+
+
 def test_only_causal_language_models_are_asked(cellar: Cellar, rows: Path, tmp_path: Path) -> None:
     error = refusal(tmp_path, model(cellar, "bert"), drop_least=1, text=rows)
     assert "should be a causal language model" in str(error)

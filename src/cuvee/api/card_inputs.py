@@ -5,15 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cuvee.checkpoint.strict_json import parse_json, read_capped
 from cuvee.errors import CuveeError, Fault, InputError
+from cuvee.recipe.reference import read_reference
 from cuvee.reporting.card_parts import Inputs, Source, walk
 from cuvee.reporting.front_matter import languages_in, read_front_matter
 from cuvee.reporting.licences import decide, stated_in
 from cuvee.types import ModelRef, scheme_of
+
+if TYPE_CHECKING:
+    from cuvee.checkpoint.protocol import Reader
 
 _CARD: Final = "README.md"
 _LICENCES: Final = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "LICENCE.txt", "LICENCE.md", "COPYING")
@@ -29,8 +34,8 @@ def find_inputs(record: Mapping[str, Any], roots: Sequence[Path]) -> Inputs:
         roots: folders that local paths may start from; the first with the model that was merged is taken.
     """
     notes: list[str] = []
-    statistics = _statistics(record["recipe"])
-    sources = [_source(one, depth, statistics, roots, notes) for one, depth in walk(record["inputs"])]
+    statistics, parts = _statistics(record["recipe"]), _parts(record["recipe"])
+    sources = [_source(one, depth, statistics, parts, roots, notes) for one, depth in walk(record["inputs"])]
     unique = {(one.name, one.content): one.stated for one in sources if one.is_model}
     return Inputs(tuple(sources), decide(list(unique.values())), tuple(dict.fromkeys(notes)))
 
@@ -43,13 +48,32 @@ def _statistics(part: Any) -> frozenset[str]:
     return frozenset().union(*(_statistics(entry) for entry in part)) if isinstance(part, list) else frozenset()
 
 
+def _parts(part: Any) -> dict[str, ModelRef]:
+    """Models that a recipe, or one inside it, says more of than where they lie: by what the record calls them."""
+    if isinstance(part, list):
+        return {name: ref for entry in part for name, ref in _parts(entry).items()}
+    if not isinstance(part, Mapping):
+        return {}
+    found = _parts(list(part.values()))
+    try:
+        ref = read_reference(part)  # type: ignore[arg-type]
+    except (ValueError, KeyError, TypeError, AttributeError):  # no reference, or one that no recipe has
+        return found
+    return found if ref.placing is None else {**found, str(ref): ref}
+
+
 def _source(
-    found: Mapping[str, Any], depth: int, statistics: frozenset[str], roots: Sequence[Path], notes: list[str]
+    found: Mapping[str, Any],
+    depth: int,
+    statistics: frozenset[str],
+    parts: Mapping[str, ModelRef],
+    roots: Sequence[Path],
+    notes: list[str],
 ) -> Source:
     name, hub = found["model"], _hub(found)
     role = "statistics" if name in statistics else "result" if "inputs" in found else "model"
     role = "base" if found["base"] and role == "model" else role
-    files = _files(found, roots, notes) if role in ("base", "model") else {}
+    files = _files(found, parts.get(name), roots, notes) if role in ("base", "model") else {}
     front = _front(name, files, notes)
     licence = next(((file, text) for file, text in files.items() if file in _LICENCES), None)
     place = f"https://huggingface.co/{hub['model']}/blob/{hub['commit']}/" if hub else ""
@@ -100,11 +124,11 @@ def _ids(front: Mapping[str, Any], files: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one for one in named if "/" in one and is_hub_id(one)))
 
 
-def _files(found: Mapping[str, Any], roots: Sequence[Path], notes: list[str]) -> dict[str, str]:
+def _files(found: Mapping[str, Any], ref: ModelRef | None, roots: Sequence[Path], notes: list[str]) -> dict[str, str]:
     """The texts of an input's card, licence and configuration, by name."""
     if hub := _hub(found):
         return _from_hub(hub["model"], hub["commit"], notes)
-    folder = _folder(found, roots, notes)
+    folder = _folder(found, ref, roots, notes)
     if folder is None:
         return {}
     texts = {name: _text(folder / name) for name in (_CARD, *_LICENCES, "config.json")}
@@ -118,11 +142,11 @@ def _text(path: Path) -> str | None:
         return None
 
 
-def _folder(found: Mapping[str, Any], roots: Sequence[Path], notes: list[str]) -> Path | None:
-    """The folder of a local input, if the model that was merged lies there still."""
+def _folder(found: Mapping[str, Any], ref: ModelRef | None, roots: Sequence[Path], notes: list[str]) -> Path | None:
+    """The folder of a local input, if the model that was merged lies there still; `ref` says which part was taken."""
     from cuvee.checkpoint.folder import local_path, open_checkpoint
 
-    name = found["model"]
+    name = found["model"] if ref is None else str(ref.whole)
     for adapter in reversed(found.get("adapters", [])):  # the card of the base is meant
         name = name.removesuffix(f"+{adapter['model']}")
     if scheme_of(name) is not None:
@@ -134,13 +158,22 @@ def _folder(found: Mapping[str, Any], roots: Sequence[Path], notes: list[str]) -
             continue
         try:
             with closing(open_checkpoint(ModelRef(str(path)), None, hub_download=False)) as reader:
-                same = len(reader.specs) == found["tensors"]
+                same = len(_taken(reader, ref).specs) == found["tensors"]
         except CuveeError:
             same = False
         if same:
             return path if path.is_dir() else path.parent
     notes.append(f"{name} was not found where it was merged from, so that its own card could not be read")
     return None
+
+
+def _taken(reader: Reader, ref: ModelRef | None) -> Reader:
+    """What the merge took of a model; under which names it stood there is no matter here."""
+    from cuvee.checkpoint.renamed import placed
+
+    if ref is None or ref.placing is None:
+        return reader
+    return placed([replace(ref, placing=replace(ref.placing, stands_for=None, rename=()))], [reader])[0]
 
 
 def _from_hub(name: str, commit: str, notes: list[str]) -> dict[str, str]:

@@ -6,30 +6,33 @@ reading `new name` = reading the old name      nothing is computed
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from cuvee.checkpoint.identity import InputFile
 from cuvee.checkpoint.protocol import Reader, SideFile
 from cuvee.checkpoint.view import View
-from cuvee.errors import Fault, InputError, nearest
+from cuvee.errors import Fault, InputError, Place, nearest
+from cuvee.families.misfit import misfit
 from cuvee.families.names import is_vocabulary
 from cuvee.families.towers import (
     TEXT,
+    Fit,
     fit_by_name,
     fit_by_prefix,
-    nearest_misses,
     parts_in,
     tensors_of_part,
     uncovered,
     words_for,
 )
 from cuvee.types import ModelRef, Placing, TensorSpec
+from cuvee.types.words import counted
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+Where = Callable[[ModelRef, str], Place | None]
 _MOST: Final = 12
 _PREPROCESSING: Final = (
     "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json", "chat_template.jinja",
@@ -152,12 +155,13 @@ def _renamed(reader: Reader, *told: Any) -> Renamed:
     return (RenamedResult if hasattr(reader, "plan") else Renamed)(reader, *told)
 
 
-def placed(refs: Sequence[ModelRef], readers: Sequence[Reader]) -> list[Reader]:
+def placed(refs: Sequence[ModelRef], readers: Sequence[Reader], where: Where = lambda _ref, _key: None) -> list[Reader]:
     """Models as their references ask for them: parts taken out, and partial models laid over the first whole one.
 
     Args:
         refs: the references, whole models before partial ones.
         readers: each reference's model, as it lies on the disk.
+        where: from a reference and a key of it to the place in the recipe, for messages.
 
     Raises:
         InputError: `part-mismatch`, for every model that has no such part or no such place.
@@ -167,7 +171,7 @@ def placed(refs: Sequence[ModelRef], readers: Sequence[Reader]) -> list[Reader]:
     target: Reader | None = None
     for ref, reader in zip(refs, readers, strict=True):
         try:
-            shown.append(reader if ref.placing is None else _placed(ref, ref.placing, reader, target))
+            shown.append(reader if ref.placing is None else _placed(ref, ref.placing, reader, target, where))
         except InputError as error:
             faults += error.faults
             shown.append(reader)
@@ -178,17 +182,17 @@ def placed(refs: Sequence[ModelRef], readers: Sequence[Reader]) -> list[Reader]:
     return shown
 
 
-def _placed(ref: ModelRef, placing: Placing, reader: Reader, target: Reader | None) -> Reader:
-    shown = reader if placing.part is None else part_of(ref, placing.part, reader)
+def _placed(ref: ModelRef, placing: Placing, reader: Reader, target: Reader | None, where: Where) -> Reader:
+    shown = reader if placing.part is None else part_of(ref, placing.part, reader, where)
     if placing.without == "vocabulary":
         words = [name for name in shown.specs if is_vocabulary(name)]
         names = {name: name for name in shown.specs if name not in words}
         note = f"{', '.join(words) or 'nothing'} left out, as the recipe says"
         shown = _renamed(shown, names, shown.config, shown.side_files, [note])
-    return laid_over(ref, placing, shown, target) if placing.is_partial else shown
+    return laid_over(ref, placing, shown, target, where) if placing.is_partial else shown
 
 
-def part_of(ref: ModelRef, part: str, reader: Reader) -> Reader:
+def part_of(ref: ModelRef, part: str, reader: Reader, where: Where) -> Reader:
     """A part of a model as a model of its own: its tensors without their prefix, its section of the configuration.
 
     Raises:
@@ -198,7 +202,7 @@ def part_of(ref: ModelRef, part: str, reader: Reader) -> Reader:
     if not names:
         tops = parts_in(reader.specs)
         message = f"{ref}: there is no part called `{part}`; there are {', '.join(tops) or 'none'}"
-        raise InputError(Fault("part-mismatch", message, None, str(ref), nearest(part, tops)))
+        raise InputError(Fault("part-mismatch", message, where(ref, "part"), str(ref), nearest(part, tops)))
     config, notes = _config_of(part, reader.config)
     files = [file for file in reader.side_files if file.name not in _PREPROCESSING]
     dropped = [file.name for file in reader.side_files if file.name in _PREPROCESSING]
@@ -223,37 +227,44 @@ def _config_of(part: str, config: Mapping[str, Any] | None) -> tuple[Mapping[str
     return {**found, "model_type": kind[0], "architectures": [kind[1]]}, []
 
 
-def laid_over(ref: ModelRef, placing: Placing, reader: Reader, target: Reader | None) -> Reader:
+def laid_over(ref: ModelRef, placing: Placing, reader: Reader, target: Reader | None, where: Where) -> Reader:
     """A model under the names that its tensors have in another one.
 
     Raises:
         InputError: `part-mismatch`: it fits nowhere, in several places, or not wholly.
     """
+    place = where(ref, "rename" if placing.rename else "as")
     if target is None:
-        _refuse(ref, "there is no whole model whose part it could stand for", [], "name a whole model as well")
+        _refuse(ref, place, "there is no whole model whose part it could stand for", [], "name a whole model as well")
     if placing.rename:
         fit = fit_by_prefix(reader.specs, target.specs, placing.rename)
     else:
-        fits = fit_by_name(reader.specs, target.specs, placing.stands_for or "")
-        if len(fits) > 1:
-            places = [min(one.names.values()) for one in fits]
-            _refuse(ref, f"it fits {len(fits)} parts of {target.label}", places, "say which with `rename`")
-        if not fits:
-            misses = nearest_misses(reader.specs, target.specs)
-            tops = parts_in(target.specs)
-            what = f"it fits no part `{placing.stands_for}` of {target.label}, whose parts are {', '.join(tops)}"
-            same = "it must be a model of the same architecture, depth and sizes as that part"
-            _refuse(ref, what, misses, nearest(placing.stands_for or "", tops) or same)
-        fit = fits[0]
+        fit = _found(ref, placing.stands_for or "", reader, target, place)
     if fit.wrong:
         hint = "`without: vocabulary` leaves out word embeddings and head; `part` takes a part of this model only"
-        _refuse(ref, f"{len(fit.wrong)} tensors have no place in {target.label}", fit.wrong, hint)
+        have = "has" if len(fit.wrong) == 1 else "have"
+        what = f"{counted(len(fit.wrong), 'tensor')} {have} no place in {target.label}"
+        _refuse(ref, place, what, fit.wrong, hint)
     if missing := uncovered(fit, target.specs):
-        _refuse(ref, f"{len(missing)} tensors of the same layers of {target.label} are not in it", missing, None)
+        are = "is" if len(missing) == 1 else "are"
+        what = f"{counted(len(missing), 'tensor')} of the same layers of {target.label} {are} not in it"
+        _refuse(ref, place, what, missing, None)
     return _renamed(reader, fit.names, reader.config, reader.side_files, fit.notes)
 
 
-def _refuse(ref: ModelRef, what: str, some: Sequence[str], hint: str | None) -> NoReturn:
+def _found(ref: ModelRef, part: str, reader: Reader, target: Reader, place: Place | None) -> Fit:
+    """The one mapping under which a model stands for a part."""
+    fits = fit_by_name(reader.specs, target.specs, part)
+    if len(fits) > 1:
+        places = [min(one.names.values()) for one in fits]
+        _refuse(ref, place, f"it fits {len(fits)} parts of {target.label}", places, "say which with `rename`")
+    if not fits:
+        why, hint = misfit(reader.specs, target.specs, part)
+        _refuse(ref, place, f"it fits no part `{part}` of {target.label}", [why], hint)
+    return fits[0]
+
+
+def _refuse(ref: ModelRef, place: Place | None, what: str, some: Sequence[str], hint: str | None) -> NoReturn:
     more = f" … and {len(some) - _MOST} more" if len(some) > _MOST else ""
     told = f": {'; '.join(some[:_MOST])}{more}" if some else ""
-    raise InputError(Fault("part-mismatch", f"{ref}: {what}{told}", None, str(ref), hint))
+    raise InputError(Fault("part-mismatch", f"{ref}: {what}{told}", place, str(ref), hint))

@@ -90,7 +90,7 @@ def _reader_of(path: Path) -> Callable[[TextIO, Path, str], Iterator[Row | Fault
 
 def _missing(path: Path, error: OSError) -> Fault:
     message = f"a data file should be at {path}; {error.strerror or error}"
-    return Fault("data-missing", message, subject=str(path), hint="check the path given as --data")
+    return Fault("data-missing", message, subject=str(path), hint="check the path")
 
 
 def _lines(file: TextIO) -> Iterator[tuple[int, str]]:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from cuvee import methods
 from cuvee.checkpoint.renamed import placed
-from cuvee.errors import Fault, InputError
+from cuvee.errors import Fault, InputError, Place
 from cuvee.execute.agreeing import with_agreement
 from cuvee.execute.templating import with_chat_template
 from cuvee.execute.vocabulary import with_one_vocabulary
 from cuvee.recipe import Recipe, recipe_hash
+from cuvee.recipe.grouping import references
 from cuvee.types import ModelRef
 
 if TYPE_CHECKING:
@@ -124,9 +125,19 @@ def as_asked(
     from cuvee.planning import models_of, referenced
 
     refs, count = referenced(recipe), len(models_of(recipe))
-    found = with_agreement(recipe, refs, placed(refs, readers), fetch=fetch)
+    found = with_agreement(recipe, refs, placed(refs, readers, _places_in(recipe)), fetch=fetch)
     shown = with_one_vocabulary(recipe, refs[:count], found[:count], further)
     return [*with_chat_template(recipe, shown, found[:count]), *found[count:]]
+
+
+def _places_in(recipe: Recipe) -> Callable[[ModelRef, str], Place | None]:
+    """From a reference and a key of it to where the recipe first says so."""
+
+    def where(ref: ModelRef, key: str) -> Place | None:
+        path = next((path for named, path in references(recipe) if named == ref), ())
+        return recipe.locate((*path, key)) if recipe.locate else None
+
+    return where
 
 
 @contextmanager

@@ -117,9 +117,9 @@ def fit_by_name(specs: Specs, target: Specs, part: str) -> list[Fit]:
     """
     body = {name: spec for name, spec in specs.items() if role_of(name) != "head" or _stands_in_layers(name)}
     found: dict[tuple[str, ...], Fit] = {}
-    for cut, add in _candidates(body, target):
+    for cut, add in shifts(body, target):
         moved = {name: add + name[len(cut) :] for name in body}
-        if all(_fits(body[name], target, new) for name, new in moved.items()) and _is_in(part, moved, target):
+        if all(fits(body[name], target, new) for name, new in moved.items()) and _is_in(part, moved, target):
             found.setdefault(tuple(moved.values()), _with_heads(specs, target, moved, (cut, add)))
     return list(found.values())
 
@@ -141,16 +141,6 @@ def fit_by_prefix(specs: Specs, target: Specs | None, rename: Iterable[tuple[str
     return Fit(names, tuple(wrong))
 
 
-def nearest_misses(specs: Specs, target: Specs) -> list[str]:
-    """For the mapping under which most is found: what is not, name by name; nothing where no layer is found at all."""
-    body = {name: spec for name, spec in specs.items() if role_of(name) != "head"}
-    tried = []
-    for cut, add in _candidates(body, target):
-        moved = {name: add + name[len(cut) :] for name in body}
-        tried.append((sum(new in target for new in moved.values()), _unfit(body, target, moved)))
-    return max(tried, key=lambda one: (one[0], -len(one[1])))[1] if tried else []
-
-
 def uncovered(fit: Fit, target: Specs) -> list[str]:
     """Tensors of the other model in the stacks of layers that a model takes the place of, and lacks."""
     stacks = {spot.prefix for new in fit.names.values() if (spot := spot_of(new))}
@@ -162,7 +152,7 @@ def uncovered(fit: Fit, target: Specs) -> list[str]:
     ]
 
 
-def _candidates(body: Specs, target: Specs) -> Iterator[tuple[str, str]]:
+def shifts(body: Specs, target: Specs) -> Iterator[tuple[str, str]]:
     """Pairs of a prefix to cut and one to add, from where one tensor of the model may stand in the other one."""
     anchor = next((n for n in body if spot_of(n)), None) or next((n for n in body if not is_vocabulary(n)), None)
     if anchor is None:
@@ -178,7 +168,7 @@ def _candidates(body: Specs, target: Specs) -> Iterator[tuple[str, str]]:
                 yield cut, name[: len(name) - len(rest)]
 
 
-def _fits(spec: TensorSpec, target: Specs, name: str) -> bool:
+def fits(spec: TensorSpec, target: Specs, name: str) -> bool:
     """Whether a tensor has a place of its shape; rows of a vocabulary may differ in number."""
     found = target.get(name)
     if found is None:
@@ -192,9 +182,14 @@ def _unfit(specs: Specs, target: Specs, names: Mapping[str, str]) -> list[str]:
     for name, new in names.items():
         if new not in target and not is_optional(new):
             told.append(f"{name}: there is no {new}")
-        elif not _fits(specs[name], target, new):
-            told.append(f"{name} {list(specs[name].shape)}: {new} is {list(target[new].shape)}")
+        elif not fits(specs[name], target, new):
+            told.append(shapes_beside(specs[name], target[new]))
     return told
+
+
+def shapes_beside(own: TensorSpec, there: TensorSpec) -> str:
+    """A tensor and what stands in its place, with the shapes of both."""
+    return f"{own.name} {list(own.shape)}: {there.name} is {list(there.shape)}"
 
 
 def _is_in(part: str, moved: Mapping[str, str], target: Specs) -> bool:
@@ -214,7 +209,7 @@ def _with_heads(specs: Specs, target: Specs, moved: Mapping[str, str], shift: tu
             continue
         ending, beside = ".".join(name.split(".")[-2:]), shift[1] + name.removeprefix(shift[0])
         places = [t for t in target if t == beside or (_is_word_head(t) and (t == ending or t.endswith(f".{ending}")))]
-        places = [t for t in places if _fits(specs[name], target, t)]
+        places = [t for t in places if fits(specs[name], target, t)]
         if len(places) == 1:
             names[name] = places[0]
             notes += [f"{name} stands for {places[0]}"] if _is_word_head(name) else []

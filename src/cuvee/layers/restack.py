@@ -27,11 +27,15 @@ class SourceLayer:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """New values by key of the section, what could not be expressed, and what was left alone on purpose."""
+    """New values by key of the section, what could not be expressed, and what was left alone on purpose.
+
+    `followed` are all keys that were worked out from the layers, those among them whose value is what it was.
+    """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
     notes: tuple[str, ...] = ()
+    followed: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 _PER_LAYER: Final = re.compile(
@@ -97,7 +101,7 @@ def restack(
         except _UnsayableError as reason:
             faults.append(_unsayable(key, old, str(reason)))
     changed = {k: v for k, v in values.items() if section.get(k) != v}
-    return Changes(changed, tuple(faults), tuple(notes))
+    return Changes(changed, tuple(faults), tuple(notes), frozenset(values))
 
 
 def _nothing_moved(section: Mapping[str, Any], count: int, layers: Sequence[SourceLayer]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -70,9 +70,9 @@ def configuration(
         return Configuration()
     changes: dict[tuple[str, ...], Any] = {}
     faults: list[Fault] = []
-    notes = list(_differences(opened, donor))
-    for stacking in stackings:
-        found = _restacked(opened, donor, stacking)
+    restacked = [_restacked(opened, donor, stacking) for stacking in stackings]
+    notes = list(_differences(opened, donor, {path for one in restacked for path in one.followed}))
+    for found in restacked:
         changes.update(found.changes)
         faults += found.faults
         notes += found.notes
@@ -100,16 +100,17 @@ def _dequantised(removed: Sequence[tuple[str, ...]]) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Restacked:
-    changes: Mapping[tuple[str, ...], Any]
-    faults: tuple[Fault, ...]
-    notes: tuple[str, ...]
+    changes: Mapping[tuple[str, ...], Any] = field(default_factory=dict)
+    faults: tuple[Fault, ...] = ()
+    notes: tuple[str, ...] = ()
+    followed: frozenset[tuple[str, ...]] = frozenset()
 
 
 def _restacked(opened: Sequence[Opened], donor: int, stacking: Stacking) -> _Restacked:
     """The changes in the section that describes one restacked stack."""
     stack = opened[donor].anatomy.stack(stacking.prefix)
     if stack is None:
-        return _Restacked({}, (), ())
+        return _Restacked()
     numbers = sorted({donor, *(model for model, _ in stacking.sources)})
     known = {number: _layer_facts(opened[number], stacking.prefix) for number in numbers}
     layers = [replace(known[model].source, layer=layer) for model, layer in stacking.sources]
@@ -117,7 +118,8 @@ def _restacked(opened: Sequence[Opened], donor: int, stacking: Stacking) -> _Res
     changes = {(*stack.section, key): value for key, value in found.values.items()}
     changes |= _said_again(opened[donor], stack, known[donor].source.section, found.values)
     notes = (*found.notes, *(note for facts in known.values() for note in facts.notes))
-    return _Restacked(changes, found.faults, notes)
+    followed = frozenset((*stack.section, key) for key in found.followed)
+    return _Restacked(changes, found.faults, notes, followed | changes.keys())
 
 
 def _said_again(
@@ -188,17 +190,22 @@ def _main_dtype(found: Iterator[tuple[str, int]] | Any) -> str | None:
     return counts.most_common(1)[0][0] if counts else None
 
 
-def _differences(opened: Sequence[Opened], donor: int) -> Iterator[str]:
-    """Settings on which the models disagree: the weights are merged, the setting is the donor's."""
+def _differences(opened: Sequence[Opened], donor: int, followed: Collection[tuple[str, ...]]) -> Iterator[str]:
+    """Settings on which the models disagree: the weights are merged, the setting is the donor's.
+
+    Those that follow the layers are nobody's: what a slice says of its own few layers contradicts no one.
+    """
     ours = opened[donor].reader.config or {}
     for model in opened:
         theirs = model.reader.config
         if model is opened[donor] or theirs is None:
             continue
         flat, other = dict(_flattened(ours)), dict(_flattened(theirs))
+        own = {".".join(path) for path in followed}
         if model.ref.is_partial:
             flat, other = _of_the_part(ours, theirs)
-        for key in sorted(flat.keys() | other.keys()):
+            own = {path[-1] for path in followed}
+        for key in sorted((flat.keys() | other.keys()) - own):
             if flat.get(key) != other.get(key):
                 yield (
                     f"config: `{key}` is {_shown(flat, key)} in {opened[donor].ref} and {_shown(other, key)} in "

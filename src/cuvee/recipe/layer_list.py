@@ -19,7 +19,7 @@ from typing import Final
 MAX_LAYERS: Final = 10_000
 """Most layers that one list may come to: a mistyped number is told, not carried out."""
 
-_ITEM: Final = re.compile(r"(\d{1,6})(?:\s*-\s*(\d{1,6}))?(?:\s*x\s*(\d{1,6}))?", re.ASCII)
+_ITEM: Final = re.compile(r"(\d{1,20})(?:\s*-\s*(\d{1,20}))?(?:\s*x\s*(\d{1,20}))?", re.ASCII)
 
 
 def read_layers(text: str) -> tuple[int, ...]:

@@ -234,6 +234,15 @@ def test_lists_of_two_models_are_put_together() -> None:
     assert found == {"num_hidden_layers": 3, "layer_types": ["x", "y", "r"]}
 
 
+@pytest.mark.parametrize("taken", [4, 2], ids=["deeper than either", "as deep as the donor"])
+def test_what_follows_the_layers_is_no_difference_between_models(taken: int) -> None:
+    """No model's number of layers is the output's, even where it happens to be as large."""
+    kinds = {2: ["x", "y"], 4: ["x", "y", "x", "y"]}
+    made = [{"num_hidden_layers": n, "layer_types": kinds[n], "rope_theta": n, "model_type": "m"} for n in (4, 2)]
+    plan = plan_of(stacked(("a", 0, taken), ("b", 0, 2)), {"a": stack(4), "b": stack(2)}, dict(zip("ab", made)))
+    assert [note.split("`")[1] for note in plan.notes if note.startswith("config: `")] == ["rope_theta"]
+
+
 def test_all_that_cannot_be_said_of_the_layers_is_refused_at_once() -> None:
     config = {"num_hidden_layers": 4, "first_k_dense_replace": 1, "moe_layer_freq": 2}
     error = refusal(stacked(("a", 1, 2), ("a", 0, 1)), {"a": stack(4)}, {"a": config})

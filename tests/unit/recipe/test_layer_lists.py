@@ -44,6 +44,12 @@ def test_a_list_has_an_end() -> None:
         read_layers(",".join(["0-999"] * 11))
 
 
+@pytest.mark.parametrize("text", ["1x10001", "1x1000000", "0-1000000", "1x0", f"0x{10**15}"])
+def test_the_limit_is_named_however_large_the_number(text: str) -> None:
+    with pytest.raises(ValueError, match=f"at most {MAX_LAYERS:,} layers in all, found `{text}`"):
+        read_layers(text)
+
+
 def test_what_is_written_is_read_again() -> None:
     chance = random.Random(0)
     for _ in range(300):
