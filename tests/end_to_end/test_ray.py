@@ -21,8 +21,11 @@ import cuvee
 from cuvee.checkpoint import FolderWriter
 from cuvee.errors import InputError, ResourceError, UsageError
 from cuvee.execute import Progress
+from tests.end_to_end.test_merged_vocabularies import model
+from tests.support.adapters import write_adapter
 from tests.support.command_line import call, environment
 from tests.support.merging import decoder, files, hidden, recipe, write
+from tests.support.tokenizers import CODE, ENGLISH, byte_level, save
 from tests.support.yard import HEAD, Yard, copied, refused, spoilt
 
 ray = pytest.importorskip("ray", reason="Ray is not installed")
@@ -156,6 +159,24 @@ class Killer(threading.Thread):
         if self.killed is None and path.read_bytes().count(b"\n") > 5:
             os.kill(writer[1], signal.SIGKILL)
             self.killed = writer
+
+
+@pytest.mark.slow
+def test_vocabularies_adapters_and_tokenizers_alone_come_along(cluster: str, tmp_path: Path) -> None:
+    a, b = (model(tmp_path / n, byte_level(t), seed=s) for s, (n, t) in enumerate((("a", ENGLISH), ("b", CODE))))
+    save(tmp_path / "words", byte_level(ENGLISH + CODE))
+    base, adapter = write_adapter("lora", tmp_path / "adapted")
+    models = {"models": [{"model": str(a)}, {"model": str(b)}], "parameters": {"weight": 1}, "merge_method": "linear"}
+    lora = {"models": [{"model": f"{base}+{adapter}"}, {"model": str(base)}], "parameters": {"weight": 0.5}}
+    recipes = [
+        {**models, "tokenizer": {"source": "union", "pad_to_multiple_of": 64}},
+        {**models, "tokenizer_source": str(tmp_path / "words")},
+        {**lora, "merge_method": "linear"},
+    ]
+    for number, asked in enumerate(recipes):
+        cuvee.merge(asked, tmp_path / f"threads{number}")
+        cuvee.merge(asked, tmp_path / f"ray{number}", executor="ray", threads=1, tile=TILE)
+        assert files(tmp_path / f"ray{number}") == files(tmp_path / f"threads{number}")
 
 
 @pytest.mark.slow

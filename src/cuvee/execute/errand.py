@@ -27,6 +27,7 @@ from cuvee.execute.resume import Finished, Range, describe
 from cuvee.execute.run import write_ranges
 from cuvee.planning.model import Plan, Step
 from cuvee.planning.room import fit_workers
+from cuvee.tokens.alone import open_giver
 from cuvee.types import ModelRef
 
 SHARE: Final = "the models and the folder of the output must be on a file system that all machines of the cluster share"
@@ -175,7 +176,7 @@ def _models(errand: Errand) -> Iterator[list[Reader]]:
 
 
 def _opened(ref: ModelRef, errand: Errand) -> Reader:
-    return open_checkpoint(ref, errand.root)
+    return open_giver(ref, errand.root, hub_download=True)
 
 
 def _here(fault: Fault) -> Fault:
