@@ -14,7 +14,7 @@ from cuvee.api.candidates import candidates
 from cuvee.errors import InputError
 from cuvee.generate.members import language_models
 from cuvee.predict import Member
-from tests.support.adapters import load_base, logits, merged_by_peft, train_adapter, write_base
+from tests.support.adapters import load_base, logits, merged_by_peft, train_adapter, write_adapter, write_base
 from tests.support.command_line import call
 from tests.support.writing import byte_level
 
@@ -117,3 +117,20 @@ def test_the_output_never_takes_the_place_of_an_adapter(room: Path, monkeypatch:
         with pytest.raises(cuvee.CuveeError):
             cuvee.merge(recipe, taken, overwrite=True)
     assert (room / "adapters/math/adapter_config.json").is_file()
+
+
+@pytest.mark.parametrize("doing", ["tuning", "collecting", "`drop_least`"])
+def test_what_runs_a_whole_folder_says_how_to_get_one(tmp_path: Path, doing: str) -> None:
+    base, adapter = write_adapter("lora", tmp_path)
+    model, data = f"{base}+{adapter}", tmp_path / "rows.jsonl"
+    data.write_text('{"input_ids": [3, 4, 5, 6, 7, 8]}\n' * 8, "utf-8")
+    ways = {
+        "tuning": lambda: cuvee.tune(model, tmp_path / "out", data=data, steps=1),
+        "collecting": lambda: cuvee.collect(model, data=data, out=tmp_path / "out.safetensors"),
+        "`drop_least`": lambda: cuvee.stack(model, tmp_path / "out", drop_least=1, text=data),
+    }
+    with pytest.raises(InputError, match=f"{doing} takes a whole model's folder") as caught:
+        ways[doing]()
+    assert caught.value.code == "adapter-input"
+    assert "cuvee lora apply" in str(caught.value.faults[0].hint)
+    assert not (tmp_path / "out").exists()

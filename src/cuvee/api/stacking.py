@@ -17,7 +17,7 @@ from cuvee.api.files import opened, plan
 from cuvee.api.merging import MergeResult, merge
 from cuvee.api.stack_forms import Form, arguments, form_of
 from cuvee.api.stack_slices import slices_of, stack_of
-from cuvee.errors import Fault, InputError, UsageError
+from cuvee.errors import Fault, UsageError
 from cuvee.recipe import ModelEntry, Module, Recipe
 
 if TYPE_CHECKING:
@@ -234,12 +234,10 @@ def _least(reader: Reader, text: Path, count: int, block: int) -> Least:
         InputError: the model is none that can be run, or the rows are not usable.
     """
     from cuvee.collecting.angles import block_distances
+    from cuvee.execute.adapters import folder_of
     from cuvee.layers.order import dropped
 
-    if reader.folder is None:
-        message = f"{reader.label}: `drop_least` runs a model's folder, which holds its configuration"
-        raise InputError(Fault("not-a-checkpoint", message, subject=reader.label))
-    distances = block_distances(reader.folder, text, count, block)
+    distances = block_distances(folder_of(reader, "`drop_least`"), text, count, block)
     first = min(range(len(distances)), key=distances.__getitem__)
     return Least(dropped(count, range(first, first + block))[0], first, distances)
 

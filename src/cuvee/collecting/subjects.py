@@ -13,6 +13,7 @@ from cuvee.collecting.samples import Batch, Sample, batches_of, samples_of
 from cuvee.collecting.weights import OnDisk, on_disk
 from cuvee.data.rows import read_rows
 from cuvee.errors import Fault, InputError, attempt, listed
+from cuvee.execute.adapters import folder_of
 from cuvee.families.inputs import load_tokenizer, padding_token
 from cuvee.families.running import Running, load
 
@@ -82,15 +83,13 @@ def subjects_of(readers: Sequence[Reader], data: Sequence[Path], settings: Setti
 
 
 def _subject(reader: Reader, data: Path, settings: Settings) -> Subject:
-    if reader.folder is None:
-        message = f"{reader.label}: statistics are collected of a model's folder, which holds its configuration"
-        raise InputError(Fault("not-a-checkpoint", message, subject=reader.label))
-    running = load(reader.folder)
+    folder = folder_of(reader, "collecting")
+    running = load(folder)
     if settings.kind == "fisher" and running.head == "none":
         message = f"{reader.label}: a Fisher needs a likelihood; {type(running.model).__name__} predicts nothing"
         hint = "give a model with its head, or collect `gram`"
         raise InputError(Fault("no-statistic", message, subject=reader.label, hint=hint))
-    tokenizer = load_tokenizer(reader.folder)
+    tokenizer = load_tokenizer(folder)
     rows = read_rows(data, settings.max_samples, settings.column)
     samples, notes = samples_of(rows, running, tokenizer, data, max_length=settings.max_length, seed=settings.seed)
     _check_labels(running, samples, data, settings)

@@ -13,6 +13,7 @@ from cuvee.checkpoint.fingerprint import digest_file
 from cuvee.checkpoint.protocol import Reader
 from cuvee.checkpoint.renamed import Renamed
 from cuvee.checkpoint.view import View
+from cuvee.errors import Fault, InputError
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
@@ -64,3 +65,23 @@ def hub_place(folder: Path | None) -> dict[str, str]:
         return {}
     kind, *parts = folder.parent.parent.name.split("--")  # no id on the hub has two dashes in a row
     return {"model": "/".join(parts), "commit": folder.name} if kind == "models" and len(parts) in (1, 2) else {}
+
+
+def folder_of(reader: Reader, doing: str) -> Path:
+    """The folder of a model that is run as transformers loads it.
+
+    Args:
+        reader: the model.
+        doing: what is done with it, for messages.
+
+    Raises:
+        InputError: `not-a-checkpoint`: it has no folder; `adapter-input`: it is made of several.
+    """
+    if adapters_of(reader):
+        message = f"{reader.label}: {doing} takes a whole model's folder; this is a model with an adapter"
+        hint = "write it out first: `cuvee lora apply BASE ADAPTER -o FOLDER`"
+        raise InputError(Fault("adapter-input", message, subject=reader.label, hint=hint))
+    if reader.folder is None:
+        message = f"{reader.label}: {doing} takes a model's folder, which holds its configuration"
+        raise InputError(Fault("not-a-checkpoint", message, subject=reader.label))
+    return reader.folder

@@ -14,7 +14,7 @@ from cuvee.checkpoint.os_errors import told
 from cuvee.checkpoint.protocol import Reader
 from cuvee.checkpoint.staging import check_output, find_places
 from cuvee.data.rows import Row
-from cuvee.errors import Fault, InputError
+from cuvee.execute.adapters import folder_of
 from cuvee.execute.origin import Origin, origin_of
 from cuvee.families.running import Running, load
 from cuvee.tuning.asked import Asked
@@ -75,19 +75,17 @@ def tune(job: Job, reader: Reader) -> TuneResult:
         CheckFailed: the loss stopped being a number.
         OutputExists: the output is there.
     """
-    if reader.folder is None:
-        message = f"{reader.label}: what is tuned is a model's folder, which holds its configuration"
-        raise InputError(Fault("not-a-checkpoint", message, subject=reader.label))
-    protected = [reader.folder, job.data]
+    folder = folder_of(reader, "tuning")
+    protected = [folder, job.data]
     check_free(job.out, job.overwrite, protected)
     wanted = chosen(reader.specs, job.asked.only)
     check_memory(reader.label, memory_needed(reader.specs, wanted, job.asked), job.asked.device)
     origin = origin_of(reader, job.ref)
     check_writable(origin, job.out, overwrite=job.overwrite, protected=protected)
     with _set_up(job.asked.seed, job.threads):
-        running = load(reader.folder)
+        running = load(folder)
         check_head(running, reader.label, job.asked.batch_size)
-        rows, cut = examples(job.rows, running, reader.folder, job.data, job.asked.max_length)
+        rows, cut = examples(job.rows, running, folder, job.data, job.asked.max_length)
         parts = split(rows, job.asked.holdout, job.asked.seed, job.data)
         where = places(running, reader.specs, wanted)
         names = first_names(running.model)
