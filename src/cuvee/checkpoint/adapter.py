@@ -18,6 +18,8 @@ from cuvee.types import ModelRef, TensorSpec, scheme_of
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from cuvee.checkpoint.remote_adapter import FetchedAdapter
+
 
 class Adapter:
     """An adapter opened for reading: headers are read, its factors when they are asked for.
@@ -35,6 +37,7 @@ class Adapter:
     def __init__(
         self, label: str, folder: Path | None, settings: AdapterSettings, weights: Weights, found: Sorted
     ) -> None:
+        self._fetched: FetchedAdapter | None = None
         self.label: Final = label
         self.folder: Final = folder
         self.settings: Final = settings
@@ -65,7 +68,8 @@ class Adapter:
     @property
     def input_files(self) -> tuple[InputFile, ...]:
         """The file that its tensors are read from, and its configuration, which says what they are multiplied by."""
-        return (*self._weights.input_files, *self._config_files)
+        found = (*self._weights.input_files, *self._config_files)
+        return found if self._fetched is None else self._fetched.input_files(found)
 
     @property
     def held(self) -> int:
@@ -103,8 +107,15 @@ class Adapter:
         self._weights.check_unchanged()
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Let go of the files; copies of fetched ones go."""
         self._weights.close()
+        if self._fetched is not None:
+            self._fetched.sides.close()
+
+    def holding(self, fetched: FetchedAdapter) -> Adapter:
+        """The same adapter, as one that lies behind a URL and whose copies are its own."""
+        self._fetched = fetched
+        return self
 
 
 def is_adapter(folder: Path) -> bool:
@@ -113,7 +124,7 @@ def is_adapter(folder: Path) -> bool:
 
 
 def open_adapter(ref: ModelRef, root: Path | None = None) -> Adapter:
-    """Open the adapter that a recipe names: a PEFT folder, here or on the hub.
+    """Open the adapter that a recipe names: a PEFT folder, here, on the hub or behind a URL.
 
     Args:
         ref: the adapter as the recipe names it.
@@ -127,9 +138,7 @@ def open_adapter(ref: ModelRef, root: Path | None = None) -> Adapter:
             All its faults at once.
     """
     if scheme_of(ref.path) not in (None, "hf"):
-        message = f"{ref}: an adapter is read from a folder or from the hub, not from a URL"
-        hint = "download it, and name the folder"
-        raise InputError(Fault("bad-adapter", message, subject=str(ref), hint=hint))
+        return _open_behind(ref.path, str(ref))
     name = ref.path.partition("://")[2].strip("/") if scheme_of(ref.path) else ref.path
     path = local_path(name, root)
     if scheme_of(ref.path) is None and (path.exists() or path.is_symlink() or not is_hub_id(name)):
@@ -139,6 +148,18 @@ def open_adapter(ref: ModelRef, root: Path | None = None) -> Adapter:
     from cuvee.checkpoint.hub_adapter import find_adapter
 
     return open_adapter_folder(find_adapter(ModelRef(name, ref.revision)), str(ref))
+
+
+def _open_behind(url: str, label: str) -> Adapter:
+    from cuvee.checkpoint.remote_adapter import FetchedAdapter
+
+    fetched = FetchedAdapter(url, label)
+    try:
+        with fetched.sides.told():
+            return open_adapter_folder(fetched.folder, label).holding(fetched)
+    except BaseException:
+        fetched.sides.close()
+        raise
 
 
 def open_adapter_folder(folder: Path, label: str) -> Adapter:
