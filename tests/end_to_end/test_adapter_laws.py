@@ -229,3 +229,22 @@ def test_whole_tensors_that_stay_as_they_are_are_told(tmp_path: Path, method: st
     assert any("stay as they are" in said for said in found.notes) is note
     held = load_file(tmp_path / "out" / "adapter_model.safetensors")
     assert torch.equal(held[f"base_model.model.{HEAD}.weight"], torch.full((6, 4), 2.0))
+
+
+def test_adapters_of_two_models_are_not_merged(base: Path, tmp_path: Path) -> None:
+    one = write(tmp_path / "a", factors(Q, 4), base_model_name_or_path="me/llama")
+    other = write(tmp_path / "b", factors("h.0.attn", 4), base_model_name_or_path="me/gpt2", fan_in_fan_out=True)
+    found = told(lambda: api.merge_adapters([one, other], tmp_path / "out"))
+    assert found == [("adapter-mismatch", str(one))]
+    # one base under two names, and no module in common: the base itself says that they belong together
+    further = write(tmp_path / "c", factors(V, 2), base_model_name_or_path="elsewhere/copy")
+    assert told(lambda: api.merge_adapters([one, further], tmp_path / "out"))
+    assert len(api.merge_adapters([one, further], tmp_path / "both", base=base).modules) == 2
+    same = write(tmp_path / "d", factors(V, 2), base_model_name_or_path="elsewhere/llama")
+    assert len(api.merge_adapters([one, same], tmp_path / "out").modules) == 2
+
+
+def test_a_base_that_is_named_must_fit(base: Path, tmp_path: Path) -> None:
+    one = write(tmp_path / "a", {**factors(Q, 4), **factors("model.layers.0.z_proj", 4)})
+    found = told(lambda: api.merge_adapters([one], tmp_path / "out", base=base))
+    assert found == [("adapter-mismatch", "model.layers.0.z_proj.weight")]

@@ -264,10 +264,18 @@ def _sized(spec: TensorSpec) -> str:
 
 def trained_elsewhere(adapter: Adapter, given: str) -> str | None:
     """A note where an adapter says that it was trained on a model of another name than the base given."""
-    names = [text.rstrip("/").rpartition("/")[2] for text in (adapter.base or "", given)]
-    if not names[0] or names[0] == names[1]:
+    if base_name(adapter) in ("", _last(given)):
         return None
     return f"{adapter.label} was trained on `{adapter.base}`, and all its shapes fit {given}"
+
+
+def base_name(adapter: Adapter) -> str:
+    """The last part of the path or hub id of the model that an adapter was trained on; empty where it names none."""
+    return _last(adapter.base or "")
+
+
+def _last(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2]
 
 
 def config_class(config: Mapping[str, Any] | None) -> str:
