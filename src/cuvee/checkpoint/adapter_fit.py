@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from cuvee.checkpoint.adapter import Adapter
 from cuvee.checkpoint.adapter_names import Named, Shapes, match_names
+from cuvee.checkpoint.adapter_promises import unheld_of_base
 from cuvee.checkpoint.adapter_tensors import LowRank, TokenRows
 from cuvee.checkpoint.adapter_tying import tie_faults
 from cuvee.checkpoint.protocol import Reader
@@ -83,6 +84,9 @@ def fit_adapter(adapter: Adapter, base: Reader) -> Fit:
     for prefix in named.prefixes:
         said = f"`{prefix.taken}` of its names is `{prefix.put}` in {base.label}" if prefix.taken else ""
         fit.notes.append(f"{adapter.label}: {said or f'its names stand behind `{prefix.put}` in {base.label}'}")
+    matrices = (name for name, spec in base.specs.items() if len(spec.shape) == 2)
+    lacking = unheld_of_base(adapter.settings, fit.touched | dropped, fit.changes, matrices, base.specs)
+    fit.notes.extend(f"{adapter.label}: {said}" for said in lacking)
     if len(fit.faults) > _SHOWN:
         more = f"{adapter.label}: and {len(fit.faults) - _SHOWN:,} more that do not fit {base.label}"
         fit.faults[_SHOWN:] = [Fault("adapter-mismatch", more, subject=adapter.label)]
