@@ -303,3 +303,18 @@ def test_rows_of_tokens_that_the_file_lacks_are_refused(base: Path, tmp_path: Pa
     """PEFT refuses them as well."""
     one = write(tmp_path / "a", factors(Q, 4), trainable_token_indices=[1, 2])
     assert [code for code, _ in told(lambda: api.lora_apply(base, one, tmp_path / "out"))] == ["bad-adapter"]
+
+
+def test_a_layer_that_the_base_does_not_have_is_told_by_their_number(base: Path, tmp_path: Path) -> None:
+    deep = write(
+        tmp_path / "a", {**factors(Q, 4), **factors(Q.replace("0", "9"), 4), **factors(V.replace("0", "9"), 2)}
+    )
+    with pytest.raises(CuveeError) as caught:
+        api.lora_apply(base, deep, tmp_path / "out")
+    one, other = caught.value.faults
+    assert "`model.layers` has 1 layer there" in one.message
+    assert one.hint == "name the model it was trained on"
+    assert (other.subject, other.hint) == ("model.layers.9.v_proj.weight", "")
+    bare_names = write(tmp_path / "b", bare(factors(Q.replace("0", "9"), 4)))
+    with pytest.raises(CuveeError, match=r"`model\.layers` has 1 layer there"):
+        api.lora_apply(base, bare_names, tmp_path / "out")
