@@ -254,7 +254,7 @@ def test_a_base_that_is_named_must_fit(base: Path, tmp_path: Path) -> None:
 ASKED: dict[str, tuple[dict[str, Any], str]] = {
     "a module": ({"target_modules": ["q_proj", "v_proj"]}, f"{V}.weight"),
     "a pattern": ({"target_modules": r".*\.(q|v)_proj"}, f"{V}.weight"),
-    "a whole module": ({"modules_to_save": ["lm_head"]}, "`lm_head` whole"),
+    "a whole module": ({"modules_to_save": ["lm_head"]}, "asks for lm_head whole"),
     "biases": ({"bias": "all"}, f"{V}.bias"),
     "biases of B": ({"lora_bias": True}, "lora_bias"),
     "another module": ({"target_modules": ["o_proj"]}, f"it changes {Q}"),

@@ -7,12 +7,15 @@ here, and PEFT passes over most of them.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any, Final
 
 from cuvee.checkpoint.adapter_config import AdapterSettings, pattern_fault
 from cuvee.errors import listed
 from cuvee.families.names import is_vocabulary, spot_of
+
+_DEPTH: Final = 64
+"""Parts of a dotted name that are looked at: no model has as many, and a stranger's name may have millions."""
 
 
 def unheld_by_file(settings: AdapterSettings, changes: Collection[Any], rows: Collection[str]) -> Iterator[str]:
@@ -26,7 +29,7 @@ def unheld_by_file(settings: AdapterSettings, changes: Collection[Any], rows: Co
     bare = [one.module for one in changes if one.bias is None and not one.is_embedding]
     if settings.value.get("lora_bias") and bare:
         yield f"its configuration gives B a bias (`lora_bias`), and {listed(bare)} has none: taken as 0"
-    lacking = [key for key in settings.tokens if key and not any(_ends(module, key) for module in rows)]
+    lacking = [key for key in settings.tokens if key and all(key not in _ends(module) for module in rows)]
     if rows and lacking:
         yield f"its configuration trains rows of {listed(lacking)} (`trainable_token_indices`), and the file has none"
 
@@ -35,16 +38,15 @@ def unasked_by_settings(settings: AdapterSettings, changes: Iterable[str], whole
     """Modules and whole tensors in the file that the configuration does not ask for."""
     tied = settings.tied  # PEFT gives a tied head its change without a word of it in `target_modules`
     asked = (module for module in changes if not (tied and is_vocabulary(f"{module}.weight")))
-    if modules := [module for module in asked if is_target(settings, module) is False]:
+    is_target = target_of(settings)
+    if modules := [module for module in asked if is_target(module) is False]:
         yield f"it changes {listed(modules)}, which its configuration leaves out (`target_modules`): they are changed"
     biased = settings.value.get("bias", "none") != "none"
-    saved = [f".{one}." for one in settings.saved_modules]
+    saved = frozenset(settings.saved_modules)
     stray = [
         name
         for name in whole
-        if not is_vocabulary(name)
-        and not (biased and name.endswith(".bias"))
-        and not any(one in f".{name}." for one in saved)
+        if not is_vocabulary(name) and not (biased and name.endswith(".bias")) and saved.isdisjoint(_parts(name))
     ]
     if stray:
         yield f"it holds {listed(stray)} whole, which its configuration does not name: they are put in place"
@@ -72,12 +74,14 @@ def unheld_of_base(
         for name in matrices
         if name not in held and (spot := spot_of(name)) and spot.prefix in stacks and name.endswith(".weight")
     ]
-    if alone := [name for name in targets if is_target(settings, name.removesuffix(".weight"))]:
+    is_target = target_of(settings)
+    if alone := [name for name in targets if is_target(name.removesuffix(".weight"))]:
         yield f"its configuration asks for changes of {listed(alone)} (`target_modules`), and the file has none"
-    for one in settings.saved_modules:
-        inside = [name for name in base if f".{one}." in f".{name}"]
-        if inside and not any(name in held for name in inside):
-            yield f"its configuration asks for `{one}` whole (`modules_to_save`), and the file does not hold it"
+    saved = frozenset(settings.saved_modules)
+    there = {one for name in base for one in saved.intersection(_parts(name))}
+    there -= {one for name in held for one in saved.intersection(_parts(name))}
+    if there:
+        yield f"its configuration asks for {listed(sorted(there))} whole (`modules_to_save`), and the file has none"
     kind = settings.value.get("bias", "none")
     own = {f"{name.removesuffix('.weight')}.bias" for name in changed}
     biases = [name for name in base if name.endswith(".bias") and (kind == "all" or name in own)]
@@ -85,20 +89,21 @@ def unheld_of_base(
         yield f"its configuration trains biases (`bias: {kind}`), and the file holds none of {listed(biases)}"
 
 
-def is_target(settings: AdapterSettings, module: str) -> bool | None:
-    """Whether PEFT would change a module; `None` where the configuration does not tell.
+def target_of(settings: AdapterSettings) -> Callable[[str], bool | None]:
+    """Whether PEFT would change a module, by its name; `None` where the configuration does not tell.
 
     Reference:
         PEFT 0.21.2, `peft.tuners.tuners_utils.check_target_module_exists`.
     """
-    targets, leave = settings.value.get("target_modules"), settings.value.get("exclude_modules") or ()
-    if not (targets and targets != "all-linear" and _is_choice(targets) and (not leave or _is_choice(leave))):
-        return None
-    if leave and _chosen(leave, module):
-        return False
-    if isinstance(targets, str) or module in targets:
-        return _chosen(targets, module)  # layers are asked about of ends of names only
-    return _chosen(targets, module) and _is_in_layers(settings, module)
+    targets, leave = settings.value.get("target_modules"), settings.value.get("exclude_modules") or []
+    if not (targets and targets != "all-linear" and _is_choice(targets) and _is_choice(leave)):
+        return lambda _: None
+    chosen, left, in_layers = _choice(targets), _choice(leave), _layers(settings.value.get("layers_to_transform"))
+    # layers are asked about of names that end as they should, and not of patterns or of whole names
+    exact = None if isinstance(targets, str) else frozenset(targets)
+    return lambda module: (
+        not left(module) and chosen(module) and (exact is None or module in exact or in_layers(module))
+    )
 
 
 def _is_choice(given: Any) -> bool:
@@ -108,20 +113,29 @@ def _is_choice(given: Any) -> bool:
     return isinstance(given, list) and all(isinstance(one, str) for one in given)
 
 
-def _chosen(given: str | list[str], module: str) -> bool:
+def _choice(given: str | list[str]) -> Callable[[str], bool]:
+    """Whether a pattern matches a name, or a list holds an end of it; strangers write lists, which may be long."""
     if isinstance(given, str):
-        return re.fullmatch(given, module) is not None
-    return any(_ends(module, one) for one in given)
+        return lambda module: re.fullmatch(given, module) is not None
+    ends = frozenset(given)
+    return lambda module: not ends.isdisjoint(_ends(module))
 
 
-def _ends(module: str, end: str) -> bool:
-    return module == end or module.endswith(f".{end}")
+def _layers(given: Any) -> Callable[[str], bool]:
+    """Whether `layers_to_transform` has the layer of a name; without that key every one counts."""
+    if given is None or given == []:
+        return lambda _: True
+    layers = frozenset(one for one in (given if isinstance(given, list) else [given]) if isinstance(one, int))
+    return lambda module: (spot := spot_of(module)) is not None and spot.index in layers
 
 
-def _is_in_layers(settings: AdapterSettings, module: str) -> bool:
-    """Whether `layers_to_transform` has the module's layer; without one, and without that key, every layer counts."""
-    layers = settings.value.get("layers_to_transform")
-    spot = spot_of(module)
-    if layers is None or layers == [] or spot is None:
-        return layers is None or layers == []
-    return spot.index in (layers if isinstance(layers, list) else [layers])
+def _ends(name: str) -> list[str]:
+    """A dotted name from each of its parts on."""
+    parts = name.split(".")[-_DEPTH:]
+    return [name, *(".".join(parts[i:]) for i in range(len(parts)))]
+
+
+def _parts(name: str) -> list[str]:
+    """Every run of a tensor's dotted name that may be a module's: the tensor's own word is left off."""
+    parts = name.split(".")[:-1][:_DEPTH]
+    return [".".join(parts[i:j]) for i in range(len(parts)) for j in range(i + 1, len(parts) + 1)]
