@@ -145,3 +145,16 @@ ODD: dict[str, dict[str, torch.Tensor]] = {
 def test_tensors_of_an_adapter_that_fit_nothing(tmp_path: Path, odd: str) -> None:
     codes = refusal(write(tmp_path / "a", ODD[odd])).codes
     assert set(codes) <= {"bad-adapter", "adapter-mismatch", "unknown-adapter-key"}
+
+
+def test_lists_of_modules_that_take_for_ever(tmp_path: Path) -> None:
+    names = [f"m{i}" for i in range(100_000)]
+    deep = "y." * 10_000
+    layers = {f"layers.{i}.x.lora_{part}.weight": torch.ones(2, 2) for i in range(300) for part in "AB"}
+    how = {"target_modules": names, "exclude_modules": names, "modules_to_save": names}
+    folder = write(tmp_path / "a", layers, **how, layers_to_transform=list(range(100_000)))
+    base = {f"layers.{i}.x.weight": torch.ones(2, 2) for i in range(300)} | {f"{deep}bias": torch.ones(2)}
+    save_file(base, tmp_path / "base/model.safetensors")
+    start = time.monotonic()
+    open_checkpoint(ModelRef(str(tmp_path / "base"), adapter=ModelRef(str(folder)))).close()
+    assert time.monotonic() - start < 5

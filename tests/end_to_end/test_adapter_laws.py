@@ -180,7 +180,8 @@ def tied(folder: Path, seed: int, *, apart: float = 0.0) -> Path:
     a, b = torch.randn(1, 6), torch.randn(4, 1)
     tensors = {f"{EMBEDDING}.lora_embedding_A": a, f"{EMBEDDING}.lora_embedding_B": b}
     tensors |= {f"{HEAD}.lora_A.weight": b.mT * (1 + apart), f"{HEAD}.lora_B.weight": a.mT}
-    return write(folder, {name: value.clone() for name, value in tensors.items()}, ensure_weight_tying=True)
+    how: dict[str, Any] = {"ensure_weight_tying": True, "target_modules": ["embed_tokens"]}
+    return write(folder, {name: value.clone() for name, value in tensors.items()}, **how)
 
 
 @pytest.mark.parametrize("method", ["cat", "svd", "ties"])
@@ -190,7 +191,7 @@ def test_merged_adapters_of_tied_embeddings_are_applied(tmp_path: Path, method: 
     api.merge_adapters(
         [one, other], tmp_path / "both", method=method, weights=[0.6, 0.3], rank=2 if method != "cat" else None
     )
-    api.lora_apply(base, tmp_path / "both", tmp_path / "out")
+    assert not any("leaves out" in note for note in api.lora_apply(base, tmp_path / "both", tmp_path / "out").notes)
     held = load_file(tmp_path / "both" / "adapter_model.safetensors")
     a, b = (held[f"base_model.model.{EMBEDDING}.lora_embedding_{part}"].double() for part in "AB")
     name = f"{EMBEDDING}.weight"
@@ -202,7 +203,7 @@ def test_merged_adapters_of_tied_embeddings_are_applied(tmp_path: Path, method: 
 def test_a_tied_head_that_was_changed_in_another_way_is_refused(tmp_path: Path, apart: float, fits: bool) -> None:
     base, one = write_model(tmp_path / "base", tie_word_embeddings=True), tied(tmp_path / "a", 1, apart=apart)
     if fits:
-        api.lora_apply(base, one, tmp_path / "out")
+        assert not any("leaves out" in note for note in api.lora_apply(base, one, tmp_path / "out").notes)
     else:
         assert told(lambda: api.lora_apply(base, one, tmp_path / "out")) == [
             ("adapter-mismatch", f"{EMBEDDING}.weight")
@@ -229,3 +230,91 @@ def test_whole_tensors_that_stay_as_they_are_are_told(tmp_path: Path, method: st
     assert any("stay as they are" in said for said in found.notes) is note
     held = load_file(tmp_path / "out" / "adapter_model.safetensors")
     assert torch.equal(held[f"base_model.model.{HEAD}.weight"], torch.full((6, 4), 2.0))
+
+
+def test_adapters_of_two_models_are_not_merged(base: Path, tmp_path: Path) -> None:
+    one = write(tmp_path / "a", factors(Q, 4), base_model_name_or_path="me/llama")
+    other = write(tmp_path / "b", factors("h.0.attn", 4), base_model_name_or_path="me/gpt2", fan_in_fan_out=True)
+    found = told(lambda: api.merge_adapters([one, other], tmp_path / "out"))
+    assert found == [("adapter-mismatch", str(one))]
+    # one base under two names, and no module in common: the base itself says that they belong together
+    further = write(tmp_path / "c", factors(V, 2), base_model_name_or_path="elsewhere/copy")
+    assert told(lambda: api.merge_adapters([one, further], tmp_path / "out"))
+    assert len(api.merge_adapters([one, further], tmp_path / "both", base=base).modules) == 2
+    same = write(tmp_path / "d", factors(V, 2), base_model_name_or_path="elsewhere/llama")
+    assert len(api.merge_adapters([one, same], tmp_path / "out").modules) == 2
+
+
+def test_a_base_that_is_named_must_fit(base: Path, tmp_path: Path) -> None:
+    one = write(tmp_path / "a", {**factors(Q, 4), **factors("model.layers.0.z_proj", 4)})
+    found = told(lambda: api.merge_adapters([one], tmp_path / "out", base=base))
+    assert found == [("adapter-mismatch", "model.layers.0.z_proj.weight")]
+
+
+ASKED: dict[str, tuple[dict[str, Any], str]] = {
+    "a module": ({"target_modules": ["q_proj", "v_proj"]}, f"{V}.weight"),
+    "a pattern": ({"target_modules": r".*\.(q|v)_proj"}, f"{V}.weight"),
+    "a whole module": ({"modules_to_save": ["lm_head"]}, "asks for lm_head whole"),
+    "biases": ({"bias": "all"}, f"{V}.bias"),
+    "biases of B": ({"lora_bias": True}, "lora_bias"),
+    "another module": ({"target_modules": ["o_proj"]}, f"it changes {Q}"),
+    "another layer": ({"target_modules": ["q_proj"], "layers_to_transform": [1]}, f"it changes {Q}"),
+    "all but it": ({"target_modules": ["q_proj"], "exclude_modules": ["layers.0.q_proj"]}, f"it changes {Q}"),
+}
+"""What a configuration says besides what the file holds, and what is told of it."""
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_what_is_asked_for_and_not_there_is_told(base: Path, tmp_path: Path, name: str) -> None:
+    settings, said = ASKED[name]
+    one = write(tmp_path / "a", factors(Q, 4), **settings)
+    found = api.lora_apply(base, one, tmp_path / "out")
+    assert any("configuration" in note and said in note for note in found.notes), found.notes
+
+
+QUIET: list[dict[str, Any]] = [
+    {},
+    {"target_modules": ["q_proj"]},
+    {"target_modules": [Q], "layers_to_transform": [3]},
+    {"target_modules": ["q_proj", "v_proj"], "layers_to_transform": 0, "exclude_modules": r".*v_proj"},
+    {"target_modules": "all-linear", "modules_to_save": ["classifier", "score"]},
+    {"target_modules": r"(x+x+)+y", "bias": "lora_only"},
+    {"target_modules": 5, "layers_to_transform": "x", "exclude_modules": {"a": 1}},
+]
+
+
+@pytest.mark.parametrize("settings", QUIET)
+def test_what_is_there_is_not_told(base: Path, tmp_path: Path, settings: dict[str, Any]) -> None:
+    one = write(tmp_path / "a", factors(Q, 4), **settings)
+    assert not [note for note in api.lora_apply(base, one, tmp_path / "out").notes if "configuration" in note]
+
+
+def test_whole_tensors_that_no_key_names_are_told(base: Path, tmp_path: Path) -> None:
+    bias = {f"{V}.bias": torch.ones(2)}
+    for number, (settings, told_of) in enumerate(
+        [({}, True), ({"bias": "all"}, False), ({"modules_to_save": ["v_proj"]}, False)]
+    ):
+        one = write(tmp_path / f"a{number}", {**factors(Q, 4), **bias}, **settings)
+        notes = api.lora_apply(base, one, tmp_path / f"out{number}").notes
+        assert any("does not name" in note for note in notes) is told_of
+
+
+def test_rows_of_tokens_that_the_file_lacks_are_refused(base: Path, tmp_path: Path) -> None:
+    """PEFT refuses them as well."""
+    one = write(tmp_path / "a", factors(Q, 4), trainable_token_indices=[1, 2])
+    assert [code for code, _ in told(lambda: api.lora_apply(base, one, tmp_path / "out"))] == ["bad-adapter"]
+
+
+def test_a_layer_that_the_base_does_not_have_is_told_by_their_number(base: Path, tmp_path: Path) -> None:
+    deep = write(
+        tmp_path / "a", {**factors(Q, 4), **factors(Q.replace("0", "9"), 4), **factors(V.replace("0", "9"), 2)}
+    )
+    with pytest.raises(CuveeError) as caught:
+        api.lora_apply(base, deep, tmp_path / "out")
+    one, other = caught.value.faults
+    assert "`model.layers` has 1 layer there" in one.message
+    assert one.hint == "name the model it was trained on"
+    assert (other.subject, other.hint) == ("model.layers.9.v_proj.weight", "")
+    bare_names = write(tmp_path / "b", bare(factors(Q.replace("0", "9"), 4)))
+    with pytest.raises(CuveeError, match=r"`model\.layers` has 1 layer there"):
+        api.lora_apply(base, bare_names, tmp_path / "out")

@@ -12,6 +12,7 @@ from torch import Tensor
 from cuvee.adapters.asked import Asked
 from cuvee.adapters.dora import Ground, dora_change
 from cuvee.checkpoint.adapter import Adapter
+from cuvee.checkpoint.adapter_fit import base_name
 from cuvee.checkpoint.adapter_tensors import LowRank
 from cuvee.errors import Fault, InputError, listed
 from cuvee.tensors.factored import Factored
@@ -57,7 +58,7 @@ def check_aligned(adapters: Sequence[Adapter], asked: Asked, ground: Ground | No
     Args:
         adapters: those to be merged.
         asked: how; whole tensors can be averaged by a weighted sum only, and PEFT's arithmetic needs one rank.
-        ground: the base, which DoRA needs.
+        ground: the base, which DoRA needs, and on which all adapters have been laid.
 
     Raises:
         InputError: `adapter-mismatch`, `no-low-rank`, `bad-adapter`: all faults.
@@ -68,7 +69,8 @@ def check_aligned(adapters: Sequence[Adapter], asked: Asked, ground: Ground | No
     if asked.method.startswith("peft-"):
         faults += _rank_faults(adapters)
     if len(adapters) > 1:
-        faults += [*_name_faults(adapters), *_key_faults(adapters)]
+        strangers = list(_stranger_faults(adapters)) if ground is None else []
+        faults += strangers or [*_name_faults(adapters), *_key_faults(adapters)]
     for adapter in adapters:
         try:
             adapter.check_finite()
@@ -118,6 +120,22 @@ def _rank_faults(adapters: Sequence[Adapter]) -> Iterator[Fault]:
         if len(ranks) > 1:
             message = f"`{module}`: PEFT's arithmetic needs one rank in all adapters, found {listed(map(str, ranks))}"
             yield Fault("adapter-mismatch", message, subject=module, hint="use `cat`, `svd` or `ties`")
+
+
+def _stranger_faults(adapters: Sequence[Adapter]) -> Iterator[Fault]:
+    """Adapters that no other has a module or a base in common with: the result would fit no model."""
+    alone = [adapter for adapter in adapters if _is_alone(adapter, [one for one in adapters if one is not adapter])]
+    if alone:
+        said = listed((f"{adapter.label} (trained on `{adapter.base}`)" for adapter in alone), between=" and ")
+        message = f"adapters must be of one base to be merged, and no other has a module in common with {said}"
+        hint = "if their bases are one model under several names, name it with `--base`"
+        yield Fault("adapter-mismatch", message, subject=alone[0].label, hint=hint)
+
+
+def _is_alone(adapter: Adapter, others: Sequence[Adapter]) -> bool:
+    bases = [base_name(one) for one in (adapter, *others)]
+    shares = any(adapter.changes.keys() & one.changes.keys() for one in others)
+    return not shares and all(bases) and bases[0] not in bases[1:]
 
 
 def _name_faults(adapters: Sequence[Adapter]) -> Iterator[Fault]:

@@ -30,9 +30,8 @@ class Ground:
 
 
 def ground_of(base: Reader, adapters: list[Adapter]) -> Ground:
-    """Lay the DoRA adapters among some over their base; headers are read."""
-    dora = [one for one in adapters if any(change.magnitude is not None for change in one.changes.values())]
-    return Ground(base, {one.label: fit_adapter(one, base) for one in dora})
+    """Lay adapters over their base, those besides DoRA to see that it is theirs; headers are read."""
+    return Ground(base, {one.label: fit_adapter(one, base) for one in adapters})
 
 
 def dora_change(ground: Ground, adapter: Adapter, change: LowRank) -> Factored:

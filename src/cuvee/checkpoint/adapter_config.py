@@ -216,11 +216,12 @@ def _pattern_faults(key: str, value: Mapping[str, Any], path: Path, good: Any, w
         yield _bad(path, f"`{key}` must map names of modules to {wanted}, found {_shown(patterns)}", key)
         return
     for pattern in patterns:
-        if wrong := _pattern_fault(pattern):
+        if wrong := pattern_fault(pattern):
             yield _bad(path, f"`{key}`: {_shown(pattern)} {wrong}", key)
 
 
-def _pattern_fault(pattern: str) -> str | None:
+def pattern_fault(pattern: str) -> str | None:
+    """What is wrong with a pattern, or could take for ever to match; `None` for a good one."""
     if len(pattern) > _PATTERN_LIMIT:
         return f"is longer than {_PATTERN_LIMIT} letters"
     if len(_REPEATS.findall(pattern)) > _REPEATS_LIMIT or _REPEATED_GROUP.search(pattern):

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 from cuvee.checkpoint.adapter import Adapter
 from cuvee.checkpoint.adapter_names import Named, Shapes, match_names
+from cuvee.checkpoint.adapter_promises import unheld_of_base
 from cuvee.checkpoint.adapter_tensors import LowRank, TokenRows
 from cuvee.checkpoint.adapter_tying import tie_faults
 from cuvee.checkpoint.protocol import Reader
 from cuvee.errors import Fault, listed, nearest
-from cuvee.families.names import is_vocabulary, role_of, spot_of
+from cuvee.families.names import is_vocabulary, role_of, spot_of, stack_sizes
 from cuvee.types import DTYPES, TensorSpec
 
 _TRANSPOSED_KINDS: Final = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer", "clvp")
@@ -83,10 +84,22 @@ def fit_adapter(adapter: Adapter, base: Reader) -> Fit:
     for prefix in named.prefixes:
         said = f"`{prefix.taken}` of its names is `{prefix.put}` in {base.label}" if prefix.taken else ""
         fit.notes.append(f"{adapter.label}: {said or f'its names stand behind `{prefix.put}` in {base.label}'}")
+    matrices = (name for name, spec in base.specs.items() if len(spec.shape) == 2)
+    lacking = unheld_of_base(adapter.settings, fit.touched | dropped, fit.changes, matrices, base.specs)
+    fit.notes.extend(f"{adapter.label}: {said}" for said in lacking)
     if len(fit.faults) > _SHOWN:
         more = f"{adapter.label}: and {len(fit.faults) - _SHOWN:,} more that do not fit {base.label}"
         fit.faults[_SHOWN:] = [Fault("adapter-mismatch", more, subject=adapter.label)]
+    fit.faults[:] = list(_said_once(fit.faults))
     return fit
+
+
+def _said_once(faults: Sequence[Fault]) -> Iterator[Fault]:
+    """Faults whose hints are not those of others before them."""
+    said: set[str | None] = set()
+    for fault in faults:
+        yield replace(fault, hint="") if fault.hint in said else fault
+        said.add(fault.hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +124,11 @@ class _Sides:
             return self.fault(name, f"`{name}` could be {listed(several, between=' or ')}")
         spot = spot_of(name)
         near = [other for other in self.base.specs if spot is None or ((s := spot_of(other)) and s.rest == spot.rest)]
+        stacks = {other.prefix for one in near if spot and (other := spot_of(one))}
+        count = stack_sizes(self.base.specs).get(next(iter(stacks)), 0) if len(stacks) == 1 else 0
+        if spot is not None and 0 < count <= spot.index:
+            has = f"`{stacks.pop()}` has {count} {'layer' if count == 1 else 'layers'} there"
+            return self.fault(name, f"it changes `{name}`, and {has}")
         hint = nearest(name, near) if near else ""
         example = next((other for other in self.base.specs if spot_of(other)), next(iter(self.base.specs), ""))
         trained = f"it was trained on `{self.adapter.base}`; " if self.adapter.base else ""
@@ -201,10 +219,8 @@ def _place_whole(name: str, spec: TensorSpec, sides: _Sides, fit: Fit) -> None:
         fit.faults.append(sides.lacking(name))
     elif sides.base.specs[at].shape != spec.shape:
         what = f"`{at}` is {_sized(sides.base.specs[at])} there and {_sized(spec)} in the adapter"
-        hint = (
-            "the vocabulary was resized for training: resize the base in the same way first" if _is_rows(at) else None
-        )
-        fit.faults.append(sides.fault(at, what, hint))
+        resized = "the vocabulary was resized for training: resize the base in the same way first"
+        fit.faults.append(sides.fault(at, what, resized if is_vocabulary(at) else None))
     elif DTYPES[sides.base.specs[at].dtype].kind != "float":
         fit.faults.append(sides.fault(at, f"`{at}` holds {sides.base.specs[at].dtype} there"))
     else:
@@ -223,10 +239,6 @@ def _is_new_head(name: str, sides: _Sides) -> bool:
         and not is_vocabulary(name)
         and not sides.named.several.get(name)
     )
-
-
-def _is_rows(name: str) -> bool:
-    return is_vocabulary(name)
 
 
 def _place_rows(rows: TokenRows, sides: _Sides, fit: Fit) -> None:
@@ -264,13 +276,15 @@ def _sized(spec: TensorSpec) -> str:
 
 def trained_elsewhere(adapter: Adapter, given: str) -> str | None:
     """A note where an adapter says that it was trained on a model of another name than the base given."""
-    names = [text.rstrip("/").rpartition("/")[2] for text in (adapter.base or "", given)]
-    if not names[0] or names[0] == names[1]:
+    if base_name(adapter) in ("", _last(given)):
         return None
     return f"{adapter.label} was trained on `{adapter.base}`, and all its shapes fit {given}"
 
 
-def config_class(config: Mapping[str, Any] | None) -> str:
-    """The class that a configuration names, or an empty text."""
-    named = (config or {}).get("architectures")
-    return str(named[0]) if isinstance(named, list) and named else ""
+def base_name(adapter: Adapter) -> str:
+    """The last part of the path or hub id of the model that an adapter was trained on; empty where it names none."""
+    return _last(adapter.base or "")
+
+
+def _last(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2]

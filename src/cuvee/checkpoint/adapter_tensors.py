@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from cuvee.checkpoint.adapter_config import AdapterSettings
+from cuvee.checkpoint.adapter_promises import unasked_by_settings, unheld_by_file
 from cuvee.errors import Fault, listed
 from cuvee.types import DTYPES, TensorSpec
 
@@ -116,6 +117,15 @@ def sort_tensors(label: str, specs: Mapping[str, TensorSpec], settings: AdapterS
             _put(label, spec, found.whole, target, found)
     for module, given in parts.items():
         _add(label, module, given, settings, found)
+    notes = (
+        *unheld_by_file(settings, found.changes.values(), found.rows),
+        *unasked_by_settings(settings, found.changes, found.whole),
+    )
+    found.notes.extend(notes)
+    if any(settings.tokens.values()) and not any("rows" in given for given in parts.values()):
+        found.faults.append(
+            _bad(label, "`trainable_token_indices` names tokens, and the file has no rows of them", label)
+        )
     if not specs:
         found.faults.append(_bad(label, "an adapter must hold tensors, this one holds none", label))
     return found
