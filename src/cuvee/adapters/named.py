@@ -12,7 +12,7 @@ from cuvee.checkpoint.renamed import Renamed
 from cuvee.errors import UsageError, listed
 from cuvee.families.names import is_optional, is_table, is_vocabulary
 from cuvee.families.pretrained import CannotJudge
-from cuvee.families.running import Shown, shown_as
+from cuvee.families.shown import Shown, shown_as
 
 _CONV1D: Final = ("gpt2", "imagegpt", "openai-gpt", "decision_transformer", "gpt_sw3")
 """Kinds of models whose linear maps stand as inputs by outputs."""
@@ -58,7 +58,9 @@ class Names:
         if self.shown is None:
             yield f"modules have the names on disk, which transformers may change: {self.why}"
         elif reworked := [name for name in factored if name in self.shown.reworked]:
-            said = f"{len(reworked)} modules ({listed(reworked)}) are stacked or fused in {self.shown.cls}"
+            said = (
+                f"{len(reworked)} modules ({listed(reworked)}) are stacked, fused or no linear maps in {self.shown.cls}"
+            )
             yield f"{said}: they have their names on disk, and PEFT loads them if it knows how that is done"
 
 
