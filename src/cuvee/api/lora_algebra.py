@@ -9,12 +9,20 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cuvee.api.arguments import as_model, as_path, callback_faults, refuse
+from cuvee.api.arguments import as_model, as_path, callback_faults, refuse, switch_faults
 from cuvee.api.files import opened
+from cuvee.api.lora_arguments import (
+    adapters_of,
+    pattern_faults,
+    patterns_of,
+    size_faults,
+    weight_faults,
+    word_faults,
+)
 from cuvee.errors import Fault, InputError, OutputExists, UsageError, number_faults
 
 if TYPE_CHECKING:
@@ -103,11 +111,11 @@ def merge_adapters(
     from cuvee.adapters.asked import Asked, check_asked
     from cuvee.adapters.merging import merge_adapters as merge
 
-    target = _target(out)
-    named = [adapters] if isinstance(adapters, str | os.PathLike) else list(adapters)
+    target, named = _target(out), adapters_of(adapters)
+    wrong = [*callback_faults(progress), *word_faults(method=method, inner=inner), *size_faults(rank, energy)]
+    refuse([*wrong, *number_faults(seed=seed), *weight_faults(weights)])
     shares = tuple(float(one) for one in (weights if weights is not None else [1.0] * len(named)))
     asked = Asked(method, shares, inner, settings, rank, energy, seed)
-    refuse([*callback_faults(progress), *number_faults(seed=seed)])
     check_asked(asked, len(named))
     with _adapters(named) as opened_adapters, opened([] if base is None else [as_model(base)], None) as bases:
         result = merge(opened_adapters, asked, progress, next(iter(bases), None))
@@ -128,8 +136,13 @@ def extract_adapter(
     *,
     rank: int | None = None,
     energy: float | None = None,
+    embed_lora: bool = False,
+    save: str | Sequence[str] = (),
+    only: str | Sequence[str] = (),
+    leave: str | Sequence[str] = (),
+    save_bias: bool = False,
+    seed: int = 0,
     progress: Follow | None = None,
-    **how: Any,
 ) -> AdapterResult:
     """Write the difference of a fine-tuned model and its base as a LoRA adapter.
 
@@ -139,8 +152,13 @@ def extract_adapter(
         out: the folder to make; it must not be there.
         rank: singular values kept per matrix.
         energy: instead of a rank, the share of ‖ΔW‖² that is kept of each matrix, (0, 1].
+        embed_lora: give embeddings and output heads factors, too.
+        save: a regular expression or several: modules of such names are stored whole. Names are the base's on disk.
+        only: likewise: tensors to look at.
+        leave: likewise: tensors to leave out.
+        save_bias: store changed biases.
+        seed: of the random projection.
         progress: called with matrices done and their number.
-        **how: `embed_lora`, `save`, `only`, `leave`, `save_bias`, `seed`: see `adapters.extracting.Wanted`.
 
     Raises:
         UsageError: settings that make no sense.
@@ -150,15 +168,18 @@ def extract_adapter(
     from cuvee.adapters.extracting import Wanted, extract
 
     target = _target(out)
-    refuse(callback_faults(progress))
-    wanted = Wanted(rank, energy, **how)
+    wrong = [*callback_faults(progress), *size_faults(rank, energy), *number_faults(seed=seed)]
+    wrong += switch_faults(embed_lora=embed_lora, save_bias=save_bias)
+    refuse([*wrong, *pattern_faults(save=save, only=only, leave=leave)])
+    patterns = {"save": patterns_of(save), "only": patterns_of(only), "leave": patterns_of(leave)}
+    wanted = Wanted(rank, energy, embed_lora, save_bias=save_bias, seed=seed, **patterns)
     with opened([as_model(tuned), as_model(base)], None) as readers:
         result = extract(readers[0], readers[1], wanted, progress)
         sources = {
             "tuned": {"model": readers[0].label, "content": _content(readers[0])},
             "base": {"model": readers[1].label, "content": _content(readers[1])},
         }
-        said = {"rank": rank, "energy": energy, **{k: list(v) if isinstance(v, tuple) else v for k, v in how.items()}}
+        said = {key: list(one) if isinstance(one, tuple) else one for key, one in asdict(wanted).items()}
         return _written(result, target, {"made_by": "lora extract", **sources, "settings": said})
 
 
