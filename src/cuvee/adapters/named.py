@@ -36,6 +36,10 @@ class Names:
         """The name in the model that transformers builds; that on disk for what is stacked or fused there."""
         return name if self.shown is None else self.shown.names.get(name, name)
 
+    def others(self, name: str) -> tuple[str, ...]:
+        """Further names, in the model that transformers builds, of the same tensor."""
+        return () if self.shown is None else self.shown.others.get(name, ())
+
     def is_embedding(self, name: str) -> bool:
         """Whether a tensor is an embedding, which stands as tokens by width."""
         if self.shown is not None and name in self.shown.names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ class Shown:
         unplaced: tensors that the class has no place for.
         embeddings: weights of `Embedding`s, which stand as tokens by width.
         transposed: weights of `Conv1D`s, which stand as inputs by outputs.
+        others: name on disk → further names in memory of the same tensor, as a tied head's.
     """
 
     cls: str
@@ -39,6 +41,7 @@ class Shown:
     unplaced: frozenset[str]
     embeddings: frozenset[str]
     transposed: frozenset[str]
+    others: Mapping[str, tuple[str, ...]]
 
 
 def shown_as(label: str, settings: Mapping[str, Any], names: Iterable[str]) -> Shown:
@@ -53,8 +56,12 @@ def shown_as(label: str, settings: Mapping[str, Any], names: Iterable[str]) -> S
     with quiet(transformers):
         model = on_meta(transformers, settings, Path(label))
         renamings, converters = transforms(model)
-        held = model.state_dict()
+        model.tie_weights()
+        held = model.state_dict(keep_vars=True)
         found = {name: renamed(model, name, renamings, converters, held) for name in names}
+    same: dict[int, dict[str, None]] = defaultdict(dict)
+    for memory, value in held.items():
+        same[id(value)][memory] = None
     plain = {name: memory for name, (memory, pattern) in found.items() if memory in held and pattern is None}
     owner = {name: model.get_submodule(memory.rpartition(".")[0]) for name, memory in plain.items()}
     unplaced = frozenset(name for name, (memory, _) in found.items() if memory not in held)
@@ -66,4 +73,9 @@ def shown_as(label: str, settings: Mapping[str, Any], names: Iterable[str]) -> S
         unplaced,
         frozenset(name for name, module in owner.items() if is_embedding(module)),
         frozenset(name for name, module in owner.items() if is_transposed(module)),
+        {
+            name: one
+            for name, memory in plain.items()
+            if (one := tuple(other for other in same[id(held[memory])] if other != memory))
+        },
     )
