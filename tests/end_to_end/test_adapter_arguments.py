@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from cuvee import api
-from cuvee.errors import UsageError
+from cuvee.errors import OutputExists, UsageError
 from tests.support.adapters import load_base, train_adapter, unwarned, write_base
+from tests.support.command_line import call
 
 SETTINGS: dict[str, Any] = {"r": 2, "target_modules": ["q_proj"]}
 
@@ -88,3 +89,38 @@ def test_a_text_is_one_pattern(yard: Path, tmp_path: Path) -> None:
     assert {one.module.rpartition(".")[2] for one in found.modules} == {"v_proj"}
     record = json.loads((tmp_path / "out" / "cuvee.json").read_text())
     assert record["settings"]["only"] == ["q_proj"]
+
+
+def test_a_folder_is_replaced_on_demand_and_never_one_that_is_read(yard: Path, tmp_path: Path) -> None:
+    given, out = [yard / "a", yard / "b"], tmp_path / "out"
+    api.merge_adapters(given, out)
+    with pytest.raises(OutputExists, match="--overwrite"):
+        api.merge_adapters(given, out)
+    api.merge_adapters(given, out, weights=[1, 2], overwrite=True)
+    assert json.loads((out / "cuvee.json").read_text())["settings"]["weights"] == [1, 2]
+    api.extract_adapter(yard / "tuned", yard / "base", out, rank=1, overwrite=True)
+    assert json.loads((out / "cuvee.json").read_text())["made_by"] == "lora extract"
+    with pytest.raises(OutputExists, match="is, holds or lies in"):
+        api.merge_adapters(given, yard / "a", overwrite=True)
+    with pytest.raises(OutputExists, match="is, holds or lies in"):
+        api.extract_adapter(yard / "tuned", yard / "base", yard / "tuned", rank=1, overwrite=True)
+    assert (yard / "a" / "adapter_config.json").is_file()
+    assert (yard / "tuned" / "model.safetensors").is_file()
+
+
+def test_any_setting_of_a_method_can_be_given_in_the_terminal(
+    yard: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["lora", "merge", str(yard / "a"), str(yard / "b"), "-o", str(tmp_path / "out"), "--method", "linear"]
+    refused = call(capsys, *words, "--weights", "1,-1")
+    assert refused.code != 0
+    assert "normalize" in refused.err
+    assert call(capsys, *words, "--weights", "1,-1", "--set", "normalize=False").code == 0
+    for given, told in (
+        ("normalize", "must be NAME=VALUE"),
+        ("rank=2", "has an option of its own: --rank"),
+        ("foo=1", "`foo`"),
+    ):
+        ran = call(capsys, *words, "--overwrite", "--set", given)
+        assert ran.code != 0
+        assert told in " ".join(ran.err.split())

@@ -23,7 +23,7 @@ from cuvee.api.lora_arguments import (
     weight_faults,
     word_faults,
 )
-from cuvee.errors import Fault, InputError, OutputExists, UsageError, number_faults
+from cuvee.errors import Fault, InputError, UsageError, number_faults
 
 if TYPE_CHECKING:
     from cuvee.adapters.written import Result
@@ -83,6 +83,7 @@ def merge_adapters(
     inner: str = "ties",
     base: AnyPath | None = None,
     seed: int = 0,
+    overwrite: bool = False,
     progress: Follow | None = None,
     **settings: Any,
 ) -> AdapterResult:
@@ -90,7 +91,7 @@ def merge_adapters(
 
     Args:
         adapters: folders as PEFT writes them, or hub ids.
-        out: the folder to make; it must not be there.
+        out: the folder to make.
         method: `cat` (the exact weighted sum), `svd` (its best approximation), `knots`, `core-space`, a method of
             recipes on the changes ΔW (`ties`, `dare_ties`, `linear` …), or PEFT's own arithmetic (`peft-linear` …).
         weights: one per adapter; 1 each without.
@@ -100,18 +101,19 @@ def merge_adapters(
         inner: the method inside `knots` and `core-space`.
         base: the model that they were trained on: only DoRA needs it, whose change depends on it.
         seed: of random masks.
+        overwrite: replace an adapter that is there already; never one that is read.
         progress: called with modules done and their number.
         **settings: of the method: `density`, `lambda_`, `normalize` …
 
     Raises:
         UsageError: settings that make no sense.
         InputError: adapters that are damaged, do not fit each other, or are no plain LoRA.
-        OutputExists: `out` is there.
+        OutputExists: `out` is there, or may not be replaced.
     """
     from cuvee.adapters.asked import Asked, check_asked
     from cuvee.adapters.merging import merge_adapters as merge
 
-    target, named = _target(out), adapters_of(adapters)
+    target, named = _target(out, overwrite), adapters_of(adapters)
     wrong = [*callback_faults(progress), *word_faults(method=method, inner=inner), *size_faults(rank, energy)]
     refuse([*wrong, *number_faults(seed=seed), *weight_faults(weights)])
     shares = tuple(float(one) for one in (weights if weights is not None else [1.0] * len(named)))
@@ -126,7 +128,8 @@ def merge_adapters(
         made: dict[str, Any] = {"made_by": "lora merge", "adapters": sources, "settings": said}
         if bases:
             made["base"] = {"model": bases[0].label, "content": _content(bases[0])}
-        return _written(result, target, made)
+        read: list[Reader | Adapter] = [*opened_adapters, *bases]
+        return _written(result, target, made, overwrite, read)
 
 
 def extract_adapter(
@@ -142,6 +145,7 @@ def extract_adapter(
     leave: str | Sequence[str] = (),
     save_bias: bool = False,
     seed: int = 0,
+    overwrite: bool = False,
     progress: Follow | None = None,
 ) -> AdapterResult:
     """Write the difference of a fine-tuned model and its base as a LoRA adapter.
@@ -149,7 +153,7 @@ def extract_adapter(
     Args:
         tuned: the fine-tuned model.
         base: what it was tuned from.
-        out: the folder to make; it must not be there.
+        out: the folder to make.
         rank: singular values kept per matrix.
         energy: instead of a rank, the share of ‖ΔW‖² that is kept of each matrix, (0, 1].
         embed_lora: give embeddings and output heads factors, too.
@@ -158,16 +162,17 @@ def extract_adapter(
         leave: likewise: tensors to leave out.
         save_bias: store changed biases.
         seed: of the random projection.
+        overwrite: replace an adapter that is there already.
         progress: called with matrices done and their number.
 
     Raises:
         UsageError: settings that make no sense.
         InputError: models that do not fit each other, or changes that an adapter cannot hold.
-        OutputExists: `out` is there.
+        OutputExists: `out` is there, or may not be replaced.
     """
     from cuvee.adapters.extracting import Wanted, extract
 
-    target = _target(out)
+    target = _target(out, overwrite)
     wrong = [*callback_faults(progress), *size_faults(rank, energy), *number_faults(seed=seed)]
     wrong += switch_faults(embed_lora=embed_lora, save_bias=save_bias)
     refuse([*wrong, *pattern_faults(save=save, only=only, leave=leave)])
@@ -180,15 +185,17 @@ def extract_adapter(
             "base": {"model": readers[1].label, "content": _content(readers[1])},
         }
         said = {key: list(one) if isinstance(one, tuple) else one for key, one in asdict(wanted).items()}
-        return _written(result, target, {"made_by": "lora extract", **sources, "settings": said})
+        made = {"made_by": "lora extract", **sources, "settings": said}
+        return _written(result, target, made, overwrite, readers)
 
 
-def _target(out: AnyPath) -> Path:
-    """The folder to make, refused at once where something stands."""
+def _target(out: AnyPath, overwrite: bool) -> Path:
+    """The folder to make, refused at once where something stands that may not be replaced."""
+    from cuvee.checkpoint.staging import check_output, find_places
+
+    refuse(switch_faults(overwrite=overwrite))
     target = as_path(out, "out", "the adapter must be a folder's name")
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        message = f"{target} is there already"
-        raise OutputExists(Fault("output-exists", message, subject=str(target), hint="name another folder"))
+    check_output(find_places(target).out, overwrite, ())
     return target
 
 
@@ -229,14 +236,17 @@ def _content(reader: Reader) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _written(result: Result, target: Path, made: Mapping[str, Any]) -> AdapterResult:
+def _written(
+    result: Result, target: Path, made: Mapping[str, Any], overwrite: bool, read: Sequence[Reader | Adapter]
+) -> AdapterResult:
     """Write a result, with its record."""
     from cuvee.adapters.written import write_adapter
 
     modules = tuple(ModuleError(one.module, one.rank, one.error, one.norm) for one in result.changes)
     told = {one.module: {"rank": one.rank, "error": one.error, "norm": one.norm} for one in modules}
     record = {"format": "cuvee-adapter-1", **made, "modules": told, "notes": list(result.notes)}
-    write_adapter(result, target, record)
+    protected = [Path(file.name) for one in read for file in one.input_files]
+    write_adapter(result, target, record, overwrite=overwrite, protected=protected)
     numbers = sum(value.numel() for value in result.tensors().values())
     return AdapterResult(target, modules, tuple(result.whole), numbers, record, result.notes)
 

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
-from cuvee.api.arguments import unfit
+from cuvee.api.arguments import refuse, unfit
 from cuvee.errors import Fault, UsageError, integer_faults
+
+_OPTIONS: Final = (
+    "adapters", "base", "density", "energy", "inner", "lambda", "method", "out", "overwrite", "progress", "rank",
+    "seed", "weights",
+)  # fmt: skip
+"""What a merge of adapters takes besides the settings of its method, or by an option of the command's."""
 
 
 def number_faults_of(name: str, value: object) -> list[Fault]:
@@ -61,3 +67,45 @@ def adapters_of(given: object) -> list[Any]:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def settings_of(given: Sequence[str]) -> dict[str, Any]:
+    """Settings of a method as the command line gives them: numbers, lists of them, `true` or `false`, else words.
+
+    Raises:
+        UsageError: one has no name or no value.
+
+    Example:
+        >>> settings_of(["gamma=0.5,0.2", "normalize=False", "elect=count"])
+        {'gamma': [0.5, 0.2], 'normalize': False, 'elect': 'count'}
+    """
+    found: dict[str, Any] = {}
+    faults = []
+    for entry in given:
+        name, _, value = entry.partition("=")
+        wrong = "" if name and value else f"must be NAME=VALUE; found {entry[:60]!r}"
+        wrong = f"gives `{name}` twice" if name in found else wrong
+        if name.rstrip("_") in _OPTIONS:
+            wrong = f"cannot give `{name}`, which has an option of its own: --{name.rstrip('_')}"
+        if wrong:
+            hint = "for example --set normalize=false"
+            faults.append(Fault("bad-argument", f"`--set` {wrong}", subject="set", hint=hint))
+        found[name] = _value(value)
+    refuse(faults)
+    return found
+
+
+def _value(text: str) -> Any:
+    parts = [_scalar(part.strip()) for part in text.split(",")]
+    return parts if len(parts) > 1 else parts[0]
+
+
+def _scalar(text: str) -> Any:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
