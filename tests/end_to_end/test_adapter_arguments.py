@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from cuvee import api
-from cuvee.errors import OutputExists, UsageError
+from cuvee.errors import CuveeError, InputError, OutputExists, UsageError
 from tests.support.adapters import load_base, train_adapter, unwarned, write_base
 from tests.support.command_line import call
 
@@ -124,3 +124,22 @@ def test_any_setting_of_a_method_can_be_given_in_the_terminal(
         ran = call(capsys, *words, "--overwrite", "--set", given)
         assert ran.code != 0
         assert told in " ".join(ran.err.split())
+
+
+def test_a_base_with_an_adapter_is_no_adapter(yard: Path, tmp_path: Path) -> None:
+    given = f"{yard / 'base'}+{yard / 'a'}"
+    for ask in (lambda: api.lora_info(given), lambda: api.merge_adapters([yard / "b", given], tmp_path / "out")):
+        with pytest.raises(UsageError, match="takes adapters alone") as caught:
+            ask()
+        (fault,) = caught.value.faults
+        assert str(yard / "a") in str(fault.hint)
+
+
+def test_a_chain_of_pluses_names_the_list(yard: Path) -> None:
+    text = f"{yard / 'base'}+{yard / 'a'}+{yard / 'b'}"
+    recipe: dict[str, Any] = {"merge_method": "passthrough", "models": [{"model": text}]}
+    with pytest.raises(InputError) as caught:
+        api.plan(recipe)
+    assert any("lora: [a, b]" in str(fault.hint) for fault in caught.value.faults)
+    with pytest.raises(CuveeError, match=r"lora: \[a, b\]"):
+        api.plan({**recipe, "models": [{"model": "org/base+org/a+org/b"}]})

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cuvee.api.arguments import as_model, callback_faults, refuse, unfit
+from cuvee.api.lora_arguments import as_adapter
 from cuvee.api.merging import MergeResult, merge
 from cuvee.errors import Fault, UsageError
 from cuvee.recipe import ModelEntry, Recipe
@@ -39,7 +40,7 @@ def lora_info(adapter: AnyPath, *, progress: Callable[[int, int], None] | None =
     from cuvee.checkpoint.adapter import open_adapter
 
     refuse(callback_faults(progress))
-    with closing(open_adapter(as_model(adapter))) as opened:
+    with closing(open_adapter(as_adapter(adapter))) as opened:
         return facts_of(opened, progress)
 
 

@@ -17,6 +17,7 @@ from cuvee.api.arguments import as_model, as_path, callback_faults, refuse, swit
 from cuvee.api.files import opened
 from cuvee.api.lora_arguments import (
     adapters_of,
+    as_adapter,
     pattern_faults,
     patterns_of,
     size_faults,
@@ -209,7 +210,7 @@ def _adapters(named: Sequence[AnyPath]) -> Iterator[list[Adapter]]:
         faults: list[Fault] = []
         for one in named:
             try:
-                found.append(stack.enter_context(closing(open_adapter(as_model(one)))))
+                found.append(stack.enter_context(closing(open_adapter(as_adapter(one)))))
             except InputError as error:
                 faults += error.faults
         if faults:

@@ -6,8 +6,9 @@ import os
 from collections.abc import Sequence
 from typing import Any, Final
 
-from cuvee.api.arguments import refuse, unfit
+from cuvee.api.arguments import as_model, refuse, unfit
 from cuvee.errors import Fault, UsageError, integer_faults
+from cuvee.types import ModelRef
 
 _OPTIONS: Final = (
     "adapters", "base", "density", "energy", "inner", "lambda", "method", "out", "overwrite", "progress", "rank",
@@ -50,6 +51,19 @@ def pattern_faults(**given: object) -> list[Fault]:
 def patterns_of(given: str | Sequence[str]) -> tuple[str, ...]:
     """Regular expressions; a text is one, and not as many as it has letters."""
     return (given,) if isinstance(given, str) else tuple(given)
+
+
+def as_adapter(given: object) -> ModelRef:
+    """An adapter named on its own.
+
+    Raises:
+        UsageError: it is no text, or a base with an adapter.
+    """
+    ref = as_model(given)
+    if ref.adapter is None:
+        return ref
+    message = f"this takes adapters alone; found {ref}, a base with one applied"
+    raise UsageError(Fault("bad-argument", message, subject="adapters", hint=f"name `{ref.adapter}`"))
 
 
 def adapters_of(given: object) -> list[Any]:
