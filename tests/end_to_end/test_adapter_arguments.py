@@ -143,3 +143,15 @@ def test_a_chain_of_pluses_names_the_list(yard: Path) -> None:
     assert any("lora: [a, b]" in str(fault.hint) for fault in caught.value.faults)
     with pytest.raises(CuveeError, match=r"lora: \[a, b\]"):
         api.plan({**recipe, "models": [{"model": "org/base+org/a+org/b"}]})
+
+
+@pytest.mark.parametrize("weight", ["1", "0.5"])
+def test_apply_tells_how_many_tensors_an_adapter_changes(
+    yard: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], weight: str
+) -> None:
+    words = ["lora", "apply", yard / "base", yard / "a", yard / "b", "--weight", weight, "-o"]
+    ran = call(capsys, *words, tmp_path / "out")
+    assert "2 tensors changed by the adapters, 19 as in the base" in ran.out
+    assert "merged" not in ran.out
+    data = call(capsys, *words, tmp_path / "again", "--json").json
+    assert (data["changed"], data["counts"]["lost"]) == (2, 0)

@@ -81,3 +81,21 @@ def applied(model: AnyPath, adapters: AnyPath | Sequence[AnyPath], weight: float
     if weight == 1:
         return Recipe("passthrough", (ModelEntry(whole),))
     return Recipe("task_arithmetic", (ModelEntry(whole, {"weight": float(weight)}),), base_model=base)
+
+
+def touched_by(model: AnyPath, adapters: AnyPath | Sequence[AnyPath]) -> frozenset[str]:
+    """The tensors of a model that adapters change, replace or add; headers are read, and the adapters.
+
+    Raises:
+        InputError: as `lora_apply`.
+    """
+    from cuvee.checkpoint import open_checkpoint
+    from cuvee.checkpoint.adapted import Adapted
+
+    found: frozenset[str] = frozenset()
+    with closing(open_checkpoint(applied(model, adapters).models[0].model)) as opened:
+        reader: object = opened
+        while isinstance(reader, Adapted):
+            found |= reader.fit.touched
+            reader = reader.inner
+    return found
