@@ -355,9 +355,9 @@ def test_full_finetunes_come_back(tmp_path: Path, kind: str) -> None:
     assert torch.allclose(logits(found), logits(model), atol=1e-4)
 
 
-def test_a_tied_embedding_is_refused(tmp_path: Path) -> None:
+def test_a_tied_embedding_is_refused_unasked(tmp_path: Path) -> None:
     base, other = write_base("gpt2", tmp_path / "base"), write_base("gpt2", tmp_path / "other", seed=1)
-    how: dict[str, Any] = {"rank": 4, "save": ("wte|wpe|ln_",), "save_bias": True}
+    how: dict[str, Any] = {"rank": 4, "save": ("wpe|ln_",), "save_bias": True, "embed_lora": True}
     with pytest.raises(InputError) as caught:
         api.extract_adapter(other, base, tmp_path / "out", **how)
     assert [fault.subject for fault in caught.value.faults] == ["transformer.wte.weight"]

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from cuvee import api
 from cuvee.adapters.written import Change, Result
-from tests.support.adapters import SIZES, load_base, merged_by_peft, unwarned, write_base
+from cuvee.errors import InputError
+from tests.support.adapters import SIZES, load_base, logits, merged_by_peft, unwarned, write_base
 
 WIDTH = 12
 
@@ -43,8 +45,6 @@ def write_plain(folder: Path, tensors: dict[str, torch.Tensor]) -> Path:
 
 
 def test_a_module_whose_name_ends_another_has_a_rank_of_its_own(tmp_path: Path) -> None:
-    from peft import PeftModel
-
     torch.manual_seed(0)
     base = {name: torch.randn(WIDTH, WIDTH) for name in ("proj.weight", "vision.proj.weight")}
     changes = {
@@ -52,7 +52,7 @@ def test_a_module_whose_name_ends_another_has_a_rank_of_its_own(tmp_path: Path) 
     }
     tuned = {name: base[name] + change for name, change in changes.items()}
     folders = [write_plain(tmp_path / name, value) for name, value in (("tuned", tuned), ("base", base))]
-    api.extract_adapter(*folders, tmp_path / "out", energy=0.999999)
+    api.extract_adapter(folders[0], folders[1], tmp_path / "out", energy=0.999999)
     assert api.lora_info(tmp_path / "out").ranks == {2: 1, 5: 1}
     model = Towers()
     model.load_state_dict(base)
@@ -144,9 +144,41 @@ def test_what_transformers_does_not_know_keeps_its_names_and_is_told(tmp_path: P
     base = {"proj.weight": torch.randn(WIDTH, WIDTH), "embedding_mapping.weight": torch.randn(WIDTH, 4)}
     tuned = {name: value + 1 for name, value in base.items()}
     folders = [write_plain(tmp_path / name, value) for name, value in (("tuned", tuned), ("base", base))]
-    found = api.extract_adapter(*folders, tmp_path / "out", rank=1)
+    found = api.extract_adapter(folders[0], folders[1], tmp_path / "out", rank=1)
     assert [one.module for one in found.modules] == ["embedding_mapping", "proj"]
     assert any("`towers`" in note and "names on disk" in note for note in found.notes)
     assert "base_model.model.embedding_mapping.lora_A.weight" in load_file(
         tmp_path / "out" / "adapter_model.safetensors"
     )
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_a_tied_embedding_is_stored_for_both_sides(tmp_path: Path, kind: str) -> None:
+    """Of Llama-3.2-1B and Gemma the embedding is the head; what peft loads must change both."""
+    embedding = {"llama": "embed_tokens", "gpt2": "wte"}[kind]
+    base = write_base(kind, tmp_path / "base", tie_word_embeddings=True)
+    tuned = changed_copy(base, tmp_path / "tuned", f"{embedding}.weight", "q_proj.weight", "c_attn.weight")
+    with pytest.raises(InputError, match=r"--save-module '.*' stores it whole, for both"):
+        api.extract_adapter(tuned, base, tmp_path / "out", rank=24, embed_lora=True)
+    api.extract_adapter(tuned, base, tmp_path / "out", rank=24, save=embedding)
+    assert_loads_everywhere(base, tuned, tmp_path / "out", tmp_path / "applied")
+    with unwarned():
+        running = PeftModel.from_pretrained(load_base(base), str(tmp_path / "out")).eval()
+    assert torch.allclose(logits(running), logits(load_base(tuned)), atol=1e-5)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_an_embedding_that_is_several_modules_is_refused(tmp_path: Path, tied: bool) -> None:
+    """T5's `shared` is that of encoder and decoder: peft would change one of the three."""
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    sizes = {"vocab_size": 48, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
+    with unwarned():
+        made = T5ForConditionalGeneration(T5Config(**sizes, tie_word_embeddings=tied))
+        made.save_pretrained(str(tmp_path / "base"))
+    tuned = changed_copy(tmp_path / "base", tmp_path / "tuned", "shared.weight", "SelfAttention.q.weight")
+    for how in ({"save": "shared"}, {"embed_lora": True}):
+        with pytest.raises(InputError, match=r"encoder\.embed_tokens") as caught:
+            api.extract_adapter(tuned, tmp_path / "base", tmp_path / "out", rank=4, **how)
+        assert [fault.subject for fault in caught.value.faults] == ["shared.weight"]
+    api.extract_adapter(tuned, tmp_path / "base", tmp_path / "out", rank=4, leave="shared")

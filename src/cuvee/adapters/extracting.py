@@ -17,7 +17,7 @@ from cuvee.checkpoint.adapter_tensors import PREFIX
 from cuvee.checkpoint.adapter_tying import is_tied
 from cuvee.checkpoint.protocol import Reader
 from cuvee.errors import Fault, InputError, UsageError, attempt, listed
-from cuvee.families.names import is_vocabulary
+from cuvee.families.names import is_vocabulary, role_of
 from cuvee.tensors.factored import balanced, cut_to, leading
 from cuvee.tensors.lowrank import Triplets, triplets
 from cuvee.tensors.random import stream_key
@@ -61,6 +61,8 @@ class _Sorted:
     biases: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    tied: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Embeddings that are stored whole and are the output head, too, and what that is called."""
 
 
 def extract(tuned: Reader, base: Reader, wanted: Wanted, progress: Callable[[int, int], None] | None = None) -> Result:
@@ -149,8 +151,8 @@ def _sort(tuned: Reader, names: Names, wanted: Wanted) -> _Sorted:
         module = name.rpartition(".")[0]
         if (wanted.only and not _matches(wanted.only, name)) or _matches(wanted.leave, name):
             found.left.append(name)
-        elif tied and is_vocabulary(name):
-            found.faults.append(_tied_fault(base, name))
+        elif (tied and is_vocabulary(name)) or names.others(name):
+            _sort_tied(tuned, names, name, wanted, found)
         elif _matches(wanted.save, module):
             found.whole.setdefault(module, []).append(name)
         else:
@@ -160,14 +162,32 @@ def _sort(tuned: Reader, names: Names, wanted: Wanted) -> _Sorted:
     return found
 
 
-def _tied_fault(base: Reader, name: str) -> Fault:
-    """PEFT puts an embedding in place without the output head that is the same tensor, which would stay the base's."""
-    message = (
-        f"`{name}` changed, and in {base.label} the input embedding and the output head are one tensor: an adapter "
-    )
-    message += "would change one side only"
-    hint = f"--leave '{re.escape(name)}$' leaves it as it is in the base; or keep the fine-tuned model whole"
-    return Fault("no-low-rank", message, subject=name, hint=hint)
+def _sort_tied(tuned: Reader, names: Names, name: str, wanted: Wanted, found: _Sorted) -> None:
+    """An embedding that is the output head, too, is stored whole for both sides; factors would change one side only."""
+    module, head = name.rpartition(".")[0], role_of(name) == "head"
+    if head and any(tuned.digest(other) == tuned.digest(name) for other in tuned.specs if _is_input(other)):
+        return  # the embedding's own change
+    others = names.others(name)
+    shared = bool(others) and all(role_of(other) == "head" for other in others)
+    if not head and shared and _matches(wanted.save, module):
+        found.whole.setdefault(module, []).append(name)
+        found.tied[name] = others
+        return
+    both = "the input embedding and the output head are one tensor" if head or shared else "it is several modules"
+    message = f"`{name}` changed, and in {names.base.label} {both}"
+    ways = [f"--leave '{re.escape(name)}$' leaves it as it is in the base", "or keep the fine-tuned model whole"]
+    if head:
+        message += "; in the fine-tuned model they are two"
+    elif shared:
+        message += ", which cannot go into low-rank factors"
+        ways.insert(0, f"--save-module '{re.escape(module)}$' stores it whole, for both")
+    else:
+        message += f"; PEFT would change `{names.of(name)}` only, and not {listed(others) or 'the head'}"
+    found.faults.append(Fault("no-low-rank", message, subject=name, hint="; ".join(ways)))
+
+
+def _is_input(name: str) -> bool:
+    return is_vocabulary(name) and role_of(name) == "embedding"
 
 
 def _sort_one(tuned: Reader, names: Names, name: str, wanted: Wanted, found: _Sorted) -> None:
@@ -244,8 +264,9 @@ def _decomposed(delta: Tensor, wanted: Wanted, key: int) -> Triplets:
 
 def _result(tuned: Reader, names: Names, found: _Sorted, changes: Sequence[Change]) -> Result:
     targets = {change.module for change in changes}
-    kept = [name for held in found.whole.values() for name in held]
-    whole = {f"{PREFIX}{names.of(name)}": _read(tuned, name).clone() for name in kept}
+    kept = {names.of(name): name for held in found.whole.values() for name in held}
+    kept |= {other: name for name, others in found.tied.items() for other in others}
+    whole = {f"{PREFIX}{shown}": _read(tuned, name).clone() for shown, name in kept.items()}
     for name in found.biases:
         shown = names.of(name)
         module = shown.removesuffix(".bias")
@@ -254,7 +275,9 @@ def _result(tuned: Reader, names: Names, found: _Sorted, changes: Sequence[Chang
     turned = any(names.is_turned(name) for name in found.factored)
     config: dict[str, Any] = {"base_model_name_or_path": names.base.label, "fan_in_fan_out": turned}
     if kept:
-        config["modules_to_save"] = sorted({names.of(name).rpartition(".")[0] for name in kept})
+        config["modules_to_save"] = sorted({shown.rpartition(".")[0] for shown in kept})
+    if found.tied:
+        config["ensure_weight_tying"] = True
     if found.biases:
         config["bias"] = "all"
     return Result(tuple(changes), whole, config, tuple(_notes(tuned, names, found)))

@@ -12,7 +12,7 @@ from cuvee.checkpoint.renamed import Renamed
 from cuvee.errors import UsageError, listed
 from cuvee.families.names import is_optional, is_table, is_vocabulary
 from cuvee.families.pretrained import CannotJudge
-from cuvee.families.running import Shown, shown_as
+from cuvee.families.shown import Shown, shown_as
 
 _CONV1D: Final = ("gpt2", "imagegpt", "openai-gpt", "decision_transformer", "gpt_sw3")
 """Kinds of models whose linear maps stand as inputs by outputs."""
@@ -36,6 +36,10 @@ class Names:
         """The name in the model that transformers builds; that on disk for what is stacked or fused there."""
         return name if self.shown is None else self.shown.names.get(name, name)
 
+    def others(self, name: str) -> tuple[str, ...]:
+        """Further names, in the model that transformers builds, of the same tensor."""
+        return () if self.shown is None else self.shown.others.get(name, ())
+
     def is_embedding(self, name: str) -> bool:
         """Whether a tensor is an embedding, which stands as tokens by width."""
         if self.shown is not None and name in self.shown.names:
@@ -58,7 +62,9 @@ class Names:
         if self.shown is None:
             yield f"modules have the names on disk, which transformers may change: {self.why}"
         elif reworked := [name for name in factored if name in self.shown.reworked]:
-            said = f"{len(reworked)} modules ({listed(reworked)}) are stacked or fused in {self.shown.cls}"
+            said = (
+                f"{len(reworked)} modules ({listed(reworked)}) are stacked, fused or no linear maps in {self.shown.cls}"
+            )
             yield f"{said}: they have their names on disk, and PEFT loads them if it knows how that is done"
 
 

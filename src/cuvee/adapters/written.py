@@ -117,11 +117,20 @@ def _number(value: float) -> int | float:
     return int(value) if value == int(value) else value
 
 
-def write_adapter(result: Result, out: Path, record: Mapping[str, Any], *, protected: Sequence[Path] = ()) -> None:
+def write_adapter(
+    result: Result, out: Path, record: Mapping[str, Any], *, overwrite: bool = False, protected: Sequence[Path] = ()
+) -> None:
     """Write an adapter's folder; nothing is visible before all of it is there.
 
+    Args:
+        result: the adapter.
+        out: the folder.
+        record: the content of `cuvee.json`.
+        overwrite: replace a folder that holds an adapter or a model.
+        protected: files that are read; a folder that holds one of them is never replaced.
+
     Raises:
-        OutputExists: `out` is there.
+        OutputExists: `out` is there, or may not be replaced.
         ResourceError: not enough disk, or no right to write.
     """
     tensors = {name: value.contiguous() for name, value in result.tensors().items()}
@@ -130,7 +139,7 @@ def write_adapter(result: Result, out: Path, record: Mapping[str, Any], *, prote
     ]
     header, places = place(specs)
     shard = Shard(WEIGHTS, header, places, places[-1].end if places else len(header))
-    with FolderWriter(Layout((shard,)), out, protected=protected) as writer:
+    with FolderWriter(Layout((shard,)), out, overwrite=overwrite, protected=protected) as writer:
         for name, value in tensors.items():
             writer.write(name, 0, value.reshape(-1))
         writer.add_text(ADAPTER_CONFIG, _text(result.settings()))

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cuvee.api.arguments import as_model, callback_faults, refuse, unfit
+from cuvee.api.lora_arguments import as_adapter
 from cuvee.api.merging import MergeResult, merge
 from cuvee.errors import Fault, UsageError
 from cuvee.recipe import ModelEntry, Recipe
@@ -39,7 +40,7 @@ def lora_info(adapter: AnyPath, *, progress: Callable[[int, int], None] | None =
     from cuvee.checkpoint.adapter import open_adapter
 
     refuse(callback_faults(progress))
-    with closing(open_adapter(as_model(adapter))) as opened:
+    with closing(open_adapter(as_adapter(adapter))) as opened:
         return facts_of(opened, progress)
 
 
@@ -85,3 +86,21 @@ def applied(model: AnyPath, adapters: AnyPath | Sequence[AnyPath], weight: float
 def _and_then(ref: ModelRef, adapter: ModelRef | None) -> ModelRef:
     """A reference with one more adapter behind those that it has."""
     return replace(ref, adapter=adapter if ref.adapter is None else _and_then(ref.adapter, adapter))
+
+
+def touched_by(model: AnyPath, adapters: AnyPath | Sequence[AnyPath]) -> frozenset[str]:
+    """The tensors of a model that adapters change, replace or add; headers are read, and the adapters.
+
+    Raises:
+        InputError: as `lora_apply`.
+    """
+    from cuvee.checkpoint import open_checkpoint
+    from cuvee.checkpoint.adapted import Adapted
+
+    found: frozenset[str] = frozenset()
+    with closing(open_checkpoint(applied(model, adapters).models[0].model)) as opened:
+        reader: object = opened
+        while isinstance(reader, Adapted):
+            found |= reader.fit.touched
+            reader = reader.inner
+    return found

@@ -9,13 +9,22 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cuvee.api.arguments import as_model, as_output, callback_faults, refuse
+from cuvee.api.arguments import as_model, as_output, callback_faults, refuse, switch_faults
 from cuvee.api.files import opened
-from cuvee.errors import Fault, InputError, OutputExists, UsageError, number_faults
+from cuvee.api.lora_arguments import (
+    adapters_of,
+    as_adapter,
+    pattern_faults,
+    patterns_of,
+    size_faults,
+    weight_faults,
+    word_faults,
+)
+from cuvee.errors import Fault, InputError, UsageError, number_faults
 
 if TYPE_CHECKING:
     from cuvee.adapters.written import Result
@@ -75,6 +84,7 @@ def merge_adapters(
     inner: str = "ties",
     base: AnyPath | None = None,
     seed: int = 0,
+    overwrite: bool = False,
     progress: Follow | None = None,
     **settings: Any,
 ) -> AdapterResult:
@@ -82,7 +92,7 @@ def merge_adapters(
 
     Args:
         adapters: folders as PEFT writes them, or hub ids.
-        out: the folder to make; it must not be there.
+        out: the folder to make.
         method: `cat` (the exact weighted sum), `svd` (its best approximation), `knots`, `core-space`, a method of
             recipes on the changes ΔW (`ties`, `dare_ties`, `linear` …), or PEFT's own arithmetic (`peft-linear` …).
         weights: one per adapter; 1 each without.
@@ -92,22 +102,23 @@ def merge_adapters(
         inner: the method inside `knots` and `core-space`.
         base: the model that they were trained on: only DoRA needs it, whose change depends on it.
         seed: of random masks.
+        overwrite: replace an adapter that is there already; never one that is read.
         progress: called with modules done and their number.
         **settings: of the method: `density`, `lambda_`, `normalize` …
 
     Raises:
         UsageError: settings that make no sense.
         InputError: adapters that are damaged, do not fit each other, or are no plain LoRA.
-        OutputExists: `out` is there.
+        OutputExists: `out` is there, or may not be replaced.
     """
     from cuvee.adapters.asked import Asked, check_asked
     from cuvee.adapters.merging import merge_adapters as merge
 
-    target = _target(out)
-    named = [adapters] if isinstance(adapters, str | os.PathLike) else list(adapters)
+    target, named = _target(out, overwrite), adapters_of(adapters)
+    wrong = [*callback_faults(progress), *word_faults(method=method, inner=inner), *size_faults(rank, energy)]
+    refuse([*wrong, *number_faults(seed=seed), *weight_faults(weights)])
     shares = tuple(float(one) for one in (weights if weights is not None else [1.0] * len(named)))
     asked = Asked(method, shares, inner, settings, rank, energy, seed)
-    refuse([*callback_faults(progress), *number_faults(seed=seed)])
     check_asked(asked, len(named))
     with _adapters(named) as opened_adapters, opened([] if base is None else [as_model(base)], None) as bases:
         result = merge(opened_adapters, asked, progress, next(iter(bases), None))
@@ -118,7 +129,8 @@ def merge_adapters(
         made: dict[str, Any] = {"made_by": "lora merge", "adapters": sources, "settings": said}
         if bases:
             made["base"] = {"model": bases[0].label, "content": _content(bases[0])}
-        return _written(result, target, made)
+        read: list[Reader | Adapter] = [*opened_adapters, *bases]
+        return _written(result, target, made, overwrite, read)
 
 
 def extract_adapter(
@@ -128,46 +140,63 @@ def extract_adapter(
     *,
     rank: int | None = None,
     energy: float | None = None,
+    embed_lora: bool = False,
+    save: str | Sequence[str] = (),
+    only: str | Sequence[str] = (),
+    leave: str | Sequence[str] = (),
+    save_bias: bool = False,
+    seed: int = 0,
+    overwrite: bool = False,
     progress: Follow | None = None,
-    **how: Any,
 ) -> AdapterResult:
     """Write the difference of a fine-tuned model and its base as a LoRA adapter.
 
     Args:
         tuned: the fine-tuned model.
         base: what it was tuned from.
-        out: the folder to make; it must not be there.
+        out: the folder to make.
         rank: singular values kept per matrix.
         energy: instead of a rank, the share of ‖ΔW‖² that is kept of each matrix, (0, 1].
+        embed_lora: give embeddings and output heads factors, too.
+        save: a regular expression or several: modules of such names are stored whole. Names are the base's on disk.
+        only: likewise: tensors to look at.
+        leave: likewise: tensors to leave out.
+        save_bias: store changed biases.
+        seed: of the random projection.
+        overwrite: replace an adapter that is there already.
         progress: called with matrices done and their number.
-        **how: `embed_lora`, `save`, `only`, `leave`, `save_bias`, `seed`: see `adapters.extracting.Wanted`.
 
     Raises:
         UsageError: settings that make no sense.
         InputError: models that do not fit each other, or changes that an adapter cannot hold.
-        OutputExists: `out` is there.
+        OutputExists: `out` is there, or may not be replaced.
     """
     from cuvee.adapters.extracting import Wanted, extract
 
-    target = _target(out)
-    refuse(callback_faults(progress))
-    wanted = Wanted(rank, energy, **how)
+    target = _target(out, overwrite)
+    wrong = [*callback_faults(progress), *size_faults(rank, energy), *number_faults(seed=seed)]
+    wrong += switch_faults(embed_lora=embed_lora, save_bias=save_bias)
+    refuse([*wrong, *pattern_faults(save=save, only=only, leave=leave)])
+    patterns = {"save": patterns_of(save), "only": patterns_of(only), "leave": patterns_of(leave)}
+    wanted = Wanted(rank, energy, embed_lora, save_bias=save_bias, seed=seed, **patterns)
     with opened([as_model(tuned), as_model(base)], None) as readers:
         result = extract(readers[0], readers[1], wanted, progress)
         sources = {
             "tuned": {"model": readers[0].label, "content": _content(readers[0])},
             "base": {"model": readers[1].label, "content": _content(readers[1])},
         }
-        said = {"rank": rank, "energy": energy, **{k: list(v) if isinstance(v, tuple) else v for k, v in how.items()}}
-        return _written(result, target, {"made_by": "lora extract", **sources, "settings": said})
+        said = {key: list(one) if isinstance(one, tuple) else one for key, one in asdict(wanted).items()}
+        made = {"made_by": "lora extract", **sources, "settings": said}
+        return _written(result, target, made, overwrite, readers)
 
 
-def _target(out: AnyPath) -> Path:
-    """The folder to make, refused at once where something stands."""
+def _target(out: AnyPath, overwrite: bool) -> Path:
+    """The folder to make, refused at once where something stands that may not be replaced."""
+    from cuvee.checkpoint.staging import check_output, find_places
+
+    refuse(switch_faults(overwrite=overwrite))
     target = as_output(out, "the adapter must be a folder's name")
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        message = f"{target} is there already"
-        raise OutputExists(Fault("output-exists", message, subject=str(target), hint="name another folder"))
+    check_output(find_places(target).out, overwrite, ())
     return target
 
 
@@ -181,7 +210,7 @@ def _adapters(named: Sequence[AnyPath]) -> Iterator[list[Adapter]]:
         faults: list[Fault] = []
         for one in named:
             try:
-                found.append(stack.enter_context(closing(open_adapter(as_model(one)))))
+                found.append(stack.enter_context(closing(open_adapter(as_adapter(one)))))
             except InputError as error:
                 faults += error.faults
         if faults:
@@ -208,14 +237,17 @@ def _content(reader: Reader) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _written(result: Result, target: Path, made: Mapping[str, Any]) -> AdapterResult:
+def _written(
+    result: Result, target: Path, made: Mapping[str, Any], overwrite: bool, read: Sequence[Reader | Adapter]
+) -> AdapterResult:
     """Write a result, with its record."""
     from cuvee.adapters.written import write_adapter
 
     modules = tuple(ModuleError(one.module, one.rank, one.error, one.norm) for one in result.changes)
     told = {one.module: {"rank": one.rank, "error": one.error, "norm": one.norm} for one in modules}
     record = {"format": "cuvee-adapter-1", **made, "modules": told, "notes": list(result.notes)}
-    write_adapter(result, target, record)
+    protected = [Path(file.name) for one in read for file in one.input_files]
+    write_adapter(result, target, record, overwrite=overwrite, protected=protected)
     numbers = sum(value.numel() for value in result.tensors().values())
     return AdapterResult(target, modules, tuple(result.whole), numbers, record, result.notes)
 

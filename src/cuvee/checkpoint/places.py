@@ -48,6 +48,7 @@ def missing(ref: ModelRef, path: Path) -> Fault:
         return Fault("model-missing", message, subject=str(ref), hint=hint)
     near = nearest_sibling(path)
     hint = f"did you mean `{near}`?" if near else "paths in a recipe are relative to the recipe's folder"
+    hint = "several adapters are a list: `{model: base, lora: [a, b]}`" if "+" in ref.path else hint
     return Fault("model-missing", f"{ref.path}: no such model folder or file{where}", subject=str(ref), hint=hint)
 
 

@@ -8,21 +8,21 @@ asks transformers' own loading code, with tensors of positions instead of weight
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cuvee.errors import Fault, InputError, listed
 from cuvee.families.heads import heads_named
-from cuvee.families.pretrained import CannotJudge, class_of, config_of, library, quiet, refuse_unknown
+from cuvee.families.pretrained import CannotJudge, class_of, config_of, library, quiet
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Head = Literal["causal-lm", "masked-lm", "classification", "none"]
 
-_LOADING_AS_KNOWN: Final = (5, 16)
+LOADING_AS_KNOWN: Final = (5, 16)
 """The first version whose loading code takes the arguments that `homes` gives."""
 
 
@@ -67,7 +67,7 @@ def load(folder: Path) -> Running:
         UsageError: transformers 5.16 or newer is not installed.
         InputError: the class cannot be had or built, is of a kind that is not run, or would be made up in part.
     """
-    transformers = library(_LOADING_AS_KNOWN)
+    transformers = library(LOADING_AS_KNOWN)
     with quiet(transformers):
         config = config_of(transformers, folder)
         cls = class_of(transformers, config, folder)
@@ -88,70 +88,32 @@ def load(folder: Path) -> Running:
     return Running(model.eval(), head, config)
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """How a class of transformers names and builds what a checkpoint holds; all by names on disk.
-
-    Attributes:
-        cls: name of the class.
-        names: name on disk → name in memory, of tensors that are one tensor there, as they stand.
-        reworked: tensors that are stacked, fused or split on loading.
-        unplaced: tensors that the class has no place for.
-        embeddings: weights of `Embedding`s, which stand as tokens by width.
-        transposed: weights of `Conv1D`s, which stand as inputs by outputs.
-    """
-
-    cls: str
-    names: Mapping[str, str]
-    reworked: frozenset[str]
-    unplaced: frozenset[str]
-    embeddings: frozenset[str]
-    transposed: frozenset[str]
-
-
-def shown_as(label: str, settings: Mapping[str, Any], names: Iterable[str]) -> Shown:
-    """Ask the class that a configuration names how it holds tensors of these names; no weight is read.
+def on_meta(transformers: Any, settings: Mapping[str, Any], folder: Path) -> Any:
+    """The model of a configuration, with shapes and no weights.
 
     Raises:
-        UsageError: transformers 5.16 or newer is not installed.
-        CannotJudge: it does not know the model type or the class, or cannot build it.
+        CannotJudge: transformers does not know its class, or cannot build it.
     """
-    transformers = library(_LOADING_AS_KNOWN)
-    refuse_unknown(transformers, {**settings, "quantization_config": None}, Path(label))
-    with quiet(transformers):
-        model = _on_meta(transformers, settings, Path(label))
-        renamings, converters = _transforms(model)
-        held = model.state_dict()
-        found = {name: _renamed(model, name, renamings, converters, held) for name in names}
-    plain = {name: memory for name, (memory, pattern) in found.items() if memory in held and pattern is None}
-    owner = {name: model.get_submodule(memory.rpartition(".")[0]) for name, memory in plain.items()}
-    reworked = frozenset(name for name, (memory, pattern) in found.items() if memory in held and pattern is not None)
-    return Shown(
-        type(model).__name__,
-        plain,
-        reworked,
-        frozenset(found) - reworked - frozenset(plain),
-        frozenset(name for name, module in owner.items() if is_embedding(module)),
-        frozenset(name for name, module in owner.items() if is_transposed(module)),
-    )
-
-
-def _on_meta(transformers: Any, settings: Mapping[str, Any], folder: Path) -> Any:
-    """The model of a configuration, with shapes and no weights."""
     import torch
-    from transformers.modeling_utils import ContextManagers
 
     kind = transformers.models.auto.configuration_auto.CONFIG_MAPPING[settings["model_type"]]
     try:
         config = kind.from_dict({**settings, "quantization_config": None})
         cls = class_of(transformers, config, folder)
-        with ContextManagers(cls.get_init_context(torch.float32, False, False, None)):
+        with transformers.modeling_utils.ContextManagers(cls.get_init_context(torch.float32, False, False, None)):
             return cls(config)
     except CannotJudge:
         raise
     except Exception as error:  # whatever a class makes of settings it was not written for
         message = f"transformers cannot build the model of {folder}: {str(error).strip()[:200]}"
         raise CannotJudge(Fault("bad-config", message, subject=str(folder))) from error
+
+
+def is_map(module: Any) -> bool:
+    """Whether a module is a linear map or an embedding, which LoRA is applied to."""
+    import torch
+
+    return isinstance(module, torch.nn.Linear) or is_embedding(module) or is_transposed(module)
 
 
 def is_embedding(module: Any) -> bool:
@@ -182,9 +144,9 @@ def homes(running: Running, shapes: Mapping[str, Sequence[int]]) -> tuple[dict[s
     without: dict[str, str] = {}
     held = running.model.state_dict()
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
-    renamings, converters = _transforms(running.model)
+    renamings, converters = transforms(running.model)
     for name in sorted(shapes, key=_natural):
-        memory, pattern = _renamed(running.model, name, renamings, converters, held)
+        memory, pattern = renamed(running.model, name, renamings, converters, held)
         if memory not in held:
             without[name] = f"{type(running.model).__name__} has no place for it"
         elif pattern is not None:
@@ -221,7 +183,7 @@ def _made_up(folder: Path, cls: str, info: Mapping[str, Any]) -> Iterator[Fault]
         yield Fault("missing-tensor", message, subject=missing[0], hint=hint)
 
 
-def _transforms(model: Any) -> tuple[list[Any], list[Any]]:
+def transforms(model: Any) -> tuple[list[Any], list[Any]]:
     """Transformers' renamings and conversions for a model."""
     from transformers.conversion_mapping import get_model_conversion_mapping
     from transformers.core_model_loading import WeightConverter, WeightRenaming
@@ -239,7 +201,7 @@ def _natural(name: str) -> Any:
     return dot_natural_key(name)
 
 
-def _renamed(
+def renamed(
     model: Any, name: str, renamings: list[Any], converters: list[Any], held: Mapping[str, Any]
 ) -> tuple[str, str | None]:
     """The name in memory, and the pattern of the conversion that makes it, as transformers finds both on loading."""
@@ -272,7 +234,7 @@ def _converted(
     work, at = copy.deepcopy(converter), 0
     for name, shape in shapes.items():
         size = torch.Size(shape).numel()
-        _, pattern = _renamed(running.model, name, renamings, [converter], running.model.state_dict())
+        _, pattern = renamed(running.model, name, renamings, [converter], running.model.state_dict())
         work.add_tensor(memory, name, pattern, torch.arange(at, at + size).reshape(tuple(shape)))
         at += size
     try:

@@ -116,7 +116,8 @@ def _split_adapter(text: str, root: Path | None) -> tuple[str, str | None]:
         if _exists(model, root):
             return model, adapter
     if len(splits) > 1:
-        raise ValueError(f"`path` or `path+adapter`, found {len(splits)} `+` in {shortened(repr(text))}")
+        several = "several adapters are a list, `{model: base, lora: [a, b]}`"
+        raise ValueError(f"`path` or `path+adapter`, found {len(splits)} `+` in {shortened(repr(text))}; {several}")
     return splits[0] if splits else (text, None)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from cuvee.cli.options import COMMON, Common, FarOut, MaxMemory, Switch, Threads
 from cuvee.cli.progress import metered
 
 if TYPE_CHECKING:
+    from cuvee.api.merging import MergeResult
     from cuvee.execute import Progress
 
 
@@ -56,6 +58,7 @@ def apply(
         common: How to print.
     """
     from cuvee import api
+    from cuvee.api.adapting import touched_by
 
     start = time.perf_counter()
     with honest_interrupt(Path(out)), metered("applying", "bytes") as meter:
@@ -76,5 +79,17 @@ def apply(
             progress=follow,
         )
     seconds = time.perf_counter() - start
-    answer = Answer("lora apply", data_of(result, seconds), text_of(result, seconds), notes=result.notes)
+    changed = len(touched_by(model, adapters))
+    data = {**data_of(result, seconds), "changed": changed}
+    answer = Answer("lora apply", data, _text(result, changed, seconds), notes=result.notes)
     return deliver(answer, common)
+
+
+def _text(result: MergeResult, changed: int, seconds: float) -> Iterator[str]:
+    """What became of the tensors: a merge counts those that it computed, which says nothing of the adapters."""
+    said = text_of(result, seconds)
+    if not result.was_complete:
+        next(said)
+        kept = result.merged + result.copied - changed
+        yield f"{changed:,} tensors changed by the adapters, {kept:,} as in the base"
+    yield from said

@@ -27,6 +27,7 @@ def extract(
     only: Annotated[Patterns, Parameter(negative=())] = (),
     leave: Annotated[Patterns, Parameter(negative=())] = (),
     save_bias: Switch = False,
+    overwrite: Switch = False,
     seed: Seed = 0,
     common: Common = COMMON,
 ) -> int:
@@ -54,6 +55,7 @@ def extract(
         only: Look only at tensors whose names this regular expression finds.
         leave: Leave out tensors whose names this regular expression finds.
         save_bias: Store changed biases.
+        overwrite: Replace an adapter's folder that is there already.
         seed: Seed of the random projection.
         common: How to print.
     """
@@ -71,6 +73,7 @@ def extract(
             only=only,
             leave=leave,
             save_bias=save_bias,
+            overwrite=overwrite,
             seed=seed,
             progress=meter,
         )

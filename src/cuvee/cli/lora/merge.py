@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from cuvee.cli.answer import Answer, deliver
 from cuvee.cli.lora.result_text import data_of, text_of
-from cuvee.cli.options import COMMON, Common, Out, Seed, Whole
+from cuvee.cli.options import COMMON, Common, Out, Seed, Switch, Whole
 from cuvee.cli.progress import metered
 
 
@@ -23,6 +23,8 @@ def merge(
     base: str | None = None,
     density: str | None = None,
     lambda_: Annotated[float | None, Parameter(name="--lambda")] = None,
+    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
+    overwrite: Switch = False,
     seed: Seed = 0,
     common: Common = COMMON,
 ) -> int:
@@ -40,6 +42,7 @@ def merge(
         cuvee lora merge math code -o both --weights 0.7,0.3
         cuvee lora merge math code -o both --method svd --rank 16
         cuvee lora merge math code -o both --method ties --density 0.3
+        cuvee lora merge math code -o both --method linear --weights 1,-1 --set normalize=false
 
     Args:
         adapters: Folders as PEFT writes them, or hub ids.
@@ -52,16 +55,28 @@ def merge(
         base: The model they were trained on: DoRA's change depends on it.
         density: Kept share of entries: one number, or one per adapter.
         lambda_: Scale of the merged change.
+        set_: Any setting of the method, as NAME=VALUE; may be repeated. `cuvee
+            methods METHOD` lists them.
+        overwrite: Replace an adapter's folder that is there already.
         seed: Seed of random masks.
         common: How to print.
     """
     from cuvee import api
     from cuvee.api.lora_algebra import number_list
+    from cuvee.api.lora_arguments import settings_of
 
-    settings: dict[str, Any] = {} if lambda_ is None else {"lambda_": lambda_}
+    settings: dict[str, Any] = settings_of(set_)
+    settings |= {} if lambda_ is None else {"lambda_": lambda_}
     if (shares := number_list(density, "density")) is not None:
         settings["density"] = shares[0] if len(shares) == 1 else shares
-    how: dict[str, Any] = {"rank": rank, "energy": energy, "inner": inner, "base": base, "seed": seed}
+    how: dict[str, Any] = {
+        "rank": rank,
+        "energy": energy,
+        "inner": inner,
+        "base": base,
+        "seed": seed,
+        "overwrite": overwrite,
+    }
     with metered("merging", "step") as meter:
         given = number_list(weights, "weights")
         found = api.merge_adapters(adapters, out, method=method, weights=given, progress=meter, **how, **settings)
