@@ -186,6 +186,24 @@ def test_the_command_tells_where_prompts_go(
             assert sum(weight) == pytest.approx(1)
 
 
+def test_all_prompts_that_a_mixture_cannot_run_are_told_before_any_is(llama: Specialists, tmp_path: Path) -> None:
+    """A tokenizer may have more tokens than there are embeddings."""
+    small = transformers.AutoModelForCausalLM.from_pretrained(llama.base)
+    small.resize_token_embeddings(280)
+    small.save_pretrained(tmp_path / "small")
+    save(tmp_path / "small", tokenizer(), eos_token="<|end|>")
+    cuvee.build_mixture(cuvee.upcycled(tmp_path / "small", 2), tmp_path / "out")
+    told: list[int] = []
+    groups = {"long": ["b", "b" * 200], "beyond": texts("law", 1, 1)}
+    with pytest.raises(InputError) as caught:
+        cuvee.route_prompts(tmp_path / "out", groups, progress=lambda done, _: told.append(done))
+    assert [(one.code, one.subject) for one in caught.value.faults] == [
+        ("bad-data", "long[1]"),
+        ("embedding-too-small", "beyond[0]"),
+    ]
+    assert not told
+
+
 def test_prompts_that_say_nothing_and_models_without_routers_are_told(llama: Specialists, tmp_path: Path) -> None:
     def told(config: Any) -> CuveeError:
         with pytest.raises(CuveeError) as caught:

@@ -13,6 +13,8 @@ from cuvee.errors import Fault, InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from cuvee.mixtures.hidden import Runner
+
 
 @dataclass(frozen=True, slots=True)
 class Shares:
@@ -66,7 +68,8 @@ def route_prompts(
         told: called with prompts done and their number.
 
     Raises:
-        InputError: it has no routers, no tokenizer, or a prompt has no tokens.
+        InputError: it has no routers, no tokenizer; or prompts that have no tokens, too many, or some without an
+            embedding: all there are.
         UsageError: transformers is not installed.
     """
     from cuvee.families.inputs import load_tokenizer
@@ -82,6 +85,7 @@ def route_prompts(
         message = f"{folder}: a mixture has routers that choose experts; found none"
         raise InputError(Fault("no-layout", message, subject=str(folder), hint="name a mixture of experts"))
     runner = Runner(str(folder), model, tokenizer, getattr(model.config, "max_position_embeddings", 2048))
+    _check(runner, groups)
     total, done = sum(map(len, groups.values())), 0
     found, passed = [], len(beginning_of(tokenizer))
     for name, prompts in groups.items():
@@ -95,6 +99,24 @@ def route_prompts(
         found.append(_shares(name, len(prompts), [counts[layer] for layer in routers]))
     count = len(found[0].first[0])
     return Routing(tuple(routers), _names(folder, count), tuple(found))
+
+
+def _check(runner: Runner, groups: Mapping[str, Sequence[str]]) -> None:
+    """Look at every prompt before any is run."""
+    from cuvee.mixtures.hidden import tokens_of
+    from cuvee.mixtures.prompts import wrong_with
+
+    rows = runner.model.get_input_embeddings().weight.shape[0]
+    faults = []
+    for name, prompts in groups.items():
+        for index, prompt in enumerate(prompts):
+            if wrong := wrong_with(tokens_of(runner.tokenizer, prompt), runner.longest, rows):
+                code, what = wrong
+                who = f"{name}[{index}]"
+                hint = f"it begins with {prompt[:60]!r}"
+                faults.append(Fault(code, f"{who}: {what}", subject=who, hint=hint))
+    if faults:
+        raise InputError(faults)
 
 
 def routers_of(model: Any) -> dict[str, Any]:
