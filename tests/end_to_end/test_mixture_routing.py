@@ -16,8 +16,18 @@ from safetensors.torch import load_file
 import cuvee
 from cuvee.errors import CuveeError, InputError, RecipeError, UsageError
 from tests.support.command_line import call
-from tests.support.specialists import LENGTH, SPECIALITIES, Specialists, loss, texts, tokenizer, write_specialists
+from tests.support.specialists import (
+    LENGTH,
+    SIZES,
+    SPECIALITIES,
+    Specialists,
+    loss,
+    texts,
+    tokenizer,
+    write_specialists,
+)
 from tests.support.tokenizers import save
+from tests.support.zoo import seeded
 
 KINDS = {"llama": "block_sparse_moe.gate.weight", "qwen2": "mlp.gate.weight"}
 HELD_OUT = {name: texts(name, 30, 999) for name in SPECIALITIES}
@@ -168,7 +178,7 @@ def test_the_command_tells_where_prompts_go(
     cuvee.build_mixture(llama.config(2, gate_mode="hidden_avg"), tmp_path / "out")
     for name in ("maths", "law"):
         (tmp_path / f"{name}.txt").write_text("\n".join([*texts(name, 4, 3), ""]), "utf-8")
-    files = [word for name in ("maths", "law") for word in ("--prompts", str(tmp_path / f"{name}.txt"))]
+    files = ["--prompts", *(str(tmp_path / f"{name}.txt") for name in ("maths", "law"))]
     ran = call(capsys, "moe", "route", str(tmp_path / "out"), *files)
     assert ran.code == 0, ran.err
     for word in ("maths", "law", "0: maths", "2: law", "model.layers.0"):
@@ -202,6 +212,50 @@ def test_all_prompts_that_a_mixture_cannot_run_are_told_before_any_is(llama: Spe
         ("embedding-too-small", "beyond[0]"),
     ]
     assert not told
+
+
+WIDTHS: dict[str, Any] = {key: value for key, value in SIZES.items() if key != "initializer_range"}
+OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "GptOss": ("mlp.router", {"num_local_experts": 4, "head_dim": 8}),
+    "Olmoe": ("mlp.gate", {"num_experts": 4}),
+    "GraniteMoe": ("block_sparse_moe.router", {"num_local_experts": 4}),
+    "Phimoe": ("mlp.router", {"num_local_experts": 4}),
+}
+"""Mixtures of others: where a router of theirs is, and what they have more."""
+
+
+def of_others(kind: str, folder: Path, **settings: Any) -> Any:
+    config = getattr(transformers, f"{kind}Config")(**WIDTHS, **settings, num_experts_per_tok=2, pad_token_id=0)
+    model = seeded(lambda: getattr(transformers, f"{kind}ForCausalLM")(config), 0)
+    model.save_pretrained(folder)
+    save(folder, tokenizer(), eos_token="<|end|>")
+    return model
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_mixtures_of_others_are_looked_at_too(kind: str, tmp_path: Path) -> None:
+    router, settings = OTHERS[kind]
+    model = of_others(kind, tmp_path / "out", **settings)
+    seen: list[torch.Tensor] = []
+    model.get_submodule(f"model.layers.1.{router}").register_forward_hook(lambda *given: seen.append(given[2][0]))
+    states(model, HELD_OUT["law"][0])
+    routed = cuvee.route_prompts(tmp_path / "out", {"law": HELD_OUT["law"][:1]})
+    assert routed.layers == tuple(f"model.layers.{layer}.{router}" for layer in range(3))
+    share = torch.bincount(seen[0].argmax(1), minlength=4) / LENGTH
+    assert routed.groups[0].first[1] == pytest.approx(tuple(share.tolist()))
+
+
+def test_routers_that_tell_less_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of Llama 4 give scores and logits, those of older classes logits alone."""
+    model = of_others("Olmoe", tmp_path / "out", num_experts=4)
+    cls = type(model.model.layers[0].mlp.gate)
+    full = cls.forward
+    monkeypatch.setattr(cls, "forward", lambda self, states: full(self, states)[:2])
+    with pytest.raises(
+        InputError, match=r"model\.layers\.0\.mlp\.gate should give logits, weights and numbers"
+    ) as caught:
+        cuvee.route_prompts(tmp_path / "out", HELD_OUT)
+    assert caught.value.code == "no-layout"
 
 
 def test_prompts_that_say_nothing_and_models_without_routers_are_told(llama: Specialists, tmp_path: Path) -> None:
