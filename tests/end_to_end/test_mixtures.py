@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from torch import Tensor
 
 import cuvee
@@ -378,6 +379,35 @@ def test_options_of_copies_do_not_go_with_a_file(cellar: Path, tmp_path: Path) -
         upcycled(cellar / "llama0", 2, experts_per_token=3)
     with pytest.raises(RecipeError):
         build_mixture({"base_model": "a"}, tmp_path / "out")
+
+
+def test_its_card_tells_experts_and_how_to_make_it_again(
+    cellar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = described(cellar, seed=7)
+    whole["experts"][1]["positive_prompts"] = ["one", "two"]
+    made = build_mixture(whole, tmp_path / "out")
+    text = cuvee.card(made.path).text
+    front = ModelCard(text).data.to_dict()
+    assert front["tags"] == ["merge", "cuvee", "moe"]
+    assert "unknown" not in text.replace("license: unknown", "")
+    assert "A mixture of 2 experts on `" in text
+    for words in ("llama1` | none", "llama2` | 2 prompts, positive", "| layout | mixtral", "| routers | random"):
+        assert words in text
+    command = re.search(r"cuvee (moe cuvee_recipe.yml .*)", text)
+    assert command is not None
+    monkeypatch.chdir(made.path)
+    assert call(capsys, *shlex.split(command[1])).code == 0
+    assert cuvee.verify(made.path / "mixed").ok
+
+
+def test_the_card_of_copies_names_their_model(tmp_path: Path) -> None:
+    model = write("llama", 0, tmp_path / "dense")
+    (model / "README.md").write_text("---\nlicense: mit\nbase_model: org/dense\n---\n", "utf-8")
+    text = cuvee.card(build_mixture(upcycled(model, 4), tmp_path / "out").path).text
+    front = ModelCard(text).data.to_dict()
+    assert (front["base_model"], front["license"]) == (["org/dense"], "mit")
+    assert "A mixture of 4 experts on" in text
 
 
 def page_blocks() -> dict[str, str]:
