@@ -390,7 +390,7 @@ def test_its_card_tells_experts_and_how_to_make_it_again(
     text = cuvee.card(made.path).text
     front = ModelCard(text).data.to_dict()
     assert front["tags"] == ["merge", "cuvee", "moe"]
-    assert "unknown" not in text.replace("license: unknown", "")
+    assert "`unknown`" not in text
     assert "A mixture of 2 experts on `" in text
     for words in ("llama1` | none", "llama2` | 2 prompts, positive", "| layout | mixtral", "| routers | random"):
         assert words in text
@@ -408,6 +408,25 @@ def test_the_card_of_copies_names_their_model(tmp_path: Path) -> None:
     front = ModelCard(text).data.to_dict()
     assert (front["base_model"], front["license"]) == (["org/dense"], "mit")
     assert "A mixture of 4 experts on" in text
+
+
+def test_its_report_tells_layout_routers_and_prompts(cellar: Path, tmp_path: Path) -> None:
+    pytest.importorskip("altair")
+    pytest.importorskip("vl_convert")
+    whole = described(cellar)
+    whole["experts"][1]["positive_prompts"] = ["one", "two"]
+    made = build_mixture(whole, tmp_path / "out")
+    cuvee.report(made.path, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert "should have" not in page
+    for words in (
+        "moe of 2 experts over",
+        "out was made by moe",
+        "mixtral",
+        "2 prompts, positive",
+        "a mixture has no weights",
+    ):
+        assert words in page
 
 
 def page_blocks() -> dict[str, str]:

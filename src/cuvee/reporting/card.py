@@ -178,9 +178,8 @@ def _made(evidence: Evidence, recipe: str) -> Iterator[str]:
     )
     yield f"To make it again, with the models where the {'mixture' if is_mixture else 'recipe'} says:"
     seed = f" --seed {record['seed']}" if record["seed"] else ""  # a mixture says its own
-    yield block(
-        "cuvee moe cuvee_recipe.yml -o mixed" if is_mixture else f"cuvee merge cuvee_recipe.yml -o merged{seed}", "sh"
-    )
+    call = "moe cuvee_recipe.yml -o mixed" if is_mixture else f"merge cuvee_recipe.yml -o merged{seed}"
+    yield block(f"cuvee {call}", "sh")
 
 
 def _charts(pictures: Sequence[Picture]) -> Iterator[str]:
