@@ -153,6 +153,7 @@ def upcycled(
         [
             *number_faults(seed=seed, experts=experts, experts_per_token=experts_per_token),
             *([unfit("experts", "an integer, 1 or more", experts)] if experts is None else []),
+            *_seed_faults(seed),
             *_scale_faults(noise_scale=noise_scale, gate_scale=gate_scale),
             *_choice_faults("dtype", dtype, [name for name, one in DTYPES.items() if one.kind == "float"]),
             *_choice_faults("architecture", architecture, [*LAYOUTS, *ALIASES]),
@@ -191,6 +192,13 @@ def _members(mixture: Mixture, *, weights: bool = True) -> Iterator[dict[Any, An
     """The members, open, by reference."""
     with opened(mixture.members, mixture.root, weights=weights) as readers:
         yield dict(zip(mixture.members, readers, strict=True))
+
+
+def _seed_faults(seed: object) -> list[Fault]:
+    """What is wrong with a seed that stands in a mixture's YAML, whose integers have 64 bits."""
+    if not isinstance(seed, int) or -(2**63) <= seed < 2**63:
+        return []
+    return [unfit("seed", "an integer that 64 bits hold", seed)]
 
 
 def _scale_faults(**scales: object) -> Iterator[Fault]:

@@ -123,7 +123,7 @@ class _Looking:
         from cuvee.reporting.looked import Looked
 
         if "mixture" in self._evidence.record:
-            return Looked(why="a mixture has no weights of models; its experts and routers are told above.")
+            return Looked(why="of weights a mixture has none; its experts and routers are told above.")
         faults: list[Fault] = []
         for root in self._roots:
             try:
