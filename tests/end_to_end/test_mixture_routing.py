@@ -11,10 +11,10 @@ import pytest
 import torch
 import transformers
 import yaml
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import cuvee
-from cuvee.errors import CuveeError, InputError, RecipeError, UsageError
+from cuvee.errors import CuveeError, InputError, OutputExists, RecipeError, UsageError
 from tests.support.command_line import call
 from tests.support.specialists import (
     LENGTH,
@@ -142,6 +142,19 @@ def test_least_squares_rows_are_fitted_to_what_enters_the_mlp(llama: Specialists
     rows = torch.linalg.inv(x.T @ x + ridge * torch.eye(x.shape[1])) @ x.T @ y
     router = found["model.layers.1.block_sparse_moe.gate.weight"]
     torch.testing.assert_close(router.double(), rows.T, rtol=0, atol=2e-6)
+
+
+def test_what_routers_came_from_is_looked_at_before_nothing_is_done(llama: Specialists, tmp_path: Path) -> None:
+    """The base's MLPs are in no expert, and the states that its routers come from depend on them."""
+    shutil.copytree(llama.base, tmp_path / "base")
+    config = llama.config(2, gate_mode="hidden") | {"base_model": str(tmp_path / "base")}
+    cuvee.build_mixture(config, tmp_path / "out")
+    assert cuvee.build_mixture(config, tmp_path / "out", resume=True).was_complete
+    weights = load_file(tmp_path / "base/model.safetensors")
+    weights["model.layers.0.mlp.down_proj.weight"] *= 2
+    save_file(weights, tmp_path / "base/model.safetensors", {"format": "pt"})
+    with pytest.raises(OutputExists):
+        cuvee.build_mixture(config, tmp_path / "out", resume=True)
 
 
 def test_a_shared_expert_has_a_direction_of_its_own(tmp_path: Path) -> None:

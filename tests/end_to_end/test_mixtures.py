@@ -271,6 +271,28 @@ def test_an_interrupted_run_is_gone_on_with(cellar: Path, tmp_path: Path) -> Non
     assert cuvee.verify(done.path).ok
 
 
+def test_resuming_what_is_complete_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dense = str(write("llama", 0, tmp_path / "dense"))
+    asked = ("moe", "--upcycle", "2", dense, "-o", str(tmp_path / "out"), "--resume")
+        "moe",
+        "--upcycle",
+        "2",
+        str(write("llama", 0, tmp_path / "dense")),
+        "-o",
+        str(tmp_path / "out"),
+        "--resume",
+    )
+    assert call(capsys, *asked).code == 0
+    before = (tmp_path / "out" / "model.safetensors").stat()
+    ran = call(capsys, *asked)
+    assert (ran.code, ran.out.strip()) == (0, f"nothing to do: {tmp_path / 'out'} was made by the same mixture")
+    assert call(capsys, *asked, "--json").json["resumed"] == {"bytes": 0, "was_complete": True}
+    assert (tmp_path / "out" / "model.safetensors").stat() == before
+    assert call(capsys, *asked, "--seed", "1").code == 7
+    write("llama", 1, tmp_path / "dense")  # another model under the same name
+    assert call(capsys, *asked).code == 7
+
+
 def test_an_expert_may_be_a_base_with_an_adapter(tmp_path: Path) -> None:
     base, adapter = write_adapter("lora", tmp_path)
     experts = [{"source_model": str(base)}, {"source_model": f"{base}+{adapter}"}]
@@ -424,7 +446,7 @@ def test_its_report_tells_layout_routers_and_prompts(cellar: Path, tmp_path: Pat
         "out was made by moe",
         "mixtral",
         "2 prompts, positive",
-        "a mixture has no weights",
+        "a mixture has none",
     ):
         assert words in page
 

@@ -107,6 +107,7 @@ def moe(
         )
     seconds = time.perf_counter() - start
     data = {**data_of(result.outline, result.path), "seconds": round(seconds, 3), "notes": list(result.notes)}
+    data["resumed"] = {"bytes": result.resumed_bytes, "was_complete": result.was_complete}
     data["content"] = result.record["output"]["content"]
     return deliver(Answer("moe", data, written_text(result, seconds), notes=result.notes), common)
 
