@@ -274,14 +274,6 @@ def test_an_interrupted_run_is_gone_on_with(cellar: Path, tmp_path: Path) -> Non
 def test_resuming_what_is_complete_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     dense = str(write("llama", 0, tmp_path / "dense"))
     asked = ("moe", "--upcycle", "2", dense, "-o", str(tmp_path / "out"), "--resume")
-        "moe",
-        "--upcycle",
-        "2",
-        str(write("llama", 0, tmp_path / "dense")),
-        "-o",
-        str(tmp_path / "out"),
-        "--resume",
-    )
     assert call(capsys, *asked).code == 0
     before = (tmp_path / "out" / "model.safetensors").stat()
     ran = call(capsys, *asked)
