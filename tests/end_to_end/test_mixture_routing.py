@@ -157,6 +157,14 @@ def test_what_routers_came_from_is_looked_at_before_nothing_is_done(llama: Speci
         cuvee.build_mixture(config, tmp_path / "out", resume=True)
 
 
+def test_experts_that_nothing_tells_apart_are_noted(llama: Specialists) -> None:
+    config = llama.config(2, gate_mode="hidden")
+    config["experts"][2]["positive_prompts"] = config["experts"][0]["positive_prompts"][::-1]
+    told = [note for note in cuvee.plan_mixture(config).notes if "tells them apart" in note]
+    assert told == ["experts 0, 2 have the same prompts and so the same rows in the routers: nothing tells them apart"]
+    assert not [note for note in cuvee.plan_mixture(llama.config(2)).notes if "apart" in note]
+
+
 def test_a_shared_expert_has_a_direction_of_its_own(tmp_path: Path) -> None:
     models = write_specialists(tmp_path / "qwen2", "qwen2", base_steps=1, steps=1)
     config = models.config(2, gate_mode="least_squares")

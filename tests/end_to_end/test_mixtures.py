@@ -388,6 +388,13 @@ def test_a_file_is_read_as_mergekit_moe_reads_it(cellar: Path, tmp_path: Path, c
     assert json.loads((tmp_path / "out" / "config.json").read_text())["num_experts_per_tok"] == 1
 
 
+def test_a_dry_run_needs_no_output(cellar: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("moe", "--upcycle", "2", str(cellar / "llama0"))
+    assert call(capsys, *asked, "--dry-run", "--json").json["path"] is None
+    ran = call(capsys, *asked)
+    assert (ran.code, "--out should be given" in ran.err) == (2, True)
+
+
 def test_options_of_copies_do_not_go_with_a_file(cellar: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="at most the number of experts"):
         upcycled(cellar / "llama0", 2, experts_per_token=3)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cuvee.mixtures.writing import MixtureResult
 
 
-def data_of(outline: Outline, out: Path) -> dict[str, Any]:
+def data_of(outline: Outline, out: Path | None) -> dict[str, Any]:
     """A mixture, ready for JSON."""
     told = asdict(outline)
     return {"path": out, **{key: list(v) if isinstance(v, tuple) else v for key, v in told.items()}}
