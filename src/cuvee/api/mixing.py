@@ -252,11 +252,14 @@ def _lines(given: Sequence[str] | str | os.PathLike[str]) -> list[str]:
     """Prompts as they are given, or the lines of a file that are not blank."""
     if not isinstance(given, str | os.PathLike):
         return list(given)
+    from cuvee.mixtures.reading import read_prompts
+
     path = Path(given)
     try:
-        found = [line for line in path.read_text("utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text in UTF-8"
+        found = list(read_prompts(path))
+    except (OSError, ValueError) as error:
+        of_text = "it is not text in UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        reason = getattr(error, "strerror", None) or of_text
         raise InputError(Fault("data-missing", f"{path}: {reason}", subject=str(path))) from error
     if not found:
         raise InputError(Fault("bad-data", f"{path} should hold a prompt on each line; it is empty", subject=str(path)))

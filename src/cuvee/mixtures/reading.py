@@ -14,7 +14,7 @@ from cuvee.errors import Fault, RecipeError
 from cuvee.mixtures.model import PROMPTED, Expert, Mixture
 from cuvee.mixtures.schema import ITEMS, ExpertItem, MixtureItem
 from cuvee.recipe.document import Document
-from cuvee.recipe.files import documents_in, documents_of
+from cuvee.recipe.files import documents_in, documents_of, start_of
 from cuvee.recipe.findings import Finding, described, named, to_faults
 from cuvee.recipe.parse import document_from
 from cuvee.recipe.reference import read_reference
@@ -184,8 +184,7 @@ def read_prompts(file: Path) -> tuple[str, ...]:
         OSError: it cannot be read.
         ValueError: it is larger than a file of prompts is, or is not UTF-8.
     """
-    with file.open("rb") as stream:
-        raw = stream.read(PROMPTS_LIMIT + 1)
+    raw = start_of(file, PROMPTS_LIMIT)
     if len(raw) > PROMPTS_LIMIT:
         raise ValueError(f"it is larger than {PROMPTS_LIMIT:,} bytes")
     return tuple(line for line in raw.decode("utf-8-sig").splitlines() if line.strip())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 import pytest
 
 from cuvee import methods
-from cuvee.api import upcycled
-from cuvee.errors import RecipeError, UsageError
+from cuvee.api import route_prompts, upcycled
+from cuvee.errors import InputError, RecipeError, UsageError
 from cuvee.mixtures.model import Expert, Mixture
 from cuvee.mixtures.reading import parse_mixture, read_mixture
 from cuvee.mixtures.written import to_data, to_yaml
@@ -97,6 +98,26 @@ def test_prompts_may_stand_in_a_file(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         read_mixture(whole, tmp_path)
     assert [fault.code for fault in caught.value.faults] == ["data-missing"]
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "huge", "binary", "a folder"])
+def test_files_that_hold_no_prompts_are_refused_at_once(tmp_path: Path, kind: str) -> None:
+    """A pipe that nobody writes to is not waited for, and what is larger than prompts are is not read."""
+    file = tmp_path / "prompts.txt"
+    if kind == "a pipe":
+        os.mkfifo(file)
+    elif kind == "huge":
+        with file.open("wb") as stream:
+            stream.truncate(1 << 40)
+    elif kind == "binary":
+        file.write_bytes(b"\xff\xfe\x00")
+    else:
+        file.mkdir()
+    expert = {"source_model": "b", "positive_prompts_file": file.name}
+    with pytest.raises(RecipeError, match="names a file"):
+        read_mixture({"base_model": "a", "experts_per_token": 1, "experts": [expert]}, tmp_path)
+    with pytest.raises(InputError, match=r"prompts\.txt"):
+        route_prompts(tmp_path, {"a": file})
 
 
 @pytest.mark.parametrize("text", ["", "3\n", "[a]\n", "base_model: a\n", "base_model: a\nexperts: []\n"])
