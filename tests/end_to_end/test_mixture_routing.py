@@ -11,13 +11,23 @@ import pytest
 import torch
 import transformers
 import yaml
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import cuvee
-from cuvee.errors import CuveeError, InputError, RecipeError, UsageError
+from cuvee.errors import CuveeError, InputError, OutputExists, RecipeError, UsageError
 from tests.support.command_line import call
-from tests.support.specialists import LENGTH, SPECIALITIES, Specialists, loss, texts, tokenizer, write_specialists
+from tests.support.specialists import (
+    LENGTH,
+    SIZES,
+    SPECIALITIES,
+    Specialists,
+    loss,
+    texts,
+    tokenizer,
+    write_specialists,
+)
 from tests.support.tokenizers import save
+from tests.support.zoo import seeded
 
 KINDS = {"llama": "block_sparse_moe.gate.weight", "qwen2": "mlp.gate.weight"}
 HELD_OUT = {name: texts(name, 30, 999) for name in SPECIALITIES}
@@ -134,6 +144,27 @@ def test_least_squares_rows_are_fitted_to_what_enters_the_mlp(llama: Specialists
     torch.testing.assert_close(router.double(), rows.T, rtol=0, atol=2e-6)
 
 
+def test_what_routers_came_from_is_looked_at_before_nothing_is_done(llama: Specialists, tmp_path: Path) -> None:
+    """The base's MLPs are in no expert, and the states that its routers come from depend on them."""
+    shutil.copytree(llama.base, tmp_path / "base")
+    config = llama.config(2, gate_mode="hidden") | {"base_model": str(tmp_path / "base")}
+    cuvee.build_mixture(config, tmp_path / "out")
+    assert cuvee.build_mixture(config, tmp_path / "out", resume=True).was_complete
+    weights = load_file(tmp_path / "base/model.safetensors")
+    weights["model.layers.0.mlp.down_proj.weight"] *= 2
+    save_file(weights, tmp_path / "base/model.safetensors", {"format": "pt"})
+    with pytest.raises(OutputExists):
+        cuvee.build_mixture(config, tmp_path / "out", resume=True)
+
+
+def test_experts_that_nothing_tells_apart_are_noted(llama: Specialists) -> None:
+    config = llama.config(2, gate_mode="hidden")
+    config["experts"][2]["positive_prompts"] = config["experts"][0]["positive_prompts"][::-1]
+    told = [note for note in cuvee.plan_mixture(config).notes if "tells them apart" in note]
+    assert told == ["experts 0, 2 have the same prompts and so the same rows in the routers: nothing tells them apart"]
+    assert not [note for note in cuvee.plan_mixture(llama.config(2)).notes if "apart" in note]
+
+
 def test_a_shared_expert_has_a_direction_of_its_own(tmp_path: Path) -> None:
     models = write_specialists(tmp_path / "qwen2", "qwen2", base_steps=1, steps=1)
     config = models.config(2, gate_mode="least_squares")
@@ -168,7 +199,7 @@ def test_the_command_tells_where_prompts_go(
     cuvee.build_mixture(llama.config(2, gate_mode="hidden_avg"), tmp_path / "out")
     for name in ("maths", "law"):
         (tmp_path / f"{name}.txt").write_text("\n".join([*texts(name, 4, 3), ""]), "utf-8")
-    files = [word for name in ("maths", "law") for word in ("--prompts", str(tmp_path / f"{name}.txt"))]
+    files = ["--prompts", *(str(tmp_path / f"{name}.txt") for name in ("maths", "law"))]
     ran = call(capsys, "moe", "route", str(tmp_path / "out"), *files)
     assert ran.code == 0, ran.err
     for word in ("maths", "law", "0: maths", "2: law", "model.layers.0"):
@@ -184,6 +215,68 @@ def test_the_command_tells_where_prompts_go(
         for share, weight in zip(group["share_by_layer"], group["weight_by_layer"], strict=True):
             assert sum(share) == pytest.approx(1)
             assert sum(weight) == pytest.approx(1)
+
+
+def test_all_prompts_that_a_mixture_cannot_run_are_told_before_any_is(llama: Specialists, tmp_path: Path) -> None:
+    """A tokenizer may have more tokens than there are embeddings."""
+    small = transformers.AutoModelForCausalLM.from_pretrained(llama.base)
+    small.resize_token_embeddings(280)
+    small.save_pretrained(tmp_path / "small")
+    save(tmp_path / "small", tokenizer(), eos_token="<|end|>")
+    cuvee.build_mixture(cuvee.upcycled(tmp_path / "small", 2), tmp_path / "out")
+    told: list[int] = []
+    groups = {"long": ["b", "b" * 200], "beyond": texts("law", 1, 1)}
+    with pytest.raises(InputError) as caught:
+        cuvee.route_prompts(tmp_path / "out", groups, progress=lambda done, _: told.append(done))
+    assert [(one.code, one.subject) for one in caught.value.faults] == [
+        ("bad-data", "long[1]"),
+        ("embedding-too-small", "beyond[0]"),
+    ]
+    assert not told
+
+
+WIDTHS: dict[str, Any] = {key: value for key, value in SIZES.items() if key != "initializer_range"}
+OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "GptOss": ("mlp.router", {"num_local_experts": 4, "head_dim": 8}),
+    "Olmoe": ("mlp.gate", {"num_experts": 4}),
+    "GraniteMoe": ("block_sparse_moe.router", {"num_local_experts": 4}),
+    "Phimoe": ("mlp.router", {"num_local_experts": 4}),
+}
+"""Mixtures of others: where a router of theirs is, and what they have more."""
+
+
+def of_others(kind: str, folder: Path, **settings: Any) -> Any:
+    config = getattr(transformers, f"{kind}Config")(**WIDTHS, **settings, num_experts_per_tok=2, pad_token_id=0)
+    model = seeded(lambda: getattr(transformers, f"{kind}ForCausalLM")(config), 0)
+    model.save_pretrained(folder)
+    save(folder, tokenizer(), eos_token="<|end|>")
+    return model
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_mixtures_of_others_are_looked_at_too(kind: str, tmp_path: Path) -> None:
+    router, settings = OTHERS[kind]
+    model = of_others(kind, tmp_path / "out", **settings)
+    seen: list[torch.Tensor] = []
+    model.get_submodule(f"model.layers.1.{router}").register_forward_hook(lambda *given: seen.append(given[2][0]))
+    states(model, HELD_OUT["law"][0])
+    routed = cuvee.route_prompts(tmp_path / "out", {"law": HELD_OUT["law"][:1]})
+    assert routed.layers == tuple(f"model.layers.{layer}.{router}" for layer in range(3))
+    share = torch.bincount(seen[0].argmax(1), minlength=4) / LENGTH
+    assert routed.groups[0].first[1] == pytest.approx(tuple(share.tolist()))
+
+
+def test_routers_that_tell_less_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of Llama 4 give scores and logits, those of older classes logits alone."""
+    model = of_others("Olmoe", tmp_path / "out", num_experts=4)
+    cls = type(model.model.layers[0].mlp.gate)
+    full = cls.forward
+    monkeypatch.setattr(cls, "forward", lambda self, states: full(self, states)[:2])
+    with pytest.raises(
+        InputError, match=r"model\.layers\.0\.mlp\.gate should give logits, weights and numbers"
+    ) as caught:
+        cuvee.route_prompts(tmp_path / "out", HELD_OUT)
+    assert caught.value.code == "no-layout"
 
 
 def test_prompts_that_say_nothing_and_models_without_routers_are_told(llama: Specialists, tmp_path: Path) -> None:

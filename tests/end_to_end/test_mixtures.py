@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from torch import Tensor
 
 import cuvee
@@ -270,6 +271,20 @@ def test_an_interrupted_run_is_gone_on_with(cellar: Path, tmp_path: Path) -> Non
     assert cuvee.verify(done.path).ok
 
 
+def test_resuming_what_is_complete_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dense = str(write("llama", 0, tmp_path / "dense"))
+    asked = ("moe", "--upcycle", "2", dense, "-o", str(tmp_path / "out"), "--resume")
+    assert call(capsys, *asked).code == 0
+    before = (tmp_path / "out" / "model.safetensors").stat()
+    ran = call(capsys, *asked)
+    assert (ran.code, ran.out.strip()) == (0, f"nothing to do: {tmp_path / 'out'} was made by the same mixture")
+    assert call(capsys, *asked, "--json").json["resumed"] == {"bytes": 0, "was_complete": True}
+    assert (tmp_path / "out" / "model.safetensors").stat() == before
+    assert call(capsys, *asked, "--seed", "1").code == 7
+    write("llama", 1, tmp_path / "dense")  # another model under the same name
+    assert call(capsys, *asked).code == 7
+
+
 def test_an_expert_may_be_a_base_with_an_adapter(tmp_path: Path) -> None:
     base, adapter = write_adapter("lora", tmp_path)
     experts = [{"source_model": str(base)}, {"source_model": f"{base}+{adapter}"}]
@@ -373,11 +388,66 @@ def test_a_file_is_read_as_mergekit_moe_reads_it(cellar: Path, tmp_path: Path, c
     assert json.loads((tmp_path / "out" / "config.json").read_text())["num_experts_per_tok"] == 1
 
 
+def test_a_dry_run_needs_no_output(cellar: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("moe", "--upcycle", "2", str(cellar / "llama0"))
+    assert call(capsys, *asked, "--dry-run", "--json").json["path"] is None
+    ran = call(capsys, *asked)
+    assert (ran.code, "--out should be given" in ran.err) == (2, True)
+
+
 def test_options_of_copies_do_not_go_with_a_file(cellar: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="at most the number of experts"):
         upcycled(cellar / "llama0", 2, experts_per_token=3)
     with pytest.raises(RecipeError):
         build_mixture({"base_model": "a"}, tmp_path / "out")
+
+
+def test_its_card_tells_experts_and_how_to_make_it_again(
+    cellar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = described(cellar, seed=7)
+    whole["experts"][1]["positive_prompts"] = ["one", "two"]
+    made = build_mixture(whole, tmp_path / "out")
+    text = cuvee.card(made.path).text
+    front = ModelCard(text).data.to_dict()
+    assert front["tags"] == ["merge", "cuvee", "moe"]
+    assert "`unknown`" not in text
+    assert "A mixture of 2 experts on `" in text
+    for words in ("llama1` | none", "llama2` | 2 prompts, positive", "| layout | mixtral", "| routers | random"):
+        assert words in text
+    command = re.search(r"cuvee (moe cuvee_recipe.yml .*)", text)
+    assert command is not None
+    monkeypatch.chdir(made.path)
+    assert call(capsys, *shlex.split(command[1])).code == 0
+    assert cuvee.verify(made.path / "mixed").ok
+
+
+def test_the_card_of_copies_names_their_model(tmp_path: Path) -> None:
+    model = write("llama", 0, tmp_path / "dense")
+    (model / "README.md").write_text("---\nlicense: mit\nbase_model: org/dense\n---\n", "utf-8")
+    text = cuvee.card(build_mixture(upcycled(model, 4), tmp_path / "out").path).text
+    front = ModelCard(text).data.to_dict()
+    assert (front["base_model"], front["license"]) == (["org/dense"], "mit")
+    assert "A mixture of 4 experts on" in text
+
+
+def test_its_report_tells_layout_routers_and_prompts(cellar: Path, tmp_path: Path) -> None:
+    pytest.importorskip("altair")
+    pytest.importorskip("vl_convert")
+    whole = described(cellar)
+    whole["experts"][1]["positive_prompts"] = ["one", "two"]
+    made = build_mixture(whole, tmp_path / "out")
+    cuvee.report(made.path, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert "should have" not in page
+    for words in (
+        "moe of 2 experts over",
+        "out was made by moe",
+        "mixtral",
+        "2 prompts, positive",
+        "a mixture has none",
+    ):
+        assert words in page
 
 
 def page_blocks() -> dict[str, str]:

@@ -153,6 +153,7 @@ def upcycled(
         [
             *number_faults(seed=seed, experts=experts, experts_per_token=experts_per_token),
             *([unfit("experts", "an integer, 1 or more", experts)] if experts is None else []),
+            *_seed_faults(seed),
             *_scale_faults(noise_scale=noise_scale, gate_scale=gate_scale),
             *_choice_faults("dtype", dtype, [name for name, one in DTYPES.items() if one.kind == "float"]),
             *_choice_faults("architecture", architecture, [*LAYOUTS, *ALIASES]),
@@ -191,6 +192,13 @@ def _members(mixture: Mixture, *, weights: bool = True) -> Iterator[dict[Any, An
     """The members, open, by reference."""
     with opened(mixture.members, mixture.root, weights=weights) as readers:
         yield dict(zip(mixture.members, readers, strict=True))
+
+
+def _seed_faults(seed: object) -> list[Fault]:
+    """What is wrong with a seed that stands in a mixture's YAML, whose integers have 64 bits."""
+    if not isinstance(seed, int) or -(2**63) <= seed < 2**63:
+        return []
+    return [unfit("seed", "an integer that 64 bits hold", seed)]
 
 
 def _scale_faults(**scales: object) -> Iterator[Fault]:
@@ -244,11 +252,14 @@ def _lines(given: Sequence[str] | str | os.PathLike[str]) -> list[str]:
     """Prompts as they are given, or the lines of a file that are not blank."""
     if not isinstance(given, str | os.PathLike):
         return list(given)
+    from cuvee.mixtures.reading import read_prompts
+
     path = Path(given)
     try:
-        found = [line for line in path.read_text("utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text in UTF-8"
+        found = list(read_prompts(path))
+    except (OSError, ValueError) as error:
+        of_text = "it is not text in UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        reason = getattr(error, "strerror", None) or of_text
         raise InputError(Fault("data-missing", f"{path}: {reason}", subject=str(path))) from error
     if not found:
         raise InputError(Fault("bad-data", f"{path} should hold a prompt on each line; it is empty", subject=str(path)))

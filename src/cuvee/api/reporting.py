@@ -122,6 +122,8 @@ class _Looking:
         """What is found from the first folder whose models are those of the record."""
         from cuvee.reporting.looked import Looked
 
+        if "mixture" in self._evidence.record:
+            return Looked(why="of weights a mixture has none; its experts and routers are told above.")
         faults: list[Fault] = []
         for root in self._roots:
             try:

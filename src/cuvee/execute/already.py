@@ -47,7 +47,7 @@ def already_made(
         whole = record["output"]["files"] == _files(plan) and is_as_planned(layout, out)
     except (OSError, ValueError):
         return None
-    return record if whole and _is_of_models(record, plan, readers) else None
+    return record if whole and is_of_models(record, plan, readers) else None
 
 
 def _is_of_job(record: Mapping[str, Any], plan: Plan, seed: int, sha256: bool) -> bool:
@@ -70,7 +70,7 @@ def _is_of_data(record: Mapping[str, Any], recalibration: Batches | None) -> boo
     return "content" in now and [was.get(k) for k in _SAME_DATA] == [now.get(k) for k in _SAME_DATA]
 
 
-def _is_of_models(record: Mapping[str, Any], plan: Plan, readers: Sequence[Reader]) -> bool:
+def is_of_models(record: Mapping[str, Any], plan: Plan, readers: Sequence[Reader]) -> bool:
     """Whether the inputs hash to what they did."""
     pieces = dict.fromkeys(piece for step in plan.steps for piece in (*step.pieces, *step.must_equal))
     inputs = {piece: readers[piece.model].digest(piece.tensor) for piece in pieces}

@@ -84,3 +84,12 @@ class Mixture:
     def is_prompted(self) -> bool:
         """Whether its routers are found from prompts."""
         return self.gate_mode in PROMPTED
+
+    @property
+    def alike(self) -> list[list[str]]:
+        """Numbers of the experts whose prompts are the same, those of one group together."""
+        groups: dict[object, list[str]] = {}
+        for number, expert in enumerate(self.experts):
+            prompts = tuple(sorted(expert.positive)), tuple(sorted(expert.negative))
+            groups.setdefault(prompts, []).append(str(number))
+        return [group for group in groups.values() if len(group) > 1]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from cuvee.checkpoint.protocol import Reader
+from cuvee.errors import listed
 from cuvee.families import is_optional, spot_of
 from cuvee.layers import patch_json
 from cuvee.layers.mixture_config import MixtureSizes, mixture_config
@@ -244,6 +245,9 @@ def _notes(bench: _Bench, left: Sequence[str]) -> Iterator[str]:
         yield f"transformers' {layout.name} does not make the weights of the chosen experts sum to 1"
     if not mixture.is_prompted:
         yield "the routers are random: which expert a token is sent to means nothing until they are trained"
+    for alike in mixture.alike if mixture.is_prompted else ():
+        same = f"experts {listed(alike)} have the same prompts and so the same rows in the routers"
+        yield f"{same}: nothing tells them apart"
     others = [str(ref) for ref in mixture.members if _other_dtype(bench, ref)]
     if others:
         yield f"cast to the dtype of the output: {', '.join(others)}"

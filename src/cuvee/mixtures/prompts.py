@@ -30,7 +30,7 @@ def check_prompts(mixture: Mixture, base: Reader) -> None:
     for key, number, expert in _experts(mixture):
         for side, prompts in (("positive_prompts", expert.positive), ("negative_prompts", expert.negative)):
             for index, prompt in enumerate(prompts):
-                wrong = _wrong(tokens_of(tokenizer, prompt), longest, rows)
+                wrong = wrong_with(tokens_of(tokenizer, prompt), longest, rows)
                 if wrong is not None:
                     code, what = wrong
                     who = f"{side}[{index}] of {expert.model}"
@@ -45,8 +45,14 @@ def _experts(mixture: Mixture) -> Iterator[tuple[str, int, Expert]]:
     yield from (("shared_experts", number, expert) for number, expert in enumerate(mixture.shared))
 
 
-def _wrong(tokens: list[int], longest: int | None, rows: int) -> tuple[str, str] | None:
-    """What is wrong with a prompt, if anything."""
+def wrong_with(tokens: list[int], longest: int | None, rows: int) -> tuple[str, str] | None:
+    """What is wrong with a prompt, if anything: a code, and what should be and is.
+
+    Args:
+        tokens: its tokens.
+        longest: how many it may have.
+        rows: how many embeddings there are.
+    """
     if not tokens:
         return "bad-data", "a prompt should have a token; found none"
     if longest is not None and len(tokens) > longest:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +14,7 @@ from cuvee.errors import Fault, RecipeError
 from cuvee.mixtures.model import PROMPTED, Expert, Mixture
 from cuvee.mixtures.schema import ITEMS, ExpertItem, MixtureItem
 from cuvee.recipe.document import Document
-from cuvee.recipe.files import documents_in, documents_of
+from cuvee.recipe.files import documents_in, documents_of, start_of
 from cuvee.recipe.findings import Finding, described, named, to_faults
 from cuvee.recipe.parse import document_from
 from cuvee.recipe.reference import read_reference
@@ -36,14 +36,22 @@ def read_mixture(given: str | os.PathLike[str] | Mapping[str, Any], root: Path |
         RecipeError: with every fault there is; `recipe-missing` if the file cannot be read.
     """
     if isinstance(given, Mapping):
-        return mixture_of([document_from(given)], root)
+        return mixture_of(_told_as_mixtures(lambda: [document_from(given)]), root)
     file = os.fspath(given)
-    return mixture_of(documents_in(file), Path(file).absolute().parent)
+    return mixture_of(_told_as_mixtures(lambda: documents_in(file)), Path(file).absolute().parent)
 
 
 def parse_mixture(text: str, file: str = "<mixture>", root: Path | None = None) -> Mixture:
     """A mixture of a text; see `read_mixture`."""
-    return mixture_of(documents_of(text, file), root)
+    return mixture_of(_told_as_mixtures(lambda: documents_of(text, file)), root)
+
+
+def _told_as_mixtures(read: Callable[[], list[Document]]) -> list[Document]:
+    """What a reader of recipes reads, its faults in a mixture's words."""
+    try:
+        return read()
+    except RecipeError as error:
+        raise RecipeError(_in_our_words(fault) for fault in error.faults) from None
 
 
 def mixture_of(documents: Sequence[Document], root: Path | None) -> Mixture:
@@ -58,6 +66,12 @@ def mixture_of(documents: Sequence[Document], root: Path | None) -> Mixture:
         found.append(Finding("bad-mixture", f"a mixture is one document; found {len(documents)}", ()))
     if not isinstance(data, Mapping):
         found.append(Finding("wrong-type", f"a mixture should be a mapping, found {described(data)}", ()))
+    elif "merge_method" in data and "experts" not in data:
+        message, hint = (
+            "a mixture should have `experts`; this is a merge's recipe",
+            "`cuvee merge FILE -o OUT` makes it",
+        )
+        found.append(Finding("missing-key", message, ("merge_method",), hint, "experts", on_key=True))
     else:
         try:
             item = MixtureItem.model_validate(data, context={"root": root})
@@ -170,8 +184,7 @@ def read_prompts(file: Path) -> tuple[str, ...]:
         OSError: it cannot be read.
         ValueError: it is larger than a file of prompts is, or is not UTF-8.
     """
-    with file.open("rb") as stream:
-        raw = stream.read(PROMPTS_LIMIT + 1)
+    raw = start_of(file, PROMPTS_LIMIT)
     if len(raw) > PROMPTS_LIMIT:
         raise ValueError(f"it is larger than {PROMPTS_LIMIT:,} bytes")
     return tuple(line for line in raw.decode("utf-8-sig").splitlines() if line.strip())

@@ -6,12 +6,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cuvee.errors import Fault, InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from cuvee.mixtures.hidden import Runner
+
+NAMES: Final = ("gate", "router")
+"""What routers are called in transformers."""
+ROUTED: Final = "Mixtral, Qwen-MoE, DeepSeek, GLM, OLMoE, gpt-oss, Granite-MoE, Phi-MoE and what routes as they do"
+"""The mixtures whose routers give logits, weights and numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,8 @@ def route_prompts(
         told: called with prompts done and their number.
 
     Raises:
-        InputError: it has no routers, no tokenizer, or a prompt has no tokens.
+        InputError: it has no routers, no tokenizer; or prompts that have no tokens, too many, or some without an
+            embedding: all there are.
         UsageError: transformers is not installed.
     """
     from cuvee.families.inputs import load_tokenizer
@@ -79,9 +87,10 @@ def route_prompts(
     model = load_folder(folder, dtype=None, device="cpu")
     routers = routers_of(model)
     if not routers:
-        message = f"{folder}: a mixture has routers that choose experts; found none"
-        raise InputError(Fault("no-layout", message, subject=str(folder), hint="name a mixture of experts"))
+        message = f"{folder}: a mixture has routers called `gate` or `router` beside its `experts`; found none"
+        raise InputError(Fault("no-layout", message, subject=str(folder), hint=f"{ROUTED} can be looked at"))
     runner = Runner(str(folder), model, tokenizer, getattr(model.config, "max_position_embeddings", 2048))
+    _check(runner, groups)
     total, done = sum(map(len, groups.values())), 0
     found, passed = [], len(beginning_of(tokenizer))
     for name, prompts in groups.items():
@@ -97,13 +106,33 @@ def route_prompts(
     return Routing(tuple(routers), _names(folder, count), tuple(found))
 
 
+def _check(runner: Runner, groups: Mapping[str, Sequence[str]]) -> None:
+    """Look at every prompt before any is run."""
+    from cuvee.mixtures.hidden import tokens_of
+    from cuvee.mixtures.prompts import wrong_with
+
+    rows = runner.model.get_input_embeddings().weight.shape[0]
+    faults = []
+    for name, prompts in groups.items():
+        for index, prompt in enumerate(prompts):
+            if wrong := wrong_with(tokens_of(runner.tokenizer, prompt), runner.longest, rows):
+                code, what = wrong
+                who = f"{name}[{index}]"
+                hint = f"it begins with {prompt[:60]!r}"
+                faults.append(Fault(code, f"{who}: {what}", subject=who, hint=hint))
+    if faults:
+        raise InputError(faults)
+
+
 def routers_of(model: Any) -> dict[str, Any]:
-    """The routers of a model by name, in order: modules called `gate` that have a weight and stand beside experts."""
+    """The routers of a model by name, in order: modules of those `NAMES` with a weight, beside experts."""
     modules = dict(model.named_modules())
     return {
         name: module
         for name, module in modules.items()
-        if name.endswith(".gate") and hasattr(module, "weight") and f"{name.removesuffix('.gate')}.experts" in modules
+        if name.rpartition(".")[2] in NAMES
+        and hasattr(module, "weight")
+        and f"{name.rpartition('.')[0]}.experts" in modules
     }
 
 
@@ -131,7 +160,10 @@ def _counter(name: str, counts: dict[str, _Count], passed: int) -> Any:
     """
     import torch
 
-    def count(_: Any, __: Any, given: tuple[Tensor, Tensor, Tensor]) -> None:
+    def count(_: Any, __: Any, given: Any) -> None:
+        if not _is_triple(given):
+            message = f"{name} should give logits, weights and numbers of the chosen experts; it gives something else"
+            raise InputError(Fault("no-layout", message, subject=name, hint=f"{ROUTED} can be looked at"))
         logits, weights, chosen = (values[passed:] for values in given)
         experts = logits.shape[-1]
         strongest = chosen.gather(1, weights.argmax(1, keepdim=True)).flatten()
@@ -142,6 +174,15 @@ def _counter(name: str, counts: dict[str, _Count], passed: int) -> Any:
         so_far.tokens += len(chosen)
 
     return count
+
+
+def _is_triple(given: Any) -> bool:
+    """Whether a router gives what `_counter` reads; those of some kinds of models, and of old classes, do not."""
+    if not isinstance(given, tuple) or len(given) != 3:
+        return False
+    logits, weights, chosen = given
+    is_flat = logits.ndim == chosen.ndim == 2 and len(logits) == len(chosen)
+    return is_flat and weights.shape == chosen.shape and not chosen.is_floating_point()
 
 
 def _shares(group: str, prompts: int, counts: Sequence[_Count]) -> Shares:

@@ -24,6 +24,12 @@ def _finite(value: float) -> float:
     return value
 
 
+def _seed(value: Any) -> Any:
+    if isinstance(value, float) and abs(value) >= 2**63:  # as which an integer is read that 64 bits do not hold
+        raise fault("wrong-value", f"should be an integer that 64 bits hold, found {described(value)}")
+    return value
+
+
 def _dtype(value: str) -> str:
     floats = [name for name, dtype in DTYPES.items() if dtype.kind == "float"]
     if value not in floats:
@@ -75,8 +81,8 @@ class MixtureItem(Item):
     others: Annotated[
         Literal["base", "average"], Field(description="Everything else: the base's, or the experts' mean.")
     ] = "base"
-    seed: Annotated[int, Field(description="Seed of random routers and of noise.")] = 0
-    gate_scale: Annotated[Scale, Field(gt=0, description="What random routers are multiplied by.")] = 1.0
+    seed: Annotated[int, BeforeValidator(_seed), Field(description="Seed of random routers and of noise.")] = 0
+    gate_scale: Annotated[Scale, Field(ge=0, description="What random routers are multiplied by.")] = 1.0
 
 
 ITEMS: Final[dict[str, type[Item]]] = {"experts": ExpertItem, "shared_experts": ExpertItem}

@@ -12,11 +12,13 @@ from cuvee.checkpoint import FolderWriter, plan_layout
 from cuvee.checkpoint.contents import RECORD_NAME
 from cuvee.checkpoint.fingerprint import digest_bytes
 from cuvee.checkpoint.protocol import Reader
+from cuvee.checkpoint.staging import sweep
 from cuvee.execute import Progress
 from cuvee.execute.publish import RECIPE_NAME
 from cuvee.execute.record import as_text, record_of
 from cuvee.execute.resume import describe, told_to_resume
 from cuvee.execute.run import execute
+from cuvee.mixtures.already import is_of_same, made_before
 from cuvee.mixtures.gates import gate_vectors
 from cuvee.mixtures.made import Made
 from cuvee.mixtures.model import Mixture
@@ -42,6 +44,7 @@ class MixtureResult:
         record: the content of `cuvee.json`.
         notes: what the user should know.
         resumed_bytes: what was taken over from a run that was interrupted.
+        was_complete: nothing was done, because the very same mixture had been made before.
     """
 
     path: Path
@@ -49,6 +52,7 @@ class MixtureResult:
     record: Mapping[str, Any] = field(repr=False)
     notes: tuple[str, ...] = ()
     resumed_bytes: int = 0
+    was_complete: bool = False
 
 
 def write_mixture(
@@ -77,7 +81,7 @@ def write_mixture(
         limit: most bytes of memory besides file cache.
         threads: workers.
         overwrite: replace a model folder that is there.
-        resume: go on from where a run of the same was interrupted.
+        resume: go on from where a run of the same was interrupted; nothing is done where it was complete.
         allow_nonfinite: let NaN and infinity pass.
         protected: what the output must not replace.
         progress: called after every tile, from any thread.
@@ -93,14 +97,22 @@ def write_mixture(
     members = [readers[ref] for ref in mixture.members]
     told: dict[str, Any] = {"seed": mixture.seed, "allow_nonfinite": allow_nonfinite}
     job = {**describe(plan, members, layout, **told), "mixture": to_data(mixture)}
+    texts = {RECIPE_NAME: _HEAD + to_yaml(mixture), "config.json": plan.config_text or ""}
+    told_prompts = _of_prompts(progress, sum(step.out.nbytes for step in plan.steps))
+
+    def opened_with_routers() -> list[Reader]:
+        rows = gate_vectors(mixture, readers[mixture.base], range(made.fit.layers), made.fit.width, told_prompts)
+        return [*members, Made(made.specs, with_routers(made, rows, mixture))]
+
+    before = made_before(to_data(mixture), plan, layout, texts, out) if resume else None
+    if before is not None and is_of_same(before, plan, opened_with_routers()):
+        sweep(out)
+        return MixtureResult(out, outline_of(mixture, made), before, tuple(before["notes"]), was_complete=True)
     kept = FolderWriter(layout, out, overwrite=overwrite, protected=protected, job=job, resume=resume)
     with told_to_resume(kept), kept as writer:  # prompts are run only where the output can be written
-        told_prompts = _of_prompts(progress, sum(step.out.nbytes for step in plan.steps))
-        rows = gate_vectors(mixture, readers[mixture.base], range(made.fit.layers), made.fit.width, told_prompts)
-        opened = [*members, Made(made.specs, with_routers(made, rows, mixture))]
+        opened = opened_with_routers()
         how: dict[str, Any] = {**told, "threads": workers.threads, "tile": workers.tile, "progress": progress}
         digests = execute(plan, opened, writer, method, **how, journal=writer)
-        texts = {RECIPE_NAME: _HEAD + to_yaml(mixture), "config.json": plan.config_text or ""}
         for name, text in texts.items():
             writer.add_text(name, text)
         files = {name: digest_bytes(text.encode("utf-8")) for name, text in texts.items()}

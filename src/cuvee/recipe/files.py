@@ -21,7 +21,7 @@ def documents_in(file: str, shown: str | None = None) -> list[Document]:
     """
     shown = shown or file
     try:
-        raw = _start_of(file)
+        raw = start_of(file, MAX_BYTES)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         message = f"the recipe `{shown}` cannot be read: {reason}"
@@ -41,13 +41,17 @@ def documents_of(text: str, file: str) -> list[Document]:
     return read_documents(text, file)
 
 
-def _start_of(file: str) -> bytes:
-    """The bytes of a file, up to one more than a recipe may have."""
+def start_of(file: str | os.PathLike[str], limit: int) -> bytes:
+    """The bytes of a file, at most one more than `limit`.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     # Opened without waiting: a pipe that nobody writes to would hold us for ever. One with a writer is read as usual.
     descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     os.set_blocking(descriptor, True)
     with os.fdopen(descriptor, "rb") as stream:
-        return stream.read(MAX_BYTES + 1)
+        return stream.read(limit + 1)
 
 
 def _decoded(raw: bytes, file: str) -> str:

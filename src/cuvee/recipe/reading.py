@@ -77,6 +77,8 @@ class Reading:
             message = f"a recipe should be a mapping of keys to values, found {described(data)}"
             findings.append(Finding("wrong-type", message, (), "start it with `merge_method: …`"))
             return Examined(None, findings, [])
+        if "experts" in data and "merge_method" not in data:
+            return Examined(None, [*findings, _mixture()], [])
         if halves := list(_halves(data, ())):
             return Examined(None, [*findings, *halves], [])
         if holes := hole_findings(data, document.positions.file if document.positions else None):
@@ -99,6 +101,13 @@ class Reading:
         if isinstance(method, str) and method and spec is None:
             found.append(_unknown_method(method, self._methods))
         return recipe, told(found) + _meaning(recipe, spec, found)
+
+
+def _mixture() -> Finding:
+    """What is told of a mixture, instead of every key that it has and a recipe has not."""
+    message = "a recipe should have `merge_method`; this is a mixture of experts"
+    hint = "`cuvee moe FILE -o OUT` makes it, `--dry-run` tells what it would be"
+    return Finding("missing-key", message, ("experts",), hint, "merge_method", on_key=True)
 
 
 def _by_file(faults: Iterable[Fault]) -> list[Fault]:

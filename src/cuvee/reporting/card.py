@@ -16,6 +16,7 @@ from cuvee.reporting.front_matter import front_matter
 from cuvee.reporting.licences import NO_ADVICE
 from cuvee.reporting.markdown import block, code, plain, table
 from cuvee.reporting.metadata import metadata, method_of
+from cuvee.reporting.mixtures import experts_of, settings_of
 
 _TOLD: Final = 20
 """Notes that are told; a merge of many tensors may have thousands."""
@@ -64,9 +65,26 @@ def _summary(evidence: Evidence, inputs: Inputs, row: Mapping[str, Any] | None) 
     what = what[:1].lower() + what[1:] if what[1:2].islower() else what
     about = f" ({plain(what)})" if what else ""
     names = _joined(models) if models else _joined(bases)
+    if "mixture" in evidence.record:
+        return _summary_of_mixture(evidence, inputs, row)
     return (
         f"A merge of {number}{on}: {names}, by {code(method)}{about}, made with"
         f" Cuvee {plain(evidence.record['versions'].get('cuvee', ''))}. {verdict(row, evidence.comparison)}"
+    )
+
+
+def _summary_of_mixture(evidence: Evidence, inputs: Inputs, row: Mapping[str, Any] | None) -> str:
+    """Every model that is an expert, once; the base may be one too."""
+    record = evidence.record
+    top = {one.name: one for one in inputs.sources if one.depth == 0}
+    experts = experts_of(record)
+    names = [_named(top[name]) if name in top else code(name) for name in dict.fromkeys(name for _, name, _ in experts)]
+    base = next((f" on {_named(one)}" for one in top.values() if one.role == "base"), "")
+    number = f"{len(experts)} expert{'s' if len(experts) > 1 else ''}"
+    return (
+        f"A mixture of {number}{base}, of the MLPs of {_joined(names)}, in the layout"
+        f" {code(record['mixture']['layout'])}, made with Cuvee {plain(record['versions'].get('cuvee', ''))}."
+        f" {verdict(row, evidence.comparison)}"
     )
 
 
@@ -133,8 +151,12 @@ def _licence(inputs: Inputs) -> Iterator[str]:
 
 def _made(evidence: Evidence, recipe: str) -> Iterator[str]:
     record = evidence.record
+    is_mixture = "mixture" in record
     yield "## How it was made"
     yield block(recipe, "yaml")
+    if is_mixture:
+        rows = [[number, code(name, in_table=True), prompts] for number, name, prompts in experts_of(record)]
+        yield table(["expert", "model", "prompts"], rows)
     arithmetic = ", ".join(code(one) for one in record["arithmetic"]) or "nothing was merged"
     dtypes = sorted({one["dtype"] for one in record["output"]["tensors"].values()})
     counts = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in record["counts"].items() if number)
@@ -145,7 +167,8 @@ def _made(evidence: Evidence, recipe: str) -> Iterator[str]:
             ["arithmetic in", arithmetic],
             ["written as", ", ".join(code(one, in_table=True) for one in dtypes)],
             ["tensors", plain(counts)],
-            ["recipe (SHA-256)", code(record["recipe_sha256"], in_table=True)],
+            *([name, plain(value)] for name, value in settings_of(record)),
+            [f"{'mixture' if is_mixture else 'recipe'} (SHA-256)", code(record["recipe_sha256"], in_table=True)],
             *(
                 [["recalibrated", plain("BatchNorm statistics, on " + record["recalibrated"]["data"])]]
                 if "recalibrated" in record
@@ -153,10 +176,10 @@ def _made(evidence: Evidence, recipe: str) -> Iterator[str]:
             ),
         ],
     )
-    yield "To make it again, with the models where the recipe says:"
-    yield block(
-        "cuvee merge cuvee_recipe.yml -o merged" + (f" --seed {record['seed']}" if record["seed"] else ""), "sh"
-    )
+    yield f"To make it again, with the models where the {'mixture' if is_mixture else 'recipe'} says:"
+    seed = f" --seed {record['seed']}" if record["seed"] else ""  # a mixture says its own
+    call = "moe cuvee_recipe.yml -o mixed" if is_mixture else f"merge cuvee_recipe.yml -o merged{seed}"
+    yield block(f"cuvee {call}", "sh")
 
 
 def _charts(pictures: Sequence[Picture]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from cuvee.reporting.cast import inputs_of, short_names
 from cuvee.reporting.markup import Html, tag
+from cuvee.reporting.mixtures import method_in
 
 _WIDE: Final = 176
 _HIGH: Final = 40
@@ -42,7 +43,7 @@ def lineage(record: Mapping[str, Any], name: str) -> Html:
     short = short_names([one["model"] for one in inputs_of(record)])
     whole = _Box(
         name,
-        f"by {record['recipe'].get('merge_method', 'merging')}",
+        f"by {method_in(record, 'merging')}",
         tuple(_box(one, short) for one in record["inputs"]),
     )
     width = whole.depth * _WIDE + (whole.depth - 1) * _ACROSS
@@ -68,7 +69,7 @@ def lineage(record: Mapping[str, Any], name: str) -> Html:
 
 def told(record: Mapping[str, Any], name: str) -> str:
     """The drawing in words."""
-    return f"{name} was made by {record['recipe'].get('merge_method', 'merging')} of {_listed(record['inputs'])}."
+    return f"{name} was made by {method_in(record, 'merging')} of {_listed(record['inputs'])}."
 
 
 def _listed(inputs: Sequence[Mapping[str, Any]]) -> str:

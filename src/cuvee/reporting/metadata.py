@@ -9,6 +9,7 @@ from typing import Any
 
 from cuvee.reporting.card_parts import Inputs, loader_of
 from cuvee.reporting.evidence import Evidence
+from cuvee.reporting.mixtures import method_in
 
 
 def metadata(evidence: Evidence, inputs: Inputs, row: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -38,8 +39,8 @@ def metadata(evidence: Evidence, inputs: Inputs, row: Mapping[str, Any] | None) 
 
 
 def method_of(evidence: Evidence) -> str:
-    """The merge method, of a record in which it may not stand."""
-    return str(evidence.record["recipe"].get("merge_method", "unknown"))
+    """The merge method, `moe` of a mixture of experts, of a record in which it may not stand."""
+    return method_in(evidence.record, "unknown")
 
 
 def _index(evidence: Evidence, row: Mapping[str, Any] | None, task: str | None) -> list[dict[str, Any]]:

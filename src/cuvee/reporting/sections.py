@@ -15,6 +15,7 @@ from cuvee.reporting.figures import Figure
 from cuvee.reporting.lineage import lineage
 from cuvee.reporting.looked import Looked
 from cuvee.reporting.markup import Html, joined, pairs, table, tag
+from cuvee.reporting.mixtures import experts_of, settings_of
 from cuvee.reporting.parts import Section, absent, chart, folded, notes, spoken
 from cuvee.reporting.verdicts import verdicts, what_it_is
 from cuvee.reporting.words import counted, figure, in_millions, seconds
@@ -60,9 +61,18 @@ def made(evidence: Evidence, recipe: str) -> Section:
         tag("h3", "Lineage"),
         drawn,
         tag("div", tag("div", tag("h3", "Recipe"), code), tag("div", tag("h3", "Models"), _models(rows)), class_="two"),
+        *_mixture(record),
         tag("p", "Changed in config.json: ", "; ".join(changes), ".") if changes else None,
     ]
     return Section("made", "How it was made", joined(body))
+
+
+def _mixture(record: Data) -> list[Html]:
+    """What a mixture of experts is made of; nothing for a merge."""
+    if "mixture" not in record:
+        return []
+    experts = table(("expert", "model", "prompts"), experts_of(record), "Experts that the routers choose among")
+    return [tag("h3", "Mixture of experts"), pairs(settings_of(record)), experts]
 
 
 def _models(rows: Sequence[Sequence[object]]) -> Html:

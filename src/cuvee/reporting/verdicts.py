@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from cuvee.errors import listed
 from cuvee.reporting.cast import is_ensemble, roles, short_names, the_merge
 from cuvee.reporting.evidence import Evidence
+from cuvee.reporting.mixtures import experts_of, method_in
 from cuvee.reporting.words import counted, figure, interval, signed
 
 Mood = Literal["better", "worse", "even", "open"]
@@ -29,11 +30,12 @@ def what_it_is(evidence: Evidence) -> str:
     record = evidence.record
     inputs = [one for one in record["inputs"] if not one["base"]]
     bases = [one["model"] for one in record["inputs"] if one["base"]]
-    method = record["recipe"].get("merge_method", "a merge")
+    method = method_in(record, "a merge")
     over = f" over {bases[0]}" if bases else ""
     counts = record["counts"]
     told = f"{counts['merged']:,} tensors merged, {counts['copied']:,} copied, {counts['lost']:,} lost"
-    return f"{method} of {counted(len(inputs), 'model')}{over}: {told}."
+    of = counted(len(experts_of(record)), "expert") if "mixture" in record else counted(len(inputs), "model")
+    return f"{method} of {of}{over}: {told}."
 
 
 def verdicts(evidence: Evidence) -> Iterator[Verdict]:

@@ -64,7 +64,7 @@ def test_calls_refuse_it_too() -> None:
         lambda: cuvee.learn("recipe.yml", data="rows.jsonl", out=URL),
         lambda: merge_adapters(["adapter"], URL),
         lambda: cuvee.transplant("model", "donor", URL),
-        lambda: cuvee.tune("model", "rows.jsonl", URL),
+        lambda: cuvee.tune("model", URL, data="rows.jsonl"),
     ):
         with pytest.raises(UsageError, match=r"must be a path of this machine; found a URL \(s3://\)"):
             ask()

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cuvee.errors import RecipeError
+from cuvee import methods
+from cuvee.api import route_prompts, upcycled
+from cuvee.errors import InputError, RecipeError, UsageError
 from cuvee.mixtures.model import Expert, Mixture
 from cuvee.mixtures.reading import parse_mixture, read_mixture
 from cuvee.mixtures.written import to_data, to_yaml
+from cuvee.recipe import parse_text
 from cuvee.types import ModelRef
 
 WRONG = """\
@@ -95,10 +100,64 @@ def test_prompts_may_stand_in_a_file(tmp_path: Path) -> None:
     assert [fault.code for fault in caught.value.faults] == ["data-missing"]
 
 
+@pytest.mark.parametrize("kind", ["a pipe", "huge", "binary", "a folder"])
+def test_files_that_hold_no_prompts_are_refused_at_once(tmp_path: Path, kind: str) -> None:
+    """A pipe that nobody writes to is not waited for, and what is larger than prompts are is not read."""
+    file = tmp_path / "prompts.txt"
+    if kind == "a pipe":
+        os.mkfifo(file)
+    elif kind == "huge":
+        with file.open("wb") as stream:
+            stream.truncate(1 << 40)
+    elif kind == "binary":
+        file.write_bytes(b"\xff\xfe\x00")
+    else:
+        file.mkdir()
+    expert = {"source_model": "b", "positive_prompts_file": file.name}
+    with pytest.raises(RecipeError, match="names a file"):
+        read_mixture({"base_model": "a", "experts_per_token": 1, "experts": [expert]}, tmp_path)
+    with pytest.raises(InputError, match=r"prompts\.txt"):
+        route_prompts(tmp_path, {"a": file})
+
+
 @pytest.mark.parametrize("text", ["", "3\n", "[a]\n", "base_model: a\n", "base_model: a\nexperts: []\n"])
 def test_what_is_no_mixture_is_refused(text: str) -> None:
     with pytest.raises(RecipeError):
         parse_mixture(text)
+
+
+@pytest.mark.parametrize("read", [parse_mixture, lambda text: parse_text(text, methods.specs())], ids=["moe", "merge"])
+def test_a_recipe_and_a_mixture_are_told_from_each_other(read: Callable[[str], object]) -> None:
+    mixture = "base_model: a\ngate_mode: hidden\nexperts:\n  - source_model: b\n    positive_prompts: [x]\n"
+    recipe = "merge_method: linear\nmodels:\n  - model: a\n  - model: b\n"
+    text, line, words = (recipe, 1, "cuvee merge") if read is parse_mixture else (mixture, 3, "cuvee moe")
+    with pytest.raises(RecipeError, match=words) as caught:
+        read(text)
+    (fault,) = caught.value.faults
+    assert (fault.code, fault.place and fault.place.line) == ("missing-key", line)
+
+
+def test_messages_of_mixtures_speak_of_mixtures(tmp_path: Path) -> None:
+    (tmp_path / "bad.yml").write_text("a: [", "utf-8")
+    (tmp_path / "large.yml").write_text("#" * 1_000_001, "utf-8")
+    (tmp_path / "latin.yml").write_bytes(b"a: \xe9\n")
+    (tmp_path / "twice.yml").write_text("base_model: a\nbase_model: b\n", "utf-8")
+    for name in ("bad", "large", "latin", "twice", "missing"):
+        with pytest.raises(RecipeError) as caught:
+            read_mixture(tmp_path / f"{name}.yml")
+        assert "recipe" not in str(caught.value), name
+
+
+def test_numbers_that_are_refused_say_what_is_taken() -> None:
+    whole: dict[str, Any] = {"base_model": "a", "gate_mode": "random", "experts": [{"source_model": "b"}] * 2}
+    assert read_mixture({**whole, "gate_scale": 0}).gate_scale == 0
+    with pytest.raises(RecipeError, match="gate_scale` should be at least 0, found -1"):
+        read_mixture({**whole, "gate_scale": -1})
+    for seed in (2**64, -(2**64)):
+        with pytest.raises(RecipeError, match="seed` should be an integer that 64 bits hold"):
+            read_mixture({**whole, "seed": seed})
+        with pytest.raises(UsageError, match="seed` must be an integer that 64 bits hold"):
+            upcycled("a", 2, seed=seed)
 
 
 def test_what_is_written_is_read_back() -> None:

@@ -26,7 +26,7 @@ def moe(
     source: str,
     /,
     *,
-    out: Out,
+    out: Out | None = None,
     upcycle: _Count = None,
     experts_per_token: _Count = None,
     noise_scale: float | None = None,
@@ -51,12 +51,12 @@ def moe(
     For example:
 
         cuvee moe mixture.yml -o mixed
-        cuvee moe mixture.yml -o mixed --dry-run
+        cuvee moe mixture.yml --dry-run
         cuvee moe --upcycle 8 model -o mixed --noise-scale 0.01
 
     Args:
         source: The YAML file; with --upcycle, the model: a folder or hub id.
-        out: The folder to make.
+        out: The folder to make; --dry-run needs none.
         upcycle: Make so many experts of one model's MLPs.
         experts_per_token: With --upcycle, experts that a token is sent to; 2 without it.
         noise_scale: With --upcycle, spread of noise added to every expert.
@@ -88,6 +88,9 @@ def moe(
     if dry_run:
         outline = api.plan_mixture(asked)
         return deliver(Answer("moe", data_of(outline, out), outline_text(outline), notes=outline.notes), common)
+    if out is None:
+        message = "--out should be given; found none"
+        raise UsageError(Fault("bad-argument", message, subject="out", hint="for example -o mixed"))
     start = time.perf_counter()
     with metered("writing", "bytes") as meter:
 
@@ -107,6 +110,7 @@ def moe(
         )
     seconds = time.perf_counter() - start
     data = {**data_of(result.outline, result.path), "seconds": round(seconds, 3), "notes": list(result.notes)}
+    data["resumed"] = {"bytes": result.resumed_bytes, "was_complete": result.was_complete}
     data["content"] = result.record["output"]["content"]
     return deliver(Answer("moe", data, written_text(result, seconds), notes=result.notes), common)
 

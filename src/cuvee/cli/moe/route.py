@@ -23,7 +23,7 @@ def route(
     model: Path,
     /,
     *,
-    prompts: Annotated[tuple[Path, ...], Parameter(negative=())],
+    prompts: Annotated[list[Path], Parameter(consume_multiple=True, negative=())],
     common: Common = COMMON,
 ) -> int:
     """Say where a mixture of experts sends prompts.
@@ -34,11 +34,11 @@ def route(
 
     For example:
 
-        cuvee moe route mixed --prompts maths.txt --prompts code.txt
+        cuvee moe route mixed --prompts maths.txt code.txt
 
     Args:
         model: A folder with a mixture of experts and its tokenizer.
-        prompts: A file of prompts, a line each; may be given several times.
+        prompts: Files of prompts, a line each.
         common: How to print.
     """
     from cuvee import api
@@ -48,7 +48,7 @@ def route(
     return deliver(Answer("moe route", _data(found), list(_text(found))), common)
 
 
-def _groups(prompts: tuple[Path, ...]) -> dict[str, Path]:
+def _groups(prompts: list[Path]) -> dict[str, Path]:
     """Every file under its name; files of one name are called by their whole paths, so that none is lost."""
     stems = [path.stem for path in prompts]
     return {path.stem if stems.count(path.stem) == 1 else str(path): path for path in prompts}

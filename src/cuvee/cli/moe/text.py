@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cuvee.mixtures.writing import MixtureResult
 
 
-def data_of(outline: Outline, out: Path) -> dict[str, Any]:
+def data_of(outline: Outline, out: Path | None) -> dict[str, Any]:
     """A mixture, ready for JSON."""
     told = asdict(outline)
     return {"path": out, **{key: list(v) if isinstance(v, tuple) else v for key, v in told.items()}}
@@ -42,6 +42,9 @@ def written_text(result: MixtureResult, seconds: float) -> Iterator[str]:
     """A mixture that was written, in lines."""
     from cuvee.checkpoint.layout import format_size
 
+    if result.was_complete:
+        yield f"nothing to do: {result.path} was made by the same mixture"
+        return
     yield from outline_text(result.outline)
     if result.resumed_bytes:
         yield f"{format_size(result.resumed_bytes)} taken over from the run that was interrupted"
