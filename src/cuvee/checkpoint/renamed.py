@@ -203,7 +203,9 @@ def part_of(ref: ModelRef, part: str, reader: Reader, where: Where) -> Reader:
     if not names:
         tops = parts_in(reader.specs)
         message = f"{ref}: there is no part called `{part}`; there are {', '.join(tops) or 'none'}"
-        raise InputError(Fault("part-mismatch", message, where(ref, "part"), str(ref), nearest(part, tops)))
+        raise InputError(
+            Fault("part-mismatch", message, where(ref, "part"), str(ref), nearest(part, tops) if tops else None)
+        )
     config, notes = _config_of(part, reader.config)
     others = _PREPROCESSING if part in words_for(TEXT[0]) else (*_PREPROCESSING, *_OF_TEXT)
     files = [file for file in reader.side_files if file.name not in others]
