@@ -56,7 +56,7 @@ def _parts(part: Any) -> dict[str, ModelRef]:
         return {}
     found = _parts(list(part.values()))
     try:
-        ref = read_reference(part)  # type: ignore[arg-type]
+        ref = read_reference(part)
     except (ValueError, KeyError, TypeError, AttributeError):  # no reference, or one that no recipe has
         return found
     return found if ref.placing is None else {**found, str(ref): ref}
