@@ -111,6 +111,17 @@ def test_a_text_tower_is_a_model_of_its_own(kind: str, alone: str, cellar: Cella
     assert torch.allclose(model(input_ids=words).logits, whole(input_ids=words).logits, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("part", "generates"), [("language_model", True), ("text_model", True), ("vision_tower", False)]
+)
+def test_how_text_is_generated_is_no_matter_of_a_vision_tower(
+    part: str, generates: bool, cellar: Cellar, tmp_path: Path
+) -> None:
+    cuvee.merge(taken(cellar.model("llava", 1), part), tmp_path / "tower")
+    assert (tmp_path / "tower" / "generation_config.json").exists() == generates
+    assert ("generation_config.json not carried over" in notes(tmp_path / "tower")) == (not generates)
+
+
 @pytest.mark.parametrize(("kind", "part"), [("llava", "language_model"), ("gemma3", "language_model")])
 def test_there_and_back_is_the_model(kind: str, part: str, cellar: Cellar, tmp_path: Path) -> None:
     whole = cellar.model(kind, 1)

@@ -15,6 +15,7 @@ import torch
 import cuvee
 from cuvee.collecting.angles import block_distances
 from cuvee.errors import CuveeError, InputError, RecipeError, UsageError
+from cuvee.families.residual import TRIED
 from tests.support.command_line import call
 from tests.support.merging import files, hidden
 from tests.support.zoo import ZOO, Cellar, stored, write_by_hand
@@ -279,10 +280,43 @@ def test_an_encoder_and_a_decoder_are_two_stacks(cellar: Cellar, tmp_path: Path)
     assert "`decoder`, `encoder`" in (error.faults[0].hint or "")
 
 
-def test_layers_that_normalise_after_adding_have_no_silent_form(cellar: Cellar, tmp_path: Path) -> None:
-    error = refusal(tmp_path, model(cellar, "bert"), expand=1)
+SILENT = {"bert": "is of a layer that does more than add", "modernbert": "of this kind (modernbert) are not known"}
+
+
+@pytest.mark.parametrize("kind", SILENT)
+def test_layers_without_a_silent_form_are_told_from_unknown_ones(kind: str, cellar: Cellar, tmp_path: Path) -> None:
+    error = refusal(tmp_path, model(cellar, kind), expand=1)
     assert isinstance(error, InputError)
     assert error.codes == ("no-silent-layer",)
+    assert SILENT[kind] in str(error)
+
+
+def test_the_page_names_the_kinds_that_were_tried() -> None:
+    listed = PAGE.partition("equal to the bit: ")[2].partition(".\n")[0]
+    assert set(re.split(r",\s+", listed)) == TRIED
+
+
+MODULES = [
+    ("qwen2.5-vl", "language_model", "model"),
+    ("qwen2.5-vl", "vision_tower", "visual"),
+    ("llava", "text_model", "language_model"),
+    ("llava", "vision_model", "vision_tower"),
+]
+
+
+@pytest.mark.parametrize(("kind", "asked", "called"), MODULES)
+def test_a_stack_goes_by_every_name_of_the_part_that_it_is_in(kind, asked, called, cellar: Cellar) -> None:
+    """What `part` of a recipe knows under a name, `module` knows under it too."""
+    source = model(cellar, kind)
+    found, wanted = (cuvee.stack_recipe(source, drop="1", module=name) for name in (asked, called))
+    assert found.recipe == wanted.recipe
+    assert found.layers == wanted.layers
+
+
+def test_a_module_that_is_not_there_is_told_those_that_are(cellar: Cellar, tmp_path: Path) -> None:
+    error = refusal(tmp_path, model(cellar, "qwen2.5-vl"), drop="1", module="nope")
+    assert error.codes == ("unknown-module",)
+    assert "`model`, `visual`" in (error.faults[0].hint or "")
 
 
 def test_what_the_class_cannot_be_built_of_is_refused(cellar: Cellar, tmp_path: Path) -> None:

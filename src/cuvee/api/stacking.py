@@ -113,7 +113,7 @@ def stack_recipe(
     file = _text(drop_least, text)
     folder = None if root is None else as_path(root, "root", "model paths must start from a folder")
     with opened([ref], None, weights=False) as (reader,):
-        found = stack_of(reader, module)
+        found, module = stack_of(reader, module)
         count = found.count - found.extra
         runs = form.runs(count, reader.label)
         least = None if file is None else _least(reader, file, count, count - len(runs[0].layers))
@@ -171,7 +171,8 @@ def stack(
         drop_least: so many consecutive layers are left out: those that turn the last token of a text least (Gromov et
             al. 2024). The last layer stays.
         text: for `drop_least`, a file of rows, as for `collect`; the first 256 are run through the model, in float32.
-        module: the part of the model that is meant, where it has several stacks, such as `decoder`.
+        module: the part of the model that is meant, where it has several stacks, such as `decoder`: a part of what
+            the stack's names begin with, or a name that `part` of a recipe knows (docs/partial.md).
         dtype: float dtype of the result; that of the model without it.
         overwrite: as for `merge`.
         resume: as for `merge`.

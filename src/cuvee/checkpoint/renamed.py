@@ -38,6 +38,7 @@ _PREPROCESSING: Final = (
     "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json", "chat_template.jinja",
     "chat_template.json",
 )  # fmt: skip
+_OF_TEXT: Final = ("generation_config.json",)
 _AS_A_MODEL: Final = {
     "clip_text_model": ("clip_text_model", "CLIPTextModel"),
     "clip_vision_model": ("clip_vision_model", "CLIPVisionModel"),
@@ -202,10 +203,13 @@ def part_of(ref: ModelRef, part: str, reader: Reader, where: Where) -> Reader:
     if not names:
         tops = parts_in(reader.specs)
         message = f"{ref}: there is no part called `{part}`; there are {', '.join(tops) or 'none'}"
-        raise InputError(Fault("part-mismatch", message, where(ref, "part"), str(ref), nearest(part, tops)))
+        raise InputError(
+            Fault("part-mismatch", message, where(ref, "part"), str(ref), nearest(part, tops) if tops else None)
+        )
     config, notes = _config_of(part, reader.config)
-    files = [file for file in reader.side_files if file.name not in _PREPROCESSING]
-    dropped = [file.name for file in reader.side_files if file.name in _PREPROCESSING]
+    others = _PREPROCESSING if part in words_for(TEXT[0]) else (*_PREPROCESSING, *_OF_TEXT)
+    files = [file for file in reader.side_files if file.name not in others]
+    dropped = [file.name for file in reader.side_files if file.name in others]
     notes += [f"{', '.join(dropped)} not carried over: of the whole model"] if dropped else []
     notes.append(f"{len(names)} of {len(reader.specs)} tensors are of `{part}`")
     return _renamed(reader, names, config, files, notes)

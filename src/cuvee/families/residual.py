@@ -88,12 +88,25 @@ def residual_writers(names: Collection[str], config: Mapping[str, Any] | None = 
         >>> residual_writers(["self_attn.o_proj.weight", "mlp.down_proj.weight", "input_layernorm.weight"])
         ('self_attn.o_proj.', 'mlp.down_proj.')
     """
-    said = config or {}
-    if said.get("model_type") in _SCALED or any(said.get(key) for key in _NORMED):
-        return None
-    if any(_NEVER.search(name) for name in names):
+    if says_no(names, config):
         return None
     return next((parts for parts in _WRITERS if _has_all(parts, names)), None)
+
+
+def says_no(names: Collection[str], config: Mapping[str, Any] | None = None) -> str | None:
+    """Why zeros cannot silence a layer, where its names or its configuration show that; `None` where they do not.
+
+    Example:
+        >>> says_no(["attention.output.LayerNorm.weight"])
+        'attention.output.LayerNorm.weight is of a layer that does more than add'
+    """
+    said = config or {}
+    if said.get("model_type") in _SCALED:
+        return f"layers of `{said['model_type']}` scale what passes through them"
+    if key := next((key for key in _NORMED if said.get(key)), None):
+        return f"with `{key}` a layer adds to what is normalised"
+    more = next((name for name in names if _NEVER.search(name)), None)
+    return more and f"{more} is of a layer that does more than add"
 
 
 def _has_all(parts: tuple[str, ...], names: Collection[str]) -> bool:

@@ -30,6 +30,9 @@ def recipe_faults(recipe: Recipe, spec: MethodSpec) -> Iterator[Fault]:
     if base is not None and recipe.inner(base) is not None:
         message = f"{base}: the base of a pack must be a model that stays where it is, and this is a recipe"
         yield Fault("not-yet", message, subject=str(base), hint="merge it into a folder first, and name that")
+    elif base is not None and base.placing is not None:
+        message = f"{base}: the base of a pack must be a whole model, and this is a part of one"
+        yield Fault("not-yet", message, subject=str(base), hint="write the part into a folder first, and name that")
     elif base is not None and "#" in base.path:
         message = f"{base}: the base of a pack must be a whole model, with no `#` in its name"
         yield Fault("not-yet", message, subject=str(base), hint="write a task out with `cuvee unpack`, or rename it")
@@ -47,6 +50,9 @@ def plan_faults(plan: Plan, readers: Sequence[Reader]) -> Iterator[Fault]:
         message = "there is nothing to pack: every tensor of the output is a copy"
         yield Fault("wrong-value", message, hint="does the recipe list models besides the base?")
         return
+    if uneven := _uneven_parts(plan, steps):
+        yield uneven
+        return
     first = models_of(steps[0])
     changed = {step.out.name for step in steps}
     for step in plan.steps:
@@ -57,6 +63,16 @@ def plan_faults(plan: Plan, readers: Sequence[Reader]) -> Iterator[Fault]:
         if name not in changed and source_of(step, plan, readers) is None:
             message = f"tensor {name}: it is not in the base, and a pack holds nothing but changes of the base"
             yield Fault("missing-tensor", message, subject=name, hint="leave `missing` out of the recipe")
+
+
+def _uneven_parts(plan: Plan, steps: Sequence[Step]) -> Fault | None:
+    """That partial models stand for another part than the other tasks: told once, not once per tensor."""
+    partial = [str(facts.ref) for facts in plan.models if facts.ref.is_partial]
+    if not partial or len({models_of(step) for step in steps}) == 1:
+        return None
+    message = f"tasks of a pack must be whole models, or all stand for the same part; found {', '.join(partial)}"
+    hint = "pack those of one part by themselves, or merge each into its whole model first"
+    return Fault("part-mismatch", message, subject=partial[0], hint=hint)
 
 
 def models_of(step: Step) -> tuple[int, ...]:

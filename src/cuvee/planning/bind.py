@@ -13,7 +13,7 @@ from cuvee.planning.config import configuration
 from cuvee.planning.decide import Decision, decide
 from cuvee.planning.fit import fit_findings
 from cuvee.planning.model import Beside, Evaluated, ModelFacts, Piece, Plan, Step, Tied, copies_in
-from cuvee.planning.partial import partial_faults, partial_notes
+from cuvee.planning.partial import partial_faults, partial_notes, unread_faults
 from cuvee.planning.parts import parts_of
 from cuvee.planning.scaling import by_depth, scaling_notes
 from cuvee.planning.settings import are_broken_rules, place_of_method, told_once
@@ -80,6 +80,7 @@ def bind(recipe: Recipe, readers: Sequence[Reader], spec: MethodSpec) -> Plan:
     decisions, faults_of_layers = _decide_all(ground, spec, parts, slots)
     told = told_once([*faults_of_layers, *(f for d in decisions for f in d.faults)], recipe)
     _raise_if(RecipeError if are_broken_rules(told) else InputError, told)
+    _raise_if(InputError, unread_faults(ground, [d.step for d in decisions if d.step]))
     of_whole = survey_faults(spec, [d.step for d in decisions if d.step])
     _raise_if(RecipeError, [replace(fault, place=place_of_method(recipe)) for fault in of_whole])
     return _plan(ground, parts, decisions, stackings, spec)

@@ -12,6 +12,7 @@ from cuvee.families.towers import tensors_of_part
 from cuvee.planning.model import Step
 from cuvee.planning.slots import Entry, Ground, Opened, Slot
 from cuvee.planning.tying import is_head
+from cuvee.recipe.grouping import references
 from cuvee.recipe.model import Recipe
 from cuvee.types import TensorSpec
 
@@ -51,6 +52,17 @@ def partial_faults(recipe: Recipe) -> list[Fault]:
         for ref in dict.fromkeys(bases)
         if ref is not None and ref.is_partial
     ]
+
+
+def unread_faults(ground: Ground, steps: Iterable[Step]) -> Iterator[Fault]:
+    """Partial models of which nothing goes into the output: no module that names them holds any of their part."""
+    read = {piece.model for step in steps for piece in (*step.pieces, *step.must_equal)}
+    for number, model in enumerate(ground.opened):
+        if model.ref.is_partial and number not in read:
+            message = f"{model.ref}: nothing of it is merged: what it is named for holds no tensor of its part"
+            path = next((path for ref, path in references(ground.recipe) if ref == model.ref), ())
+            hint = "name it in the module that has the part, or take it out"
+            yield replace(ground.fault("part-mismatch", message, path, hint), subject=str(model.ref))
 
 
 def partial_notes(opened: Sequence[Opened], steps: Sequence[Step]) -> Iterator[str]:
