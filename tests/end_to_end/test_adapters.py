@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -365,3 +366,14 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="peft|transformers")
         yield
+
+
+def test_a_state_dict_of_a_running_model_is_told_from_what_peft_writes(tmp_path: Path) -> None:
+    _, adapter = write_adapter("lora", tmp_path)
+    file = adapter / "adapter_model.safetensors"
+    named = {re.sub(r"(lora_[AB])\.weight$", r"\1.default.weight", k): v for k, v in load_file(file).items()}
+    save_file(named, file)
+    with pytest.raises(InputError, match="whose meaning is known") as caught:
+        api.lora_info(adapter)
+    assert caught.value.code == "unknown-adapter-key"
+    assert "`save_pretrained` writes the file without it" in str(caught.value.faults[0].hint)

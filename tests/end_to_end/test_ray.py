@@ -272,5 +272,5 @@ def test_the_command_on_a_running_cluster(cluster: str, room: Yard, built: Path)
     ran = subprocess.run([*command, *words], capture_output=True, text=True, env=environment())
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout)["resumed"]["ranges"] == 0
-    assert ran.stderr.startswith("merging: done")
+    assert ran.stderr.splitlines()[-1].startswith("merging: done")  # after how far it is, where that takes long
     assert_made(room, built, "linear")

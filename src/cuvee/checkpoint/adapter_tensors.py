@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -25,6 +26,8 @@ _PARTS: Final[Mapping[str, str]] = {
     ".lora_B.bias": "bias",
     ".token_adapter.trainable_tokens_delta": "rows",
 }
+_NAMED: Final = re.compile(r"lora_(A|B|embedding_A|embedding_B)\.\w+(\.weight)?$")
+"""A factor with the name that an adapter has in a running model, where it may be one of several."""
 _STRAY: Final = ("lora_", "token_adapter", "original_module", "modules_to_save", "base_model.")
 
 
@@ -162,6 +165,8 @@ def _name_fault(label: str, name: str, spec: TensorSpec) -> Fault | None:
     if bare == name or not module or stray is not None:
         message = f"{label}: `{name:.200}` is no tensor of a LoRA adapter whose meaning is known"
         hint = f"names begin with `{PREFIX}`, and changes end in {listed(_PARTS, most=3)}"
+        if _NAMED.search(bare):
+            hint = "a state dict has the adapter's own name in it; PEFT's `save_pretrained` writes the file without it"
         return Fault("unknown-adapter-key", message, subject=name[:200], hint=hint)
     if DTYPES[spec.dtype].kind != "float":
         return _bad(label, f"`{name:.200}` must hold floats, found {spec.dtype}", name)

@@ -35,9 +35,9 @@ def apply(
     """Apply adapters to a model and write the result out as a model folder.
 
     The result is what PEFT's `merge_and_unload` makes, worked out tensor by
-    tensor in float32 and rounded once to the dtype of the model. Several adapters
-    are applied one after the other. The folder holds a record, as one of `cuvee
-    merge` does.
+    tensor in float32 and rounded to the dtype of the model, with --weight once
+    more after it is weighted. Several adapters are applied one after the other.
+    The folder holds a record, as one of `cuvee merge` does.
 
     For example:
 
