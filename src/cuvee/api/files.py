@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from cuvee.api.arguments import (
     callback_faults,
     refuse,
 )
-from cuvee.errors import Fault, InputError
+from cuvee.errors import Fault, InputError, attempt
 from cuvee.types import ModelRef
 
 if TYPE_CHECKING:
@@ -45,14 +46,24 @@ def opened(refs: Sequence[ModelRef], root: Path | None, *, weights: bool = True)
     """
     from cuvee.checkpoint import open_checkpoint
 
-    readers: list[Reader] = []
+    with held([partial(open_checkpoint, ref, root, hub_download=weights) for ref in refs]) as readers:
+        yield readers
+
+
+@contextmanager
+def held(opening: Sequence[Callable[[], Reader]]) -> Iterator[list[Reader]]:
+    """Open what several calls give, and close it afterwards.
+
+    Args:
+        opening: the calls.
+
+    Raises:
+        InputError: the faults of all that cannot be opened.
+    """
     faults: list[Fault] = []
+    readers: list[Reader] = []
     try:
-        for ref in refs:
-            try:
-                readers.append(open_checkpoint(ref, root, hub_download=weights))
-            except InputError as error:
-                faults += error.faults
+        readers.extend(reader for step in opening if (reader := attempt(step, faults)) is not None)
         if faults:
             raise InputError(faults)
         yield readers

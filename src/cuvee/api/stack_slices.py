@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from cuvee.errors import Fault, InputError, UsageError
 from cuvee.recipe import Branch, Conditions, Parameters, Slice
@@ -90,11 +90,11 @@ def _silence(reader: Reader, stack: Stack, layers: Sequence[int]) -> Parameters:
     Raises:
         InputError: there are none for layers of this kind.
     """
-    from cuvee.families import spot_of
+    from cuvee.families import sections, spot_of
     from cuvee.families.residual import residual_writers, says_no
 
     spots = [spot for name in reader.specs if (spot := spot_of(name)) and spot.prefix == stack.prefix]
-    section = _at(reader.config or {}, stack.section)
+    section = dict(sections(reader.config or {})).get(stack.section, {})
     parts: dict[str, None] = {}
     for layer in layers:
         names = [spot.rest for spot in spots if spot.index == layer]
@@ -108,9 +108,3 @@ def _silence(reader: Reader, stack: Stack, layers: Sequence[int]) -> Parameters:
             raise InputError(Fault("no-silent-layer", message, subject=reader.label, hint=hint))
         parts |= dict.fromkeys(found)
     return {"scale": Conditions((*(Branch(part, 0.0) for part in parts), Branch(None, 1.0)))}
-
-
-def _at(config: Mapping[str, Any], path: Sequence[str]) -> Mapping[str, Any]:
-    for key in path:
-        config = config[key]
-    return config

@@ -6,13 +6,13 @@ Nothing heavy is imported until a call needs it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 from cuvee.api.arguments import as_model, as_path, callback_faults, far_faults, refuse, switch_faults, unfit
-from cuvee.errors import Fault, InputError, attempt, nearest, number_faults
-from cuvee.types import ModelRef
+from cuvee.api.files import held
+from cuvee.errors import Fault, nearest, number_faults
 
 if TYPE_CHECKING:
     from cuvee.checkpoint.protocol import Reader
@@ -63,8 +63,9 @@ def transplant(
         OutputExists: `out` is there.
         ResourceError: not enough memory or disk, or no right to write.
     """
-    from cuvee.checkpoint import parse_size
+    from cuvee.checkpoint import open_checkpoint, parse_size
     from cuvee.execute.transplant import write_transplant
+    from cuvee.tokens.alone import open_giver
     from cuvee.tokens.transplanting import METHODS, plan_transplant
     from cuvee.tuning.run import check_free
 
@@ -82,37 +83,16 @@ def transplant(
     target = as_path(out, "out", "the output must be a folder's name")
     sizes = [UNLIMITED if max_memory is None else parse_size(max_memory), parse_size(shard_size)]
     check_free(target, overwrite)
-    with _sides(*refs) as readers:
+    sides = [
+        partial(open_checkpoint, refs[0], None, hub_download=True),
+        partial(open_giver, refs[1], None, hub_download=True),
+    ]
+    with held(sides) as readers:
         split = _splitter(readers[0]) if method == "subword-mean" else None
         plan = plan_transplant(*readers, method=method, k=k, multiple=pad_to_multiple_of, split=split)
         return write_transplant(
             plan, refs, target, memory=sizes[0], shard_bytes=sizes[1], overwrite=overwrite, told=progress
         )
-
-
-@contextmanager
-def _sides(model: ModelRef, donor: ModelRef) -> Iterator[list[Reader]]:
-    """The model and the donor, opened; the donor may be a tokenizer alone.
-
-    Raises:
-        InputError: the faults of both.
-    """
-    from cuvee.checkpoint import open_checkpoint
-    from cuvee.tokens.alone import open_giver
-
-    faults: list[Fault] = []
-    sides = [
-        attempt(lambda: open_checkpoint(model, None, hub_download=True), faults),
-        attempt(lambda: open_giver(donor, None, hub_download=True), faults),
-    ]
-    readers = [side for side in sides if side is not None]
-    try:
-        if faults:
-            raise InputError(faults)
-        yield readers
-    finally:
-        for reader in readers:
-            reader.close()
 
 
 def _method_faults(method: object, known: Sequence[str]) -> list[Fault]:

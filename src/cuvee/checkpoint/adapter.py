@@ -35,9 +35,15 @@ class Adapter:
     """
 
     def __init__(
-        self, label: str, folder: Path | None, settings: AdapterSettings, weights: Weights, found: Sorted
+        self,
+        label: str,
+        folder: Path | None,
+        settings: AdapterSettings,
+        weights: Weights,
+        found: Sorted,
+        fetched: FetchedAdapter | None = None,
     ) -> None:
-        self._fetched: FetchedAdapter | None = None
+        self._fetched = fetched
         self.label: Final = label
         self.folder: Final = folder
         self.settings: Final = settings
@@ -112,11 +118,6 @@ class Adapter:
         if self._fetched is not None:
             self._fetched.sides.close()
 
-    def holding(self, fetched: FetchedAdapter) -> Adapter:
-        """The same adapter, as one that lies behind a URL and whose copies are its own."""
-        self._fetched = fetched
-        return self
-
 
 def is_adapter(folder: Path) -> bool:
     """Whether a folder has an adapter's configuration."""
@@ -156,14 +157,14 @@ def _open_behind(url: str, label: str) -> Adapter:
     fetched = FetchedAdapter(url, label)
     try:
         with fetched.sides.told():
-            return open_adapter_folder(fetched.folder, label).holding(fetched)
+            return open_adapter_folder(fetched.folder, label, fetched)
     except BaseException:
         fetched.sides.close()
         raise
 
 
-def open_adapter_folder(folder: Path, label: str) -> Adapter:
-    """Open a folder as PEFT writes one; see `open_adapter`."""
+def open_adapter_folder(folder: Path, label: str, fetched: FetchedAdapter | None = None) -> Adapter:
+    """Open a folder as PEFT writes one; see `open_adapter`. `fetched` is what the folder is a copy of."""
     faults: list[Fault] = []
     config = attempt(lambda: _within(folder, (ADAPTER_CONFIG,), label), faults)
     file = attempt(lambda: _within(folder, ADAPTER_WEIGHTS, label), faults)
@@ -178,7 +179,7 @@ def open_adapter_folder(folder: Path, label: str) -> Adapter:
     if found.faults:
         weights.close()
         raise InputError(_some(label, found.faults))
-    return Adapter(label, folder, settings, weights, found)
+    return Adapter(label, folder, settings, weights, found, fetched)
 
 
 def _within(folder: Path, names: tuple[str, ...], label: str) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cuvee.checkpoint.adapter_config import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from cuvee.checkpoint.identity import InputFile
-from cuvee.checkpoint.remote_files import find_stamp
+from cuvee.checkpoint.remote_files import stamp_if_there
 from cuvee.checkpoint.remote_side import SideFiles
 from cuvee.checkpoint.wire import Stamp
 from cuvee.errors import Fault, InputError
@@ -37,7 +37,7 @@ class FetchedAdapter:
     def _look_for(self, names: Iterable[str], label: str) -> tuple[str, Stamp]:
         """The first of these files that is there."""
         for name in names:
-            if mark := _stamp(f"{self._url}/{name}"):
+            if mark := stamp_if_there(f"{self._url}/{name}"):
                 return name, mark
         wanted = f"{ADAPTER_CONFIG} and {' or '.join(ADAPTER_WEIGHTS)}"
         message = f"{label}: an adapter has {wanted}; there is no {' or '.join(names)}"
@@ -50,12 +50,3 @@ class FetchedAdapter:
             InputFile(f"{self._url}/{name}", {"size": m.size, "tag": m.tag}, {}, given.get(name, frozenset()))
             for name, m in self._marks.items()
         )
-
-
-def _stamp(url: str) -> Stamp | None:
-    try:
-        return find_stamp(url)
-    except InputError as error:
-        if error.code != "model-missing":
-            raise
-        return None

@@ -141,6 +141,20 @@ def find_stamp(url: str) -> Stamp:
     return persistently(lambda: transport.stamp(url), url, url)
 
 
+def stamp_if_there(url: str) -> Stamp | None:
+    """Size and tag of a remote file; `None` where there is none.
+
+    Raises:
+        InputError: the store does not say.
+    """
+    try:
+        return find_stamp(url)
+    except InputError as error:
+        if error.code != "model-missing":
+            raise
+        return None
+
+
 def read_range(url: str, begin: int, end: int, known: Stamp) -> bytes:
     """Bytes `begin` to `end` (not included) of a remote file.
 

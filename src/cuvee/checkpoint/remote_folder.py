@@ -22,7 +22,7 @@ from cuvee.checkpoint.contents import (
 )
 from cuvee.checkpoint.contents import listed as named
 from cuvee.checkpoint.opened import Checkpoint
-from cuvee.checkpoint.remote_files import RemoteFile, RemoteWeights, find_stamp, open_remote_file
+from cuvee.checkpoint.remote_files import RemoteFile, RemoteWeights, open_remote_file, stamp_if_there
 from cuvee.checkpoint.remote_side import SideFiles, name_fault
 from cuvee.checkpoint.retrying import persistently
 from cuvee.checkpoint.sharded import INDEX_LIMIT, check_agreement, read_index
@@ -177,13 +177,11 @@ def _probe(url: str) -> _Found:
 def _ask(url: str) -> Stamp | Fault | None:
     """What a file is, that access to it is refused, or nothing."""
     try:
-        return find_stamp(url)
+        return stamp_if_there(url)
     except InputError as error:
-        if error.code == "remote-denied":
-            return error.faults[0]
-        if error.code != "model-missing":
+        if error.code != "remote-denied":
             raise
-        return None
+        return error.faults[0]
 
 
 def _open_weights(folder: _Found, choice: str, sides: SideFiles) -> dict[str, RemoteFile]:

@@ -87,7 +87,7 @@ def data_of(outlook: Outlook) -> dict[str, Any]:
         "disk": {**asdict(outlook.disk), "enough": outlook.disk.enough, "occupied": outlook.occupied},
         "effects": [_effect(effect) for effect in effects_of(plan)],
         "config_changes": plan.config_changes,
-        **({"vocabulary": vocabulary_data(plan)} if plan.vocabulary else {}),
+        **vocabulary_data(plan),
         "side_files": [file.name for file in plan.side_files],
         "notes": plan.notes,
         "steps": [_step(plan, step, words) for step in plan.steps],

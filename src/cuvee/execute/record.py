@@ -64,7 +64,7 @@ def record_of(
         "copied": {step.out.name: step.reason for step in plan.steps if step.action == "copy"},
         "tied": {tied.name: tied.same_as for tied in plan.tied},
         "config_changes": dict(plan.config_changes),
-        **({"vocabulary": vocabulary_data(plan)} if plan.vocabulary else {}),
+        **vocabulary_data(plan),
         "output": {
             "content": content_hash(outputs),
             "tensors": {

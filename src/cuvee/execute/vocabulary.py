@@ -6,6 +6,7 @@ import difflib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from cuvee.checkpoint.protocol import Reader
@@ -45,8 +46,12 @@ class _Ground:
 
     def number(self, ref: ModelRef) -> int | None:
         """The number of a model that is merged, however its path is written; `None` for another model."""
-        spots = [self._spot(one) for one in self.refs]
-        return spots.index(self._spot(ref)) if self._spot(ref) in spots else None
+        spot = self._spot(ref)
+        return self._spots.index(spot) if spot in self._spots else None
+
+    @cached_property
+    def _spots(self) -> list[ModelRef]:
+        return [self._spot(ref) for ref in self.refs]
 
     def _spot(self, ref: ModelRef) -> ModelRef:
         """A model by its folder; one of the hub, or a result, by its name."""

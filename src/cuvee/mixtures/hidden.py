@@ -25,36 +25,20 @@ class Runner:
     """A dense model that prompts are run through, one at a time, so that nothing is padded.
 
     Attributes:
-        label: what it is called in messages.
         model: a causal language model of transformers, whose layers are `model.layers`.
         tokenizer: its tokenizer.
-        longest: tokens that a prompt may have.
     """
 
-    label: str
     model: Any
     tokenizer: Any
-    longest: int
     seen: dict[int, Tensor] = field(default_factory=dict)
-
-    def tokens(self, prompt: str) -> list[int]:
-        """The tokens of a prompt, as `tokens_of` has them.
-
-        Raises:
-            InputError: `bad-data`: there are none, or too many.
-        """
-        found = tokens_of(self.tokenizer, prompt)
-        if not 0 < len(found) <= self.longest:
-            message = f"{self.label}: a prompt should have 1 to {self.longest:,} tokens; found {len(found):,}"
-            raise InputError(Fault("bad-data", message, subject=prompt[:60], hint=f"it begins with {prompt[:60]!r}"))
-        return found
 
     def rows(self, prompt: str, spot: Spot) -> dict[int, Tensor]:
         """What every layer meets at each position, `[tokens, width]` in the model's dtype."""
         import torch
 
         with torch.inference_mode(), self._watched(spot):
-            self.model(input_ids=torch.tensor([self.tokens(prompt)]), use_cache=False)
+            self.model(input_ids=torch.tensor([tokens_of(self.tokenizer, prompt)]), use_cache=False)
         return {layer: values.reshape(-1, values.shape[-1]) for layer, values in self.seen.items()}
 
     def states(self, prompt: str, spot: Spot, pooling: Pooling) -> dict[int, Tensor]:
@@ -96,7 +80,7 @@ def runner_of(base: Reader) -> Runner:
     assert base.config is not None
     tensors = {name: base.read(name, 0, spec.numel).view(spec.shape) for name, spec in base.specs.items()}
     model = load_tensors(base.label, base.config_text, tensors, dtype=None, device="cpu")
-    return Runner(base.label, model, tokenizer_of(base), longest_of(base))
+    return Runner(model, tokenizer_of(base))
 
 
 def longest_of(base: Reader) -> int:

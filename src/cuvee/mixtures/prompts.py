@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 from cuvee.checkpoint.protocol import Reader
 from cuvee.errors import Fault, InputError, Place
@@ -30,12 +32,9 @@ def check_prompts(mixture: Mixture, base: Reader) -> None:
     for key, number, expert in _experts(mixture):
         for side, prompts in (("positive_prompts", expert.positive), ("negative_prompts", expert.negative)):
             for index, prompt in enumerate(prompts):
-                wrong = wrong_with(tokens_of(tokenizer, prompt), longest, rows)
-                if wrong is not None:
-                    code, what = wrong
-                    who = f"{side}[{index}] of {expert.model}"
-                    place = _place(mixture, (key, number, side, index))
-                    found[Fault(code, f"{who}: {what}", place, who, f"it begins with {prompt[:60]!r}")] = None
+                fault = prompt_fault(f"{side}[{index}] of {expert.model}", prompt, tokenizer, longest, rows)
+                if fault is not None:
+                    found[replace(fault, place=_place(mixture, (key, number, side, index)))] = None
     if found:
         raise InputError(found)
 
@@ -45,20 +44,25 @@ def _experts(mixture: Mixture) -> Iterator[tuple[str, int, Expert]]:
     yield from (("shared_experts", number, expert) for number, expert in enumerate(mixture.shared))
 
 
-def wrong_with(tokens: list[int], longest: int | None, rows: int) -> tuple[str, str] | None:
-    """What is wrong with a prompt, if anything: a code, and what should be and is.
+def prompt_fault(who: str, prompt: str, tokenizer: Any, longest: int | None, rows: int) -> Fault | None:
+    """What is wrong with a prompt, if anything.
 
     Args:
-        tokens: its tokens.
-        longest: how many it may have.
+        who: what it is called in messages.
+        prompt: it.
+        tokenizer: what makes tokens of it.
+        longest: tokens that it may have.
         rows: how many embeddings there are.
     """
+    tokens, hint = tokens_of(tokenizer, prompt), f"it begins with {prompt[:60]!r}"
     if not tokens:
-        return "bad-data", "a prompt should have a token; found none"
+        return Fault("bad-data", f"{who}: a prompt should have a token; found none", None, who, hint)
     if longest is not None and len(tokens) > longest:
-        return "bad-data", f"a prompt should have at most {longest:,} tokens; found {len(tokens):,}"
+        message = f"{who}: a prompt should have at most {longest:,} tokens; found {len(tokens):,}"
+        return Fault("bad-data", message, None, who, hint)
     if max(tokens) >= rows:
-        return "embedding-too-small", f"token {max(tokens)} has no row among the {rows:,} embeddings"
+        message = f"{who}: token {max(tokens)} has no row among the {rows:,} embeddings"
+        return Fault("embedding-too-small", message, None, who, hint)
     return None
 
 

@@ -13,8 +13,6 @@ from cuvee.errors import Fault, InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from cuvee.mixtures.hidden import Runner
-
 NAMES: Final = ("gate", "router")
 """What routers are called in transformers."""
 ROUTED: Final = "Mixtral, Qwen-MoE, DeepSeek, GLM, OLMoE, gpt-oss, Granite-MoE, Phi-MoE and what routes as they do"
@@ -79,7 +77,7 @@ def route_prompts(
     """
     from cuvee.families.inputs import load_tokenizer
     from cuvee.families.loading import load_folder
-    from cuvee.mixtures.hidden import Runner, beginning_of
+    from cuvee.mixtures.hidden import beginning_of, tokens_of
 
     tokenizer = load_tokenizer(folder)
     if tokenizer is None:
@@ -89,15 +87,14 @@ def route_prompts(
     if not routers:
         message = f"{folder}: a mixture has routers called `gate` or `router` beside its `experts`; found none"
         raise InputError(Fault("no-layout", message, subject=str(folder), hint=f"{ROUTED} can be looked at"))
-    runner = Runner(str(folder), model, tokenizer, getattr(model.config, "max_position_embeddings", 2048))
-    _check(runner, groups)
+    _check(model, tokenizer, groups)
     total, done = sum(map(len, groups.values())), 0
     found, passed = [], len(beginning_of(tokenizer))
     for name, prompts in groups.items():
         counts: dict[str, _Count] = {}
         with _counting(routers, counts, passed):
             for prompt in prompts:
-                _run(model, runner.tokens(prompt))
+                _run(model, tokens_of(tokenizer, prompt))
                 done += 1
                 if told is not None:
                     told(done, total)
@@ -106,21 +103,18 @@ def route_prompts(
     return Routing(tuple(routers), _names(folder, count), tuple(found))
 
 
-def _check(runner: Runner, groups: Mapping[str, Sequence[str]]) -> None:
+def _check(model: Any, tokenizer: Any, groups: Mapping[str, Sequence[str]]) -> None:
     """Look at every prompt before any is run."""
-    from cuvee.mixtures.hidden import tokens_of
-    from cuvee.mixtures.prompts import wrong_with
+    from cuvee.mixtures.prompts import prompt_fault
 
-    rows = runner.model.get_input_embeddings().weight.shape[0]
-    faults = []
-    for name, prompts in groups.items():
-        for index, prompt in enumerate(prompts):
-            if wrong := wrong_with(tokens_of(runner.tokenizer, prompt), runner.longest, rows):
-                code, what = wrong
-                who = f"{name}[{index}]"
-                hint = f"it begins with {prompt[:60]!r}"
-                faults.append(Fault(code, f"{who}: {what}", subject=who, hint=hint))
-    if faults:
+    longest = getattr(model.config, "max_position_embeddings", 2048)
+    rows = model.get_input_embeddings().weight.shape[0]
+    told = [
+        prompt_fault(f"{name}[{index}]", prompt, tokenizer, longest, rows)
+        for name, prompts in groups.items()
+        for index, prompt in enumerate(prompts)
+    ]
+    if faults := [fault for fault in told if fault is not None]:
         raise InputError(faults)
 
 

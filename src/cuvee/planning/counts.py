@@ -18,15 +18,15 @@ def counts_of(plan: Plan) -> dict[str, int]:
     }
 
 
-def vocabulary_data(plan: Plan) -> dict[str, Any] | None:
-    """What they tell of its vocabularies: the output's, and where each model's rows and tokenizer come from.
+def vocabulary_data(plan: Plan) -> dict[str, Any]:
+    """What they tell under `vocabulary`: the output's, and where each model's rows and tokenizer come from.
 
     `filled` says how many rows are not the model's own, by where they come from; `tokenizer` has the xxh3-128 of every
-    file of its tokenizer that was read. `None` where the recipe says nothing of vocabularies.
+    file of its tokenizer that was read. Nothing where the recipe says nothing of vocabularies.
     """
     found = plan.vocabulary
     if found is None:
-        return None
+        return {}
     models = [
         {
             "model": one.label,
@@ -38,4 +38,5 @@ def vocabulary_data(plan: Plan) -> dict[str, Any] | None:
         }
         for one in found.models
     ]
-    return {"source": found.source, "tokens": found.tokens, "rows": found.rows, "models": models}
+    told = {"source": found.source, "tokens": found.tokens, "rows": found.rows, "models": models}
+    return {"vocabulary": told}

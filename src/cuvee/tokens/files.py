@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
-TEXTS: Final = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.json",
-    "chat_template.jinja",
-    "vocab.json",
-    "merges.txt",
-    "vocab.txt",
-)
-"""Those that are read as text."""
+LIMITS: Final[Mapping[str, int]] = {
+    "tokenizer.json": 256 * 2**20,
+    "tokenizer_config.json": 32 * 2**20,
+    "special_tokens_map.json": 32 * 2**20,
+    "added_tokens.json": 32 * 2**20,
+    "chat_template.json": 8 * 2**20,
+    "chat_template.jinja": 8 * 2**20,
+    "vocab.json": 64 * 2**20,
+    "merges.txt": 64 * 2**20,
+    "vocab.txt": 64 * 2**20,
+}
+"""The files of tokenizers that are text, and how many bytes each may have; the largest real one has 35 million."""
 BINARIES: Final = (
     "tokenizer.model",
     "spiece.model",
@@ -34,4 +35,4 @@ def is_of_tokenizer(name: str) -> bool:
         name: its path there.
     """
     in_folder = name.startswith("additional_chat_templates/")
-    return name in (*TEXTS, *BINARIES, *_FURTHER) or name.endswith(".tiktoken") or in_folder
+    return name in (*LIMITS, *BINARIES, *_FURTHER) or name.endswith(".tiktoken") or in_folder

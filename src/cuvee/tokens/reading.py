@@ -13,24 +13,11 @@ from cuvee.checkpoint.side_files import find_side_files
 from cuvee.checkpoint.strict_json import parse_json, read_capped
 from cuvee.errors import Fault, InputError
 from cuvee.tokens.contents import added_tokens, clashes, kind_of, lost_merges, own_ids
-from cuvee.tokens.files import BINARIES
+from cuvee.tokens.files import BINARIES, LIMITS
 from cuvee.tokens.special import further, roles, template_of
 from cuvee.tokens.vocabulary import AddedToken, Vocabulary
 
 T = TypeVar("T")
-
-LIMITS: Final[Mapping[str, int]] = {
-    "tokenizer.json": 256 * 2**20,
-    "tokenizer_config.json": 32 * 2**20,
-    "special_tokens_map.json": 32 * 2**20,
-    "added_tokens.json": 32 * 2**20,
-    "chat_template.json": 8 * 2**20,
-    "chat_template.jinja": 8 * 2**20,
-    "vocab.json": 64 * 2**20,
-    "merges.txt": 64 * 2**20,
-    "vocab.txt": 64 * 2**20,
-}
-"""The files of tokenizers that are text, and how many bytes each may have; the largest real one has 35 million."""
 
 _TOLD: Final = 5  # faults of one kind in one file
 

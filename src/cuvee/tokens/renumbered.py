@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from cuvee.errors import Fault
 from cuvee.families import sections
+from cuvee.layers import patch_json
 from cuvee.tokens.pairing import ROLES, Pairing
 from cuvee.tokens.vocabulary import Vocabulary
 
@@ -178,6 +179,22 @@ def _lost(named: _Named, move: _Move, names: Mapping[int, str]) -> Fault:
         "have it"
     )
     return Fault("unknown-token", message, subject=named.key, hint="add the token to that tokenizer first")
+
+
+@dataclass(frozen=True, slots=True)
+class Patched:
+    """A configuration with the numbers of other tokens: its text, what changed by path, faults and notes."""
+
+    text: str
+    changes: Mapping[Path, Any] = field(default_factory=dict)
+    faults: tuple[Fault, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def patched(text: str, found: Renumbered, sizes: Mapping[Path, int] | None = None) -> Patched:
+    """A configuration's text with new numbers of tokens and, of a `config.json`, with new counts of them."""
+    changes = {**(sizes or {}), **found.changes}
+    return Patched(patch_json(text, changes), changes, found.faults, found.notes)
 
 
 def vocabulary_sizes(config: Mapping[str, Any], before: int, after: int) -> Mapping[Path, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,9 @@ from cuvee.checkpoint.fingerprint import digest_file
 from cuvee.checkpoint.given import given_file
 from cuvee.checkpoint.identity import InputFile
 from cuvee.checkpoint.protocol import Reader, SideFile
-from cuvee.errors import Fault, InputError
-from cuvee.layers.patch import patch_json
+from cuvee.errors import InputError
 from cuvee.tokens.files import is_of_tokenizer
-from cuvee.tokens.renumbered import token_numbers, vocabulary_sizes
+from cuvee.tokens.renumbered import Patched, patched, token_numbers, vocabulary_sizes
 from cuvee.tokens.rows import PADDING, RowPlan
 from cuvee.tokens.tables import Table, rows_of_words, sibling
 from cuvee.tokens.uniting import United
@@ -88,18 +87,20 @@ def _shown(meeting: Meeting, number: int, facts: VocabularyFacts, read: tuple[In
     tables = meeting.tables[number]
     config, generation = _config(meeting, number), _generation(meeting, number)
     if number == 0:  # the output has the first model's configuration
-        if faults := [*config.faults, *generation.faults]:
+        found = [one for one in (config, generation) if one is not None]
+        if faults := [fault for one in found for fault in one.faults]:
             raise InputError(faults)
-        told = {".".join(path): value for path, value in config.changes.items()}
-        facts = replace(facts, notes=(*facts.notes, *config.notes, *generation.notes), config_changes=told)
+        told = {} if config is None else {".".join(path): value for path, value in config.changes.items()}
+        notes = (*facts.notes, *(note for one in found for note in one.notes))
+        facts = replace(facts, notes=notes, config_changes=told)
     siblings = {name: _siblings(meeting, name, tables[name]) for name in tables}
     return Shown(
         tables,
         siblings,
         facts,
-        None if config.text is None else json.loads(config.text),
-        config.text,
-        tuple(_side_files(meeting, number, generation.text)),
+        None if config is None else json.loads(config.text),
+        meeting.readers[number].config_text if config is None else config.text,
+        tuple(_side_files(meeting, number, generation)),
         read if number == 0 else (),
         tuple(_without_source(meeting, number, siblings)),
     )
@@ -127,49 +128,36 @@ def _without_source(meeting: Meeting, number: int, siblings: Mapping[str, Sequen
             yield f"{count:,} rows of {name} are zeros: their tokens are of {labels}, without such a tensor"
 
 
-@dataclass(frozen=True)
-class _Text:
-    """A configuration with the output's numbers of tokens; `None` where there is none."""
-
-    text: str | None = None
-    changes: Mapping[tuple[str, ...], Any] = field(default_factory=dict)
-    faults: tuple[Fault, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-def _config(meeting: Meeting, number: int) -> _Text:
+def _config(meeting: Meeting, number: int) -> Patched | None:
     """A model's `config.json` with the output's vocabulary."""
     reader = meeting.readers[number]
     if reader.config is None or reader.config_text is None:
-        return _Text(reader.config_text)
+        return None
     sizes = vocabulary_sizes(reader.config, rows_of_words(reader), meeting.plans[number].size)
     found = token_numbers(reader.config, "config.json", meeting.known[number], meeting.united.vocabulary)
-    changes = {**sizes, **found.changes}
-    return _Text(patch_json(reader.config_text, changes), changes, found.faults, found.notes)
+    return patched(reader.config_text, found, sizes)
 
 
-def _generation(meeting: Meeting, number: int) -> _Text:
-    """How a model writes text, with the output's numbers of tokens; what is no JSON object is left as it is."""
+def _generation(meeting: Meeting, number: int) -> Patched | None:
+    """How a model writes text, with the output's numbers of tokens; `None` for what is no JSON object."""
     file = next((file for file in meeting.readers[number].side_files if file.name == _GENERATION), None)
     if file is None:
-        return _Text()
+        return None
     text = Path(file.fetched()).read_text("utf-8")
     try:
         data: Any = json.loads(text)
     except ValueError:
-        return _Text()
+        return None
     if not isinstance(data, dict):
-        return _Text()
-    found = token_numbers(data, _GENERATION, meeting.known[number], meeting.united.vocabulary)
-    changed = patch_json(text, found.changes) if found.changes else None
-    return _Text(changed, found.changes, found.faults, found.notes)
+        return None
+    return patched(text, token_numbers(data, _GENERATION, meeting.known[number], meeting.united.vocabulary))
 
 
-def _side_files(meeting: Meeting, number: int, generation: str | None) -> Iterator[SideFile]:
+def _side_files(meeting: Meeting, number: int, generation: Patched | None) -> Iterator[SideFile]:
     """A model's files with the output's tokenizer in the place of its own."""
     for file in meeting.readers[number].side_files:
-        if file.name == _GENERATION and generation is not None:
-            yield given_file(file.name, generation)
+        if file.name == _GENERATION and generation is not None and generation.changes:
+            yield given_file(file.name, generation.text)
         elif not is_of_tokenizer(file.name):
             yield file
     yield from _of_tokenizer(meeting.giver, meeting.united)

@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from cuvee.checkpoint.protocol import Reader, SideFile
 from cuvee.checkpoint.strict_json import parse_json, read_capped
 from cuvee.errors import Fault, InputError
-from cuvee.layers import patch_json
 from cuvee.tokens.files import is_of_tokenizer
 from cuvee.tokens.matrices import TokenRows, find_rows
 from cuvee.tokens.pairing import Pairing, pair, specials_of
 from cuvee.tokens.pieces import Split
 from cuvee.tokens.reading import read_vocabulary
-from cuvee.tokens.renumbered import Path, Renumbered, transplanted_numbers, vocabulary_sizes
+from cuvee.tokens.renumbered import Patched, Path, patched, transplanted_numbers, vocabulary_sizes
 from cuvee.tokens.vocabulary import Vocabulary
 from cuvee.types import TensorSpec
 
@@ -80,7 +79,7 @@ class Plan:
     method: Method
     k: int
     rows: int
-    config: NewConfig
+    config: Patched
     texts: Mapping[str, str]
     files: tuple[SideFile, ...]
     split: Split | None
@@ -198,27 +197,16 @@ def _nothing_shared(model: Side, donor: Side, method: Method) -> Fault:
     return Fault("no-shared-tokens", message, subject=donor.reader.label, hint="subword-mean and mean need none")
 
 
-@dataclass(frozen=True, slots=True)
-class NewConfig:
-    """A configuration with the numbers of other tokens: its text, what changed by path, faults and notes."""
-
-    text: str
-    changes: Mapping[Path, Any]
-    faults: tuple[Fault, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-def _configurations(old: Side, new: Side, pairing: Pairing, rows: int) -> tuple[NewConfig, dict[str, NewConfig]]:
+def _configurations(old: Side, new: Side, pairing: Pairing, rows: int) -> tuple[Patched, dict[str, Patched]]:
     """`config.json`, and other files of the model with numbers of tokens, changed."""
 
-    def renumbered(text: str, name: str, sizes: Mapping[Path, int]) -> NewConfig:
-        found: Renumbered = transplanted_numbers(json.loads(text), name, new.vocabulary, old.vocabulary, pairing)
-        changes = {**sizes, **found.changes}
-        return NewConfig(patch_json(text, changes), changes, found.faults, found.notes)
+    def renumbered(text: str, name: str, sizes: Mapping[Path, int]) -> Patched:
+        found = transplanted_numbers(json.loads(text), name, new.vocabulary, old.vocabulary, pairing)
+        return patched(text, found, sizes)
 
     config, text = old.reader.config, old.reader.config_text
     if config is None or text is None:
-        main = NewConfig("", {})
+        main = Patched("")
     else:
         main = renumbered(text, "config.json", vocabulary_sizes(config, old.rows.count, rows))
     files = [file for file in old.reader.side_files if file.name == GENERATION]
